@@ -1,0 +1,197 @@
+"""The client's half of the binary dialect: requests laid out, and the replies to each collected.
+
+A *collector* knows the opaques of one request and turns the packets that carry them into its reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from memproto._binary_messages import opcode_for
+from memproto._binary_replies import read_reply
+from memproto._binary_requests import request_parts
+from memproto._buffer import ReceiveBuffer
+from memproto._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
+from memproto._packet import (
+    HEADER_SIZE,
+    check_bytes,
+    lengths_fault,
+    take_packet,
+    unpack_header,
+    write_header,
+    wrong_magic,
+)
+from memproto.enums import Magic, Opcode
+from memproto.errors import LocalProtocolError, RemoteProtocolError
+from memproto.limits import MAX_KEY, Limits
+from memproto.messages import (
+    AnyReply,
+    Failure,
+    Get,
+    Item,
+    Noop,
+    Packet,
+    Request,
+    Stats,
+    StatsReply,
+    Unknown,
+    Values,
+)
+
+_OPAQUES = 1 << 32
+_RESPONSE = int(Magic.RESPONSE)
+
+
+class Collector(Protocol):
+    """What waits for the reply to one request."""
+
+    def covers(self, opaque: int) -> bool:
+        """Whether a packet with this opaque is for this request."""
+
+    def take(self, packet: Packet) -> AnyReply | None:
+        """Use a packet; the reply if it is complete now. Raises RemoteProtocolError."""
+
+
+class _One:
+    """One packet is the whole reply."""
+
+    __slots__ = ("opaque", "request", "spec")
+
+    def __init__(self, request: Request[object], spec: OpcodeSpec, opaque: int) -> None:
+        self.request = request
+        self.spec = spec
+        self.opaque = opaque
+
+    def covers(self, opaque: int) -> bool:
+        return opaque == self.opaque
+
+    def take(self, packet: Packet) -> AnyReply | None:
+        return read_reply(packet, self.request, self.spec)
+
+
+class _Statistics(_One):
+    """STAT: a packet per statistic until one without a name."""
+
+    __slots__ = ("limits", "size", "stats")
+
+    def __init__(self, request: Stats, spec: OpcodeSpec, opaque: int, limits: Limits) -> None:
+        super().__init__(request, spec, opaque)
+        self.limits = limits
+        self.stats: list[tuple[bytes, bytes]] = []
+        self.size = 0
+
+    def take(self, packet: Packet) -> AnyReply | None:
+        reply = read_reply(packet, self.request, self.spec)
+        if not isinstance(reply, StatsReply):
+            return reply
+        if not reply.stats:
+            return StatsReply(tuple(self.stats))
+        self.stats += reply.stats
+        self.size += len(packet.key) + len(packet.value)
+        if len(self.stats) > self.limits.stats:
+            raise RemoteProtocolError(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}")
+        if self.size > self.limits.value:
+            raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.value}")
+        return None
+
+
+class _Many:
+    """A multi-key get: one quiet get per key, each with its own opaque, then a NOOP that ends them."""
+
+    __slots__ = ("first", "items", "keys", "next", "refusal", "spec")
+
+    def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, first: int) -> None:
+        self.keys = keys
+        self.spec = spec
+        self.first = first
+        self.next = 0
+        self.items: list[Item] = []
+        self.refusal: Failure | None = None
+
+    def covers(self, opaque: int) -> bool:
+        return (opaque - self.first) % _OPAQUES <= len(self.keys)
+
+    def take(self, packet: Packet) -> AnyReply | None:
+        index = (packet.opaque - self.first) % _OPAQUES
+        if index == len(self.keys):
+            reply = read_reply(packet, Noop(), OPCODES[Opcode.NOOP])
+            if isinstance(reply, Failure):
+                return reply
+            return self.refusal or Values(tuple(self.items))
+        if index < self.next:
+            raise RemoteProtocolError(f"key {self.keys[index]!r} is answered twice or out of order")
+        self.next = index + 1
+        reply = read_reply(packet, Get((self.keys[index],)), self.spec)
+        if isinstance(reply, Values):
+            self.items += reply.items
+        elif isinstance(reply, Failure) and self.refusal is None:
+            self.refusal = reply
+        return None
+
+
+class BinaryClient:
+    """Lays out requests with opaques of their own, and reads reply packets."""
+
+    __slots__ = ("_limits", "_opaque", "_specs")
+
+    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
+        self._limits = limits
+        self._specs: Mapping[int, OpcodeSpec] = {**OPCODES, **{spec.opcode: spec for spec in opcodes}}
+        self._opaque = 0
+
+    def ask(self, request: Request[object], quiet: bool = False) -> tuple[tuple[bytes, ...], bool, Collector]:
+        """The bytes of a request in pieces, whether silence may answer it, and what collects its reply."""
+        if isinstance(request, Get) and len(request.keys) != 1:
+            return self._ask_many(request)
+        opaque = self._opaque
+        if isinstance(request, Unknown):
+            opcode = request.packet.opcode
+            spec = self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
+            quiet = spec.quiet is not Quiet.NOTHING
+        else:
+            opcode = opcode_for(request, quiet)
+            spec = OPCODES[opcode]
+        parts = request_parts(request, opcode, opaque)
+        self._opaque = (opaque + 1) % _OPAQUES
+        if isinstance(request, Stats):
+            return parts, quiet, _Statistics(request, spec, opaque, self._limits)
+        return parts, quiet, _One(request, spec, opaque)
+
+    def _ask_many(self, request: Get) -> tuple[tuple[bytes, ...], bool, Collector]:
+        keys = request.keys
+        if not 1 <= len(keys) <= self._limits.keys:
+            raise LocalProtocolError(f"keys are {len(keys)}, must be 1 to {self._limits.keys}")
+        opcode, extras = Opcode.GETKQ, b""
+        if request.exptime is not None:
+            opcode, extras = Opcode.GATKQ, EXPIRATION.pack_checked(request.exptime)
+        first = opaque = self._opaque
+        size = len(extras)
+        pieces: list[bytes] = []
+        for key in keys:
+            check_bytes("key", key, MAX_KEY, 1)
+            length = len(key)
+            pieces += (write_header(Magic.REQUEST, opcode, length, size, 0, 0, size + length, opaque, 0), extras, key)
+            opaque = (opaque + 1) % _OPAQUES
+        pieces.append(write_header(Magic.REQUEST, Opcode.NOOP, 0, 0, 0, 0, 0, opaque, 0))
+        self._opaque = (opaque + 1) % _OPAQUES
+        return (b"".join(pieces),), False, _Many(keys, OPCODES[opcode], first)
+
+    def read(self, buffer: ReceiveBuffer) -> Packet | None:
+        """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        if buffer.need or not buffer.gather(1):
+            return None
+        if buffer.data[buffer.at] != _RESPONSE:
+            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.RESPONSE))
+        if not buffer.gather(HEADER_SIZE):
+            return None
+        _, _, key_length, extras_length, _, _, body_length, _, _ = unpack_header(buffer.data, buffer.at)
+        value_length = body_length - key_length - extras_length
+        if value_length < 0:
+            raise RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
+        if value_length > self._limits.value:
+            raise RemoteProtocolError(f"value is {value_length} bytes, limit is {self._limits.value}")
+        if not buffer.gather(HEADER_SIZE + body_length):
+            return None
+        packet, buffer.at = take_packet(buffer.data, buffer.at)
+        return packet

@@ -1,0 +1,274 @@
+"""Binary requests on the wire: the writer, and the reader with memcached's rules for malformed packets.
+
+The reader's common path is a table lookup and a few slices; everything unusual (malformed, unknown, too
+large, not yet authenticated) leaves it at one comparison and is decided in ``_irregular``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NoReturn
+
+from memproto._binary_messages import FAMILIES, MAX_MECHANISM, Make
+from memproto._buffer import ReceiveBuffer
+from memproto._layout import OPCODES, OpcodeSpec, Presence
+from memproto._packet import (
+    HEADER_SIZE,
+    check_bytes,
+    encode_packet,
+    error_packet,
+    lengths_fault,
+    take_packet,
+    unpack_header,
+    write_header,
+    wrong_magic,
+)
+from memproto.enums import Magic, Opcode, Status
+from memproto.errors import LocalProtocolError, RemoteProtocolError
+from memproto.events import BinaryEnvelope
+from memproto.limits import MAX_KEY, Limits
+from memproto.messages import Failure, Malformed, Request, Unknown
+
+_REQUEST = int(Magic.REQUEST)
+_SASL_WITH_MECHANISM = frozenset({Opcode.SASL_AUTH, Opcode.SASL_STEP})
+
+#: What a connection that must authenticate may say before it has.
+FREE_OPCODES = frozenset({Opcode.VERSION, Opcode.SASL_LIST_MECHS}) | _SASL_WITH_MECHANISM
+
+# To memcached's signed arithmetic a body of this length is negative: refused at once, and nothing is swallowed.
+_NEGATIVE = 1 << 31
+
+
+class _Shape:
+    """What the common path must compare and call for one opcode, derived from its row of the opcode table."""
+
+    __slots__ = ("extras", "key_least", "key_most", "make", "opcode", "uses_cas", "value_most")
+
+    def __init__(self, spec: OpcodeSpec, limits: Limits) -> None:
+        family = FAMILIES[spec.opcode]
+        body = spec.request
+        self.opcode = spec.opcode
+        self.extras = frozenset(layout.size for layout in body.extras or ())
+        self.key_least = 1 if body.key is Presence.MUST else 0
+        self.key_most = 0 if body.key is Presence.MUST_NOT else MAX_KEY
+        if spec.opcode in _SASL_WITH_MECHANISM:
+            self.key_most = MAX_MECHANISM
+        self.value_most = limits.value if body.value is Presence.MAY else 0
+        self.make: Make = family.make
+        self.uses_cas = family.uses_cas
+
+
+class RequestReader:
+    """Reads requests out of a buffer, within ``limits``. ``opcodes`` are the embedder's own, beside the table's.
+
+    ``locked`` is whether the peer has yet to authenticate: only ``FREE_OPCODES`` get through.
+    """
+
+    __slots__ = ("_all_shapes", "_free_shapes", "_limits", "_locked", "_shapes", "_specs", "_swallowing")
+
+    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
+        own = {spec.opcode: spec for spec in opcodes}
+        # What memcached does not serve has no wrong shape: it is raw, like an opcode without a name.
+        self._specs: dict[int, OpcodeSpec] = {number: spec for number, spec in OPCODES.items() if spec.served} | own
+        self._all_shapes = {number: _Shape(OPCODES[number], limits) for number in FAMILIES if number not in own}
+        self._free_shapes = {number: shape for number, shape in self._all_shapes.items() if number in FREE_OPCODES}
+        self._shapes = self._all_shapes
+        self._locked = False
+        self._limits = limits
+        self._swallowing: BinaryEnvelope | None = None
+
+    @property
+    def locked(self) -> bool:
+        return self._locked
+
+    @locked.setter
+    def locked(self, locked: bool) -> None:
+        self._locked = locked
+        self._shapes = self._free_shapes if locked else self._all_shapes
+
+    def read(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+        """The next request, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        if buffer.need:
+            return None
+        if self._swallowing is not None:
+            return self._swallowed(buffer)
+        if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
+            return None
+        data = buffer.data
+        at = buffer.at
+        magic, opcode, key_length, extras_length, data_type, vbucket, body_length, opaque, cas = unpack_header(data, at)
+        shape = self._shapes.get(opcode)
+        value_length = body_length - key_length - extras_length
+        if (
+            shape is None
+            or magic != _REQUEST
+            or extras_length not in shape.extras
+            or not shape.key_least <= key_length <= shape.key_most
+            or not 0 <= value_length <= shape.value_most
+        ):
+            return self._irregular(buffer)
+        at += HEADER_SIZE
+        end = at + body_length
+        if len(data) < end:
+            if not buffer.gather(HEADER_SIZE + body_length):
+                return None
+            data = buffer.data
+            at = buffer.at + HEADER_SIZE
+            end = at + body_length
+        buffer.at = end
+        key_at = at + extras_length
+        value_at = key_at + key_length
+        request = shape.make(data, at, extras_length, data[key_at:value_at], data[value_at:end], cas)
+        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, 0 if shape.uses_cas else cas)
+
+    def _has_header(self, buffer: ReceiveBuffer) -> bool:
+        # A wrong first byte is reported as soon as it is there.
+        if buffer.gather(1) and buffer.data[buffer.at] != _REQUEST:
+            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST))
+        return buffer.gather(HEADER_SIZE)
+
+    def _swallowed(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+        if buffer.discarding:
+            return None
+        envelope, self._swallowing = self._swallowing, None
+        return envelope
+
+    def _irregular(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+        """Everything but a well-shaped request of a known opcode. The order of the checks is memcached's."""
+        header = unpack_header(buffer.data, buffer.at)
+        magic, opcode, key_length, extras_length, _, _, body_length, opaque, _ = header
+        if magic != _REQUEST:
+            raise RemoteProtocolError(wrong_magic(magic, Magic.REQUEST))
+        head = HEADER_SIZE + extras_length + key_length
+        if head > self._limits.head:
+            raise RemoteProtocolError(f"header, extras and key are {head} bytes, limit is {self._limits.head}")
+        # Like memcached, say nothing before extras and key are there.
+        if not buffer.gather(head):
+            return None
+        value_length = body_length - extras_length - key_length
+        if value_length < 0:
+            _refuse(
+                lengths_fault(body_length, extras_length, key_length),
+                error_packet(opcode, opaque, Status.UNKNOWN_COMMAND),
+            )
+        if self._locked and opcode not in FREE_OPCODES:
+            _refuse(f"opcode {opcode:#04x} before authentication", error_packet(opcode, opaque, Status.AUTH_ERROR))
+        invalid = error_packet(opcode, opaque, Status.INVALID_ARGUMENTS)
+        if key_length > MAX_KEY:
+            _refuse(f"key is {key_length} bytes, limit is {MAX_KEY}", invalid)
+        spec = self._specs.get(opcode)
+        if spec is not None:
+            fault = shape_fault(spec, extras_length, key_length, value_length)
+            if fault is not None:
+                _refuse(fault, invalid)
+        if spec is None or opcode not in self._all_shapes:
+            return self._raw(buffer, head, value_length)
+        return self._known(buffer, spec, head, value_length)
+
+    def _raw(self, buffer: ReceiveBuffer, head: int, value_length: int) -> BinaryEnvelope | None:
+        """An opcode without a message of its own, its body swallowed whole (memcached miscounts here)."""
+        if value_length > self._limits.value:
+            reply = Failure(Status.UNKNOWN_COMMAND)
+            reason = f"opcode is unknown and its value is {value_length} bytes, limit is {self._limits.value}"
+            return self._swallow(buffer, head, value_length, Malformed(reply, reason))
+        if not buffer.gather(head + value_length):
+            return None
+        packet, end = take_packet(buffer.data, buffer.at)
+        buffer.at = end
+        return BinaryEnvelope(
+            Unknown(packet), packet.opcode, packet.opaque, packet.vbucket_or_status, packet.data_type, 0
+        )
+
+    def _known(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int, value_length: int) -> BinaryEnvelope | None:
+        """A known opcode whose shape is right, but whose value is too large, unchecked, or mechanism name too long."""
+        limit = self._limits.value
+        key_length = unpack_header(buffer.data, buffer.at)[2]
+        if spec.opcode in _SASL_WITH_MECHANISM:
+            reply = Failure(Status.OUT_OF_MEMORY)
+            reason = f"SASL data are {value_length} bytes, limit is {limit}"
+            if key_length > MAX_MECHANISM:
+                reply = Failure(Status.INVALID_ARGUMENTS)
+                reason = f"mechanism is {key_length} bytes, limit is {MAX_MECHANISM}"
+            return self._swallow(buffer, head, value_length, Malformed(reply, reason))
+        without_value = self._envelope(buffer, spec, head)
+        if spec.request.value is Presence.UNCHECKED:
+            # memcached does not look at a value here: its bytes are read as the next packet.
+            buffer.at += head
+            return without_value
+        reason = f"value is {value_length} bytes, limit is {limit}"
+        refused = Malformed(Failure(Status.VALUE_TOO_LARGE), reason, without_value.request)
+        return self._swallow(buffer, head, value_length, refused)
+
+    def _envelope(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int) -> BinaryEnvelope:
+        """The request in the first ``head`` bytes, without its value; nothing is consumed."""
+        at = buffer.at
+        _, _, _, extras_length, data_type, vbucket, _, opaque, cas = unpack_header(buffer.data, at)
+        shape = self._all_shapes[spec.opcode]
+        key = buffer.data[at + HEADER_SIZE + extras_length : at + head]
+        request = shape.make(buffer.data, at + HEADER_SIZE, extras_length, key, b"", cas)
+        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, 0 if shape.uses_cas else cas)
+
+    def _swallow(
+        self, buffer: ReceiveBuffer, head: int, value_length: int, refused: Malformed
+    ) -> BinaryEnvelope | None:
+        """Refuse a request once its value has gone by, without holding the value."""
+        _, opcode, _, _, data_type, vbucket, body_length, opaque, _ = unpack_header(buffer.data, buffer.at)
+        buffer.at += head
+        if body_length < _NEGATIVE or refused.reply.status == Status.UNKNOWN_COMMAND:
+            buffer.discard(value_length)
+        self._swallowing = BinaryEnvelope(refused, opcode, opaque, vbucket, data_type)
+        return self._swallowed(buffer)
+
+
+def _refuse(message: str, last_words: bytes) -> NoReturn:
+    raise RemoteProtocolError(message, last_words)
+
+
+def shape_fault(spec: OpcodeSpec, extras_length: int, key_length: int, value_length: int) -> str | None:
+    """What is wrong with a request of this shape, ``None`` if nothing."""
+    body = spec.request
+    if body.extras is not None and body.extras_of(extras_length) is None:
+        allowed = " or ".join(str(layout.size) for layout in body.extras)
+        return f"extras of {spec.name} are {extras_length} bytes, must be {allowed}"
+    for part, presence, length in (("key", body.key, key_length), ("value", body.value, value_length)):
+        if presence is Presence.MUST and not length:
+            return f"{part} of {spec.name} is missing"
+        if presence is Presence.MUST_NOT and length:
+            return f"{part} of {spec.name} is {length} bytes, must not be there"
+    return None
+
+
+def request_parts(
+    request: Request[object],
+    opcode: int,
+    opaque: int = 0,
+    vbucket: int = 0,
+    data_type: int = 0,
+    ignored_cas: int = 0,
+) -> tuple[bytes, bytes]:
+    """The bytes of a request: everything up to the value, and the value. Raises LocalProtocolError."""
+    if isinstance(request, Unknown):
+        return encode_packet(replace(request.packet, magic=_REQUEST, opaque=opaque)), b""
+    family = FAMILIES.get(opcode)
+    if family is None or family.kind is not type(request):
+        raise LocalProtocolError(f"opcode {opcode:#04x} does not say {type(request).__name__}")
+    extras, key, value, cas = family.lay(request)
+    check_bytes("key", key, MAX_KEY)
+    check_bytes("value", value)
+    key_length, extras_length = len(key), len(extras)
+    fault = shape_fault(OPCODES[opcode], extras_length, key_length, len(value))
+    if fault is not None:
+        raise LocalProtocolError(fault)
+    header = write_header(
+        _REQUEST,
+        opcode,
+        key_length,
+        extras_length,
+        data_type,
+        vbucket,
+        extras_length + key_length + len(value),
+        opaque,
+        cas if family.uses_cas else ignored_cas,
+    )
+    return header + extras + key, value

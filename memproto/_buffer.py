@@ -1,0 +1,84 @@
+"""The receive buffer: bytes in, one contiguous block out when enough of them are there."""
+
+from __future__ import annotations
+
+# A piece shorter than this is copied behind its predecessor: a list of tiny objects would
+# cost many times their length.
+_SMALL = 1024
+
+
+class ReceiveBuffer:
+    """Unread bytes, as ``data`` from index ``at`` on, with whatever came later kept aside.
+
+    Readers take what they need from ``data`` by slicing and move ``at`` on. What arrives while ``data`` still
+    has unread bytes waits in a list, and is joined only once the reader's next message is complete:
+    a message that comes in a thousand pieces is copied once.
+    """
+
+    __slots__ = ("_aside", "_aside_size", "_discard", "at", "data", "need")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.at = 0
+        #: How many unread bytes a reader still waits for before it looks again; 0 when it should look.
+        self.need = 0
+        self._aside: list[bytes | bytearray] = []
+        self._aside_size = 0
+        self._discard = 0
+
+    def __len__(self) -> int:
+        return len(self.data) - self.at + self._aside_size
+
+    @property
+    def discarding(self) -> bool:
+        """Whether bytes announced to :meth:`discard` are still to come."""
+        return self._discard > 0
+
+    def feed(self, piece: bytes) -> None:
+        """Add what the peer sent."""
+        if self._discard:
+            skipped = min(self._discard, len(piece))
+            self._discard -= skipped
+            piece = piece[skipped:]
+        if self.at == len(self.data) and not self._aside:
+            self.data = piece
+            self.at = 0
+        else:
+            self._put_aside(piece)
+        if self.need and len(self) >= self.need:
+            self.need = 0
+
+    def _put_aside(self, piece: bytes) -> None:
+        if len(piece) >= _SMALL:
+            self._aside.append(piece)
+        elif self._aside and isinstance(self._aside[-1], bytearray):
+            self._aside[-1] += piece
+        else:
+            self._aside.append(bytearray(piece))
+        self._aside_size += len(piece)
+
+    def gather(self, size: int) -> bool:
+        """Make the next ``size`` unread bytes contiguous in ``data``; if they are not there, note the need."""
+        if len(self.data) - self.at >= size:
+            return True
+        if len(self) < size:
+            self.need = size
+            return False
+        self.data = b"".join((self.data[self.at :], *self._aside))
+        self.at = 0
+        self._aside.clear()
+        self._aside_size = 0
+        return True
+
+    def discard(self, size: int) -> None:
+        """Drop the next ``size`` bytes, those that are here now and those that will come, without holding them."""
+        here = min(size, len(self))
+        self.gather(here)
+        self.at += here
+        self._discard = size - here
+
+    def clear(self) -> None:
+        """Drop everything, also what is still to be discarded."""
+        self.data = b""
+        self.at = self.need = self._aside_size = self._discard = 0
+        self._aside.clear()

@@ -1,0 +1,218 @@
+"""The client's side of a connection: requests in, bytes out; bytes in, replies out. No I/O.
+
+It keeps the queue of what was asked, and reads every reply in the light of the request it answers; so an
+answer cannot reach a request it does not belong to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from memproto._binary_client import BinaryClient, Collector
+from memproto._buffer import ReceiveBuffer
+from memproto._layout import OpcodeSpec
+from memproto._state import CLIENT, ClientInput, ClientState
+from memproto.enums import Signal
+from memproto.errors import LocalProtocolError, RemoteProtocolError
+from memproto.events import ClientEvent, ConnectionClosed, ReplyReceived
+from memproto.limits import Limits
+from memproto.messages import AnyReply, Failure, Noop, Packet, Quit, Request, Silence
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Exchange(Generic[R_co]):
+    """A request that was sent, and the place of its reply. Made by :meth:`ClientConnection.send`."""
+
+    __slots__ = ("_abandoned", "_collector", "_reply", "parts", "quiet", "request")
+
+    def __init__(self, request: Request[R_co], parts: tuple[bytes, ...], quiet: bool, collector: Collector) -> None:
+        #: What was asked.
+        self.request = request
+        #: The bytes to write, in pieces; a large value is a piece of its own and not copied.
+        self.parts = parts
+        #: Whether silence is an answer.
+        self.quiet = quiet
+        self._collector = collector
+        self._reply: object = None
+        self._abandoned = False
+
+    @property
+    def data(self) -> bytes:
+        """The bytes to write."""
+        return b"".join(self.parts)
+
+    @property
+    def reply(self) -> R_co | Failure | None:
+        """The reply, ``None`` until ``next_event()`` has delivered it."""
+        # The collector was made for this request, so that its reply is of the request's type.
+        return self._reply  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.request!r}, reply={self._reply!r})"
+
+
+class ClientConnection:
+    """One connection to a server, seen from the client.
+
+    :meth:`send` gives an :class:`Exchange` whose bytes the embedder writes, whole and in order. What is received
+    goes to :meth:`receive_data`; :meth:`next_event` then tells which exchanges are answered.
+
+    ``limits`` bounds what the server can make this object hold; raise ``limits.value`` for a server whose items
+    may be larger than 1 MiB. ``opcodes`` are the embedder's own opcodes, sent as :class:`~memproto.Unknown`.
+    """
+
+    __slots__ = ("_buffer", "_dialect", "_eof", "_events", "_fault", "_limits", "_outstanding", "_state")
+
+    def __init__(self, limits: Limits | None = None, *, opcodes: Iterable[OpcodeSpec] = ()) -> None:
+        self._limits = limits or Limits()
+        self._dialect = BinaryClient(self._limits, opcodes)
+        self._buffer = ReceiveBuffer()
+        self._outstanding: deque[Exchange[object]] = deque()
+        self._events: deque[ReplyReceived[object]] = deque()
+        self._state = ClientState.OPEN
+        self._eof = False
+        self._fault: RemoteProtocolError | None = None
+
+    @property
+    def state(self) -> ClientState:
+        """Where the connection stands; the documentation has the tables."""
+        return self._state
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may be sent. Once it is false it stays false."""
+        return self._state is ClientState.OPEN and not self._eof
+
+    @property
+    def outstanding(self) -> int:
+        """How many requests wait for their answer, abandoned ones included."""
+        return len(self._outstanding)
+
+    def send(self, request: Request[R]) -> Exchange[R]:
+        """Ask, and expect an answer. A get of several keys is one request and one round trip.
+
+        Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if the connection is not reusable, if
+        ``limits.outstanding`` requests are unanswered, or if the request does not fit the wire: keys are 1
+        to 250 bytes, numbers must fit their fields.
+        """
+        return self._send(request, False)
+
+    def send_quiet(self, request: Request[R]) -> Exchange[R | Silence]:
+        """Ask, and expect an answer only if a get hits or anything else fails.
+
+        That nothing came is known when a later loud request is answered; :meth:`fence` makes sure of one.
+        Raises as :meth:`send` does, and for requests that have no quiet form.
+        """
+        return self._send(request, True)
+
+    def _send(self, request: Request[R], quiet: bool) -> Exchange[R]:
+        input_ = ClientInput.SEND_QUIT if isinstance(request, Quit) else ClientInput.SEND
+        state = CLIENT[self._state].get(input_)
+        if state is None or self._eof:
+            raise LocalProtocolError(f"nothing can be sent any more: {self._state.value}")
+        if len(self._outstanding) >= self._limits.outstanding:
+            raise LocalProtocolError(f"requests outstanding are {len(self._outstanding)}, which is the limit")
+        parts, may_be_silent, collector = self._dialect.ask(request, quiet)
+        exchange = Exchange(request, parts, may_be_silent, collector)
+        self._outstanding.append(exchange)
+        self._state = state
+        return exchange
+
+    def fence(self) -> bytes:
+        """Bytes that settle the quiet requests sent so far (a NOOP); none if they are settled anyway."""
+        if not self._outstanding or not self._outstanding[-1].quiet or self._state is not ClientState.OPEN:
+            return b""
+        exchange = self.send(Noop())
+        self.abandon(exchange)
+        return exchange.data
+
+    def abandon(self, exchange: Exchange[object]) -> None:
+        """Stop waiting for this reply. It is still awaited, read and dropped, and never given to anyone else.
+
+        Only for requests whose bytes have been written, or still will be: after a write that was cut short
+        the connection cannot be used, see :meth:`close`.
+        """
+        exchange._abandoned = True
+        self._events = deque(event for event in self._events if event.exchange is not exchange)
+
+    def close(self) -> None:
+        """Give the connection up: nothing more can be sent, and what is received is dropped."""
+        self._state = CLIENT[self._state][ClientInput.GIVE_UP]
+        self._outstanding.clear()
+        self._buffer.clear()
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Add bytes that came from the server."""
+        if self._eof:
+            raise LocalProtocolError("receive_data() after receive_eof()")
+        if ClientInput.REPLY in CLIENT[self._state]:
+            self._buffer.feed(data if isinstance(data, bytes) else bytes(data))
+
+    def receive_eof(self) -> None:
+        """The server will send nothing more. What came before is still delivered."""
+        self._eof = True
+
+    def next_event(self) -> ClientEvent | Signal:
+        """The next answered exchange, ``ConnectionClosed``, or ``Signal.NEED_DATA``.
+
+        Raises :class:`~memproto.RemoteProtocolError` when an answer fits nothing that was asked, breaks the protocol
+        or a limit, or is cut off by the end of the stream; and again each time it is called after that.
+        The connection is then not reusable for good.
+        """
+        while not self._events:
+            if self._fault is not None:
+                raise RemoteProtocolError(f"the connection has failed already: {self._fault}")
+            if ClientInput.REPLY not in CLIENT[self._state]:
+                return ConnectionClosed()
+            try:
+                packet = self._dialect.read(self._buffer)
+                if packet is not None:
+                    self._take(packet)
+                elif self._eof:
+                    self._end()
+                else:
+                    return Signal.NEED_DATA
+            except RemoteProtocolError as fault:
+                self._fault = fault
+                self._state = CLIENT[self._state][ClientInput.FAULT]
+                self._buffer.clear()
+                raise
+        return self._events.popleft()
+
+    def _take(self, packet: Packet) -> None:
+        """Give a packet to the request it answers; the quiet ones before that got their silence."""
+        silent = 0
+        for exchange in self._outstanding:
+            if exchange._collector.covers(packet.opaque):
+                break
+            if not exchange.quiet:
+                raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, expected is another")
+            silent += 1
+        else:
+            raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, which was not asked for")
+        reply = exchange._collector.take(packet)
+        for _ in range(silent):
+            self._settle(Silence())
+        if reply is not None:
+            self._settle(reply)
+
+    def _settle(self, reply: AnyReply | Silence) -> None:
+        exchange = self._outstanding.popleft()
+        if not exchange._abandoned:
+            exchange._reply = reply
+            self._events.append(ReplyReceived(exchange, reply))
+
+    def _end(self) -> None:
+        if len(self._buffer):
+            raise RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
+        if self._state is ClientState.QUITTING and all(exchange.quiet for exchange in self._outstanding):
+            # The server read our QUITQ, and so everything before it.
+            while self._outstanding:
+                self._settle(Silence())
+        if self._outstanding:
+            raise RemoteProtocolError(f"stream ended with {len(self._outstanding)} requests unanswered")
+        self._state = CLIENT[self._state][ClientInput.END]

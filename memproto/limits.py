@@ -1,0 +1,36 @@
+"""The bounds that an embedder sets on what a peer can make a connection hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from memproto.errors import LocalProtocolError
+
+#: The protocol's own limit on the length of a key, in bytes.
+MAX_KEY = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection will hold, in bytes and counts. Each is checked before the data is held.
+
+    A server's packets over ``value`` are swallowed and refused as memcached does (status 0x03); a client
+    treats a reply over its limits as a :class:`~memproto.RemoteProtocolError`.
+    """
+
+    #: Longest value of one packet, in bytes; memcached's default for an item is 1 MiB (``-I``).
+    value: int = 1024 * 1024
+    #: Longest header + extras + key of one packet; memcached reads these into a buffer of 16 KiB.
+    head: int = 16 * 1024
+    #: Requests handed out (server) or sent (client) that still wait for their reply.
+    outstanding: int = 1024
+    #: Most keys of one multi-key get.
+    keys: int = 100_000
+    #: Most packets of one answer to STAT.
+    stats: int = 10_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            number = getattr(self, field.name)
+            if number < 1:
+                raise LocalProtocolError(f"limit {field.name} is {number}, the least is 1")
