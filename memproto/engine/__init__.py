@@ -1,0 +1,11 @@
+"""The rules of a cache and nothing else: expiry, CAS, arithmetic, eviction, statistics.
+
+It knows messages, not dialects; it does no I/O and reads no clock. ``Engine.execute(request, now)`` gives the
+reply, the same for the same requests and times. What should outlive the process goes through a :class:`Journal`.
+"""
+
+from memproto.engine._engine import Engine
+from memproto.engine._items import ITEM_OVERHEAD, Entry, Journal, stored_size
+from memproto.engine._rules import MONTH, expires_at
+
+__all__ = ["ITEM_OVERHEAD", "MONTH", "Engine", "Entry", "Journal", "expires_at", "stored_size"]

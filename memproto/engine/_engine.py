@@ -1,0 +1,345 @@
+"""The engine: each request, the moment it comes, and the reply the rules of memcached give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from memproto.engine._items import Entry, Items, Journal, stored_size
+from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
+from memproto.engine._statistics import COUNTERS, general, item_statistics, settings
+from memproto.enums import Status
+from memproto.messages import (
+    Add,
+    AnyReply,
+    AnyRequest,
+    Append,
+    Counter,
+    Decrement,
+    Delete,
+    Deleted,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    Malformed,
+    Noop,
+    Ok,
+    Prepend,
+    Quit,
+    Replace,
+    SaslAuth,
+    SaslList,
+    SaslStep,
+    Set,
+    Stats,
+    StatsReply,
+    Stored,
+    Touch,
+    Touched,
+    Unknown,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+
+_MISS = Values()
+_NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
+_EXISTS = Failure(Status.KEY_EXISTS)
+_NOT_STORED = Failure(Status.NOT_STORED)
+_TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
+_NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
+_NOT_A_NUMBER = Failure(Status.DELTA_BAD_VALUE)
+_FORBIDDEN = Failure(Status.AUTH_ERROR)
+_UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
+_OK = Ok()
+
+
+class Engine:
+    """A cache.
+
+    ``memory_limit`` is the budget of all items and ``item_size_max`` the limit of one, in bytes. Without ``evict``
+    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0; without ``flush`` a
+    Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
+    features by it. A ``journal`` is loaded first and told every change.
+
+    Requests that are not a cache's business (SASL, Verbosity, unknown opcodes) are answered UNKNOWN_COMMAND,
+    as memcached answers them in binary without ``-S``.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_limit: int = 64 * 1024 * 1024,
+        item_size_max: int = 1024 * 1024,
+        evict: bool = True,
+        cas: bool = True,
+        flush: bool = True,
+        version: bytes = b"1.6.18",
+        journal: Journal | None = None,
+    ) -> None:
+        if item_size_max < 1 or memory_limit < item_size_max:
+            raise ValueError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
+        self._items = Items(memory_limit, journal)
+        self._item_size_max = item_size_max
+        self._evict = evict
+        self._with_cas = cas
+        self._may_flush = flush
+        self._version = VersionReply(version)
+        self._cas = max((entry.item.cas for entry in self._items.entries.values()), default=0)
+        self._flush_at = NEVER
+        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._handlers: Mapping[type[AnyRequest], Callable[..., AnyReply]] = {
+            Get: self._get,
+            Set: self._store,
+            Add: self._store,
+            Replace: self._store,
+            Append: self._concatenate,
+            Prepend: self._concatenate,
+            Delete: self._delete,
+            Increment: self._count,
+            Decrement: self._count,
+            Touch: self._touch,
+            Flush: self._flush,
+            Stats: self._stats,
+            Version: lambda _request, _now: self._version,
+            Noop: lambda _request, _now: _OK,
+            Quit: lambda _request, _now: _OK,
+            Malformed: self._malformed,
+            **dict.fromkeys((Verbosity, SaslList, SaslAuth, SaslStep, Unknown), lambda _request, _now: _UNKNOWN),
+        }
+
+    def __len__(self) -> int:
+        """How many items are held, expired ones that nobody asked for included."""
+        return len(self._items.entries)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the budget are used."""
+        return self._items.size
+
+    def execute(self, request: AnyRequest, now: float) -> AnyReply:
+        """Carry out one request at the time ``now``, in Unix seconds, and give its reply.
+
+        Every request has a reply; nothing is raised but what the journal raises. ``now`` should not go back.
+        """
+        if now >= self._flush_at:
+            self._items.clear()
+            self._flush_at = NEVER
+        return self._handlers[type(request)](request, now)
+
+    # --- reading
+
+    def _get(self, request: Get, now: float) -> AnyReply:
+        if request.exptime is not None:
+            return self._get_and_touch(request.keys, request.exptime, now)
+        entries = self._items.entries
+        found = []
+        for key in request.keys:
+            entry = entries.get(key)
+            if entry is None or entry.expires <= now:
+                self._missed(key, entry)
+                continue
+            entries.move_to_end(key)
+            entry.fetched = True
+            found.append(entry.item)
+        self._counters["get_hits"] += len(found)
+        return Values(tuple(found)) if found else _MISS
+
+    def _missed(self, key: bytes, expired: Entry | None) -> None:
+        self._counters["get_misses"] += 1
+        if expired is not None:
+            self._counters["get_expired"] += 1
+            self._items.expire(key, expired)
+
+    def _get_and_touch(self, keys: tuple[bytes, ...], exptime: int, now: float) -> AnyReply:
+        found = []
+        for key in keys:
+            entry = self._touched(key, exptime, now)
+            if entry is not None:
+                entry.fetched = True
+                found.append(entry.item)
+        # memcached counts these as touches and as gets.
+        self._counters["get_hits"] += len(found)
+        self._counters["get_misses"] += len(keys) - len(found)
+        return Values(tuple(found))
+
+    def _touch(self, request: Touch, now: float) -> AnyReply:
+        entry = self._touched(request.key, request.exptime, now)
+        return _NOT_FOUND if entry is None else Touched(entry.item.flags, entry.item.cas)
+
+    def _touched(self, key: bytes, exptime: int, now: float) -> Entry | None:
+        entry = self._items.find(key, now)
+        if entry is None:
+            self._counters["touch_misses"] += 1
+            return None
+        self._counters["touch_hits"] += 1
+        self._change(entry, entry.item, expires_at(exptime, now), now)
+        return entry
+
+    # --- storing
+
+    def _next_cas(self) -> int:
+        if not self._with_cas:
+            return 0
+        self._cas = self._cas + 1
+        return self._cas
+
+    def _store(self, request: Set | Add | Replace, now: float) -> AnyReply:
+        items, key = self._items, request.key
+        if stored_size(key, len(request.value), request.flags) > self._item_size_max:
+            return self._too_large(request)
+        old = items.find(key, now)
+        if request.cas:
+            # A CAS makes a compare-and-swap of all three, whatever the command.
+            refusal = self._compare(request.cas, old)
+        elif isinstance(request, Add):
+            refusal = None if old is None else _EXISTS
+        elif isinstance(request, Replace):
+            refusal = _NOT_FOUND if old is None else None
+        else:
+            refusal = None
+        self._counters["cmd_set"] += 1
+        if refusal is not None:
+            if old is not None:
+                items.entries.move_to_end(key)
+            return refusal
+        item = Item(key, request.value, request.flags, self._next_cas())
+        if not self._evict and not items.fits(item):
+            return self._no_memory(request)
+        expires = expires_at(request.exptime, now)
+        if expires <= now:
+            items.discard(key)
+        else:
+            items.put(item, expires)
+        self._counters["total_items"] += 1
+        return Stored(item.cas)
+
+    def _compare(self, cas: int, old: Entry | None) -> Failure | None:
+        if old is None:
+            self._counters["cas_misses"] += 1
+            return _NOT_FOUND
+        if self._with_cas and old.item.cas != cas:
+            self._counters["cas_badval"] += 1
+            return _EXISTS
+        self._counters["cas_hits"] += 1
+        return None
+
+    def _concatenate(self, request: Append | Prepend, now: float) -> AnyReply:
+        if stored_size(request.key, len(request.value), 0) > self._item_size_max:
+            return self._too_large(request)
+        entry = self._items.find(request.key, now)
+        self._counters["cmd_set"] += 1
+        if entry is None:
+            return _NOT_STORED
+        old = entry.item
+        if request.cas and self._with_cas and old.cas != request.cas:
+            return _EXISTS
+        if stored_size(request.key, len(old.value) + len(request.value), old.flags) > self._item_size_max:
+            return _NOT_STORED
+        value = old.value + request.value if isinstance(request, Append) else request.value + old.value
+        item = Item(old.key, value, old.flags, self._next_cas())
+        if not self._evict and not self._items.fits(item):
+            return self._no_memory(request)
+        self._change(entry, item, entry.expires, now)
+        self._counters["total_items"] += 1
+        return Stored(item.cas)
+
+    def _change(self, entry: Entry, item: Item, expires: float, now: float) -> None:
+        if expires <= now:
+            self._items.discard(item.key)
+        else:
+            self._items.change(entry, item, expires)
+
+    def _too_large(self, request: object) -> Failure:
+        self._counters["store_too_large"] += 1
+        return self._failed(request, _TOO_LARGE)
+
+    def _no_memory(self, request: object) -> Failure:
+        self._counters["store_no_memory"] += 1
+        return self._failed(request, _NO_MEMORY)
+
+    def _failed(self, request: object, reply: Failure) -> Failure:
+        # A set that fails must not leave the value it was to replace.
+        if isinstance(request, Set):
+            self._items.discard(request.key)
+        return reply
+
+    def _malformed(self, request: Malformed, now: float) -> AnyReply:
+        if request.reply.status == Status.VALUE_TOO_LARGE:
+            self._too_large(request.request)
+        return request.reply
+
+    # --- the rest
+
+    def _delete(self, request: Delete, now: float) -> AnyReply:
+        entry = self._items.find(request.key, now)
+        if entry is None:
+            self._counters["delete_misses"] += 1
+            return _NOT_FOUND
+        if request.cas and entry.item.cas != request.cas:
+            return _EXISTS
+        self._counters["delete_hits"] += 1
+        self._items.discard(request.key)
+        return Deleted()
+
+    def _count(self, request: Increment | Decrement, now: float) -> AnyReply:
+        up = isinstance(request, Increment)
+        entry = self._items.find(request.key, now)
+        if entry is None:
+            self._counters["incr_misses" if up else "decr_misses"] += 1
+            return self._create_counter(request, now)
+        old = entry.item
+        if request.cas and old.cas != request.cas:
+            return _EXISTS
+        number = number_in(old.value)
+        if number is None:
+            return _NOT_A_NUMBER
+        self._counters["incr_hits" if up else "decr_hits"] += 1
+        number = counted(number, request.delta if up else -request.delta)
+        item = Item(old.key, recounted(old.value, number), old.flags, self._next_cas())
+        self._change(entry, item, entry.expires, now)
+        return Counter(number, item.cas)
+
+    def _create_counter(self, request: Increment | Decrement, now: float) -> AnyReply:
+        if request.exptime is None:
+            return _NOT_FOUND
+        value = str(request.initial).encode()
+        reply = self._store(Add(request.key, value, 0, request.exptime), now)
+        return Counter(request.initial, reply.cas) if isinstance(reply, Stored) else reply
+
+    def _flush(self, request: Flush, now: float) -> AnyReply:
+        if not self._may_flush:
+            return _FORBIDDEN
+        self._counters["cmd_flush"] += 1
+        self._flush_at = flushes_at(request.exptime, now)
+        if self._flush_at <= now:
+            self._items.clear()
+            self._flush_at = NEVER
+        return _OK
+
+    # --- statistics
+
+    def _stats(self, request: Stats, now: float) -> AnyReply:
+        group = request.group
+        if group == b"":
+            return StatsReply(general(self._counters, self._items))
+        if group == b"settings":
+            return StatsReply(
+                settings(self._items.budget, self._item_size_max, self._evict, self._with_cas, self._may_flush)
+            )
+        if group == b"items":
+            return StatsReply(item_statistics(self._items))
+        if group == b"sizes":
+            return StatsReply(((b"sizes_status", b"disabled"),))
+        if group == b"reset":
+            self._counters = dict.fromkeys(COUNTERS, 0)
+            self._items.forget_counts()
+            return StatsReply()
+        # There are no slabs and no statistics by key prefix here.
+        if group in (b"slabs", b"detail on", b"detail off"):
+            return StatsReply()
+        if group == b"detail dump":
+            return StatsReply(((b"detailed", b"END\r\n"),))
+        return _NOT_FOUND

@@ -1,0 +1,146 @@
+"""The items of a cache, the least recently used first, within a budget of bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Protocol
+
+from memproto.messages import Item
+
+#: What one item costs beside its key and value, in bytes, measured on CPython 3.11 (``benchmarks/memory.py``).
+#: memcached's own header is 48 to 56 bytes; objects of Python cost more, and the budget is meant for real memory.
+ITEM_OVERHEAD = 420
+
+# memcached's header (48), CAS (8), the key's NUL and the value's CR LF: what counts against the item size limit.
+_HEADER = 48 + 8 + 1 + 2
+_FLAGS = 4
+
+
+def stored_size(key: bytes, value_length: int, flags: int) -> int:
+    """The size of an item as memcached counts it against the item size limit (``-I``), in bytes."""
+    return _HEADER + len(key) + value_length + (_FLAGS if flags else 0)
+
+
+class Entry:
+    """An item in the cache: what a get returns, and when it expires (Unix time, ``math.inf`` for never)."""
+
+    __slots__ = ("expires", "fetched", "item")
+
+    def __init__(self, item: Item, expires: float) -> None:
+        self.item = item
+        self.expires = expires
+        #: Whether it was read since it was stored.
+        self.fetched = False
+
+
+class Journal(Protocol):
+    """Where an embedder makes the items outlive the process. Called before the reply is given."""
+
+    def put(self, item: Item, expires: float) -> None:
+        """An item was stored or changed."""
+
+    def discard(self, key: bytes) -> None:
+        """An item was deleted, evicted or found expired."""
+
+    def clear(self) -> None:
+        """All items were flushed."""
+
+    def load(self) -> Iterable[tuple[Item, float]]:
+        """All items put and not discarded since, with their expiry, the least recently used first."""
+
+
+class Items:
+    """Keys to entries in the order of use. ``budget`` is in bytes, counted with :data:`ITEM_OVERHEAD`."""
+
+    __slots__ = ("_journal", "budget", "entries", "evicted", "evicted_unfetched", "expired_unfetched", "size")
+
+    def __init__(self, budget: int, journal: Journal | None) -> None:
+        self.entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self.budget = budget
+        self.size = 0
+        self.evicted = 0
+        self.evicted_unfetched = 0
+        self.expired_unfetched = 0
+        self._journal: Journal | None = None
+        if journal is not None:
+            for item, expires in journal.load():
+                self.put(item, expires)
+            self._journal = journal
+
+    def find(self, key: bytes, now: float) -> Entry | None:
+        """The entry of a key that is there and has not expired. Its place in the order stays."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return None
+        if entry.expires <= now:
+            self.expire(key, entry)
+            return None
+        return entry
+
+    def expire(self, key: bytes, entry: Entry) -> None:
+        """Remove an entry that was found to have expired."""
+        self.expired_unfetched += not entry.fetched
+        self.discard(key)
+
+    def forget_counts(self) -> None:
+        """Set the counters of evictions and expiries to 0."""
+        self.evicted = self.evicted_unfetched = self.expired_unfetched = 0
+
+    def fits(self, item: Item) -> bool:
+        """Whether the item fits in the budget without evicting any other than its own predecessor."""
+        old = self.entries.get(item.key)
+        return self.size + _cost(item) - (0 if old is None else _cost(old.item)) <= self.budget
+
+    def put(self, item: Item, expires: float) -> None:
+        """Store, as the most recently used, and evict from the other end until the budget holds."""
+        entry = self.entries.get(item.key)
+        if entry is None:
+            self.entries[item.key] = Entry(item, expires)
+            self.size += _cost(item)
+        else:
+            entry.fetched = False
+            self._set(entry, item, expires)
+        self._settle(item, expires)
+
+    def change(self, entry: Entry, item: Item, expires: float) -> None:
+        """Give an entry another item of the same key, or another expiry; it becomes the most recently used."""
+        self._set(entry, item, expires)
+        self._settle(item, expires)
+
+    def _set(self, entry: Entry, item: Item, expires: float) -> None:
+        self.size += _cost(item) - _cost(entry.item)
+        entry.item = item
+        entry.expires = expires
+        self.entries.move_to_end(item.key)
+
+    def _settle(self, item: Item, expires: float) -> None:
+        if self._journal is not None:
+            self._journal.put(item, expires)
+        while self.size > self.budget and len(self.entries) > 1:
+            self._evict()
+
+    def _evict(self) -> None:
+        key, entry = next(iter(self.entries.items()))
+        self.evicted += 1
+        self.evicted_unfetched += not entry.fetched
+        self.discard(key)
+
+    def discard(self, key: bytes) -> None:
+        """Remove the entry of a key, if there is one."""
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self.size -= _cost(entry.item)
+            if self._journal is not None:
+                self._journal.discard(key)
+
+    def clear(self) -> None:
+        """Remove all."""
+        self.entries.clear()
+        self.size = 0
+        if self._journal is not None:
+            self._journal.clear()
+
+
+def _cost(item: Item) -> int:
+    return ITEM_OVERHEAD + len(item.key) + len(item.value)

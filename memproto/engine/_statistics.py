@@ -1,0 +1,80 @@
+"""The numbers that STAT reports, under memcached's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from memproto.engine._items import Items
+
+#: What the engine counts; ``cmd_get`` and ``cmd_touch`` are sums of hits and misses.
+COUNTERS = (
+    "cmd_set",
+    "cmd_flush",
+    "get_hits",
+    "get_misses",
+    "get_expired",
+    "delete_misses",
+    "delete_hits",
+    "incr_misses",
+    "incr_hits",
+    "decr_misses",
+    "decr_hits",
+    "cas_misses",
+    "cas_hits",
+    "cas_badval",
+    "touch_hits",
+    "touch_misses",
+    "store_too_large",
+    "store_no_memory",
+    "total_items",
+)
+
+Statistics = tuple[tuple[bytes, bytes], ...]
+
+
+def _encoded(numbers: Mapping[str, object]) -> Statistics:
+    return tuple((name.encode(), str(number).encode()) for name, number in numbers.items())
+
+
+def general(counters: Mapping[str, int], items: Items) -> Statistics:
+    """The statistics of STAT without a group; the embedder adds those of its process and connections."""
+    return _encoded(
+        {
+            "cmd_get": counters["get_hits"] + counters["get_misses"],
+            "cmd_touch": counters["touch_hits"] + counters["touch_misses"],
+            **counters,
+            "limit_maxbytes": items.budget,
+            "bytes": items.size,
+            "curr_items": len(items.entries),
+            "evictions": items.evicted,
+            "evicted_unfetched": items.evicted_unfetched,
+            "expired_unfetched": items.expired_unfetched,
+        }
+    )
+
+
+def settings(budget: int, item_size_max: int, evict: bool, cas: bool, flush: bool) -> Statistics:
+    """The engine's part of STAT settings."""
+    return _encoded(
+        {
+            "maxbytes": budget,
+            "evictions": "on" if evict else "off",
+            "cas_enabled": "yes" if cas else "no",
+            "item_size_max": item_size_max,
+            "flush_enabled": "yes" if flush else "no",
+        }
+    )
+
+
+def item_statistics(items: Items) -> Statistics:
+    """STAT items: one class holds all, and there is nothing to tell of an empty cache."""
+    if not items.entries:
+        return ()
+    numbers = {
+        "number": len(items.entries),
+        "evicted": items.evicted,
+        "evicted_unfetched": items.evicted_unfetched,
+        "expired_unfetched": items.expired_unfetched,
+        "mem_requested": items.size,
+    }
+    return _encoded({f"items:1:{name}": number for name, number in numbers.items()})
