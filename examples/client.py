@@ -10,9 +10,11 @@ interruption the connection is dropped and the next call opens a new one.
 
 from __future__ import annotations
 
+import selectors
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -79,6 +81,7 @@ class Client:
         self._limits = limits
         self._trace = trace
         self._socket: socket.socket | None = None
+        self._selector: selectors.BaseSelector
         self._connection = ClientConnection(limits)
 
     def __enter__(self) -> Client:
@@ -179,11 +182,8 @@ class Client:
     def close(self) -> None:
         """Say goodbye and hang up. Another call opens a new connection."""
         if self._socket is not None and self._connection.reusable:
-            try:
-                self._socket.settimeout(0)
-                self._write(self._socket, self._connection.send(Quit()).data)
-            except (OSError, ProtocolError):
-                pass  # it need not arrive
+            with suppress(OSError, ProtocolError):  # it need not arrive
+                self._write(self._socket, memoryview(self._connection.send(Quit()).data))
         self._drop()
 
     # --- asking
@@ -218,42 +218,61 @@ class Client:
 
     def _ask(self, request: Request[R]) -> R | Failure:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        link = self._connected()
+        exchange = self._connection.send(request)
+        unsent = memoryview(exchange.data)
+        try:
+            while unsent or exchange.reply is None:
+                event = self._connection.next_event()
+                if isinstance(event, ConnectionClosed):
+                    raise ConnectionError("the server closed the connection")  # noqa: TRY301
+                if event is Signal.NEED_DATA:
+                    if unsent:
+                        unsent = self._write(link, unsent)
+                    if unsent or exchange.reply is None:
+                        self._read(link, bool(unsent), deadline)
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and not unsent:
+                self._connection.abandon(exchange)
+            else:
+                self._drop()  # what was sent, or what was read, may be half of something
+            raise
+        return exchange.reply
+
+    def _connected(self) -> socket.socket:
         if self._socket is None or not self._connection.reusable:
             self._drop()
             self._connection = ClientConnection(self._limits)
             self._socket = socket.create_connection(self._address, self._timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link = self._socket
-        exchange = self._connection.send(request)
-        try:
-            link.settimeout(_left(deadline))
-            self._write(link, exchange.data)
-        except BaseException:
-            self._drop()  # nobody knows how much of it was sent
-            raise
-        try:
-            while exchange.reply is None:
-                event = self._connection.next_event()
-                if isinstance(event, ConnectionClosed):
-                    raise ConnectionError("the server closed the connection")  # noqa: TRY301
-                if event is Signal.NEED_DATA:
-                    link.settimeout(_left(deadline))
-                    self._read(link)
-        except TimeoutError:
-            self._connection.abandon(exchange)
-            raise
-        except BaseException:
-            self._drop()
-            raise
-        return exchange.reply
+            self._socket.setblocking(False)
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(self._socket, selectors.EVENT_READ)
+        return self._socket
 
-    def _write(self, link: socket.socket, data: bytes) -> None:
+    def _write(self, link: socket.socket, data: memoryview) -> memoryview:
+        """Send as much as goes at once; the rest."""
+        try:
+            sent = link.send(data)
+        except BlockingIOError:
+            return data
         if self._trace is not None:
-            self._trace(">", data)
-        link.sendall(data)
+            self._trace(">", bytes(data[:sent]))
+        return data[sent:]
 
-    def _read(self, link: socket.socket) -> None:
-        data = link.recv(65536)
+    def _read(self, link: socket.socket, unsent: bool, deadline: float | None) -> None:
+        """Wait for bytes, or for room to send more, and take what is there.
+
+        To send all before reading anything would lock up with a server that has stopped reading because nobody
+        reads its answers.
+        """
+        self._selector.modify(link, selectors.EVENT_READ | selectors.EVENT_WRITE if unsent else selectors.EVENT_READ)
+        if not self._selector.select(_left(deadline)):
+            raise TimeoutError("the call took longer than its timeout")
+        try:
+            data = link.recv(65536)
+        except BlockingIOError:
+            return
         if self._trace is not None:
             self._trace("<", data)
         if data:
@@ -264,14 +283,10 @@ class Client:
     def _drop(self) -> None:
         self._connection.close()
         if self._socket is not None:
+            self._selector.close()
             self._socket.close()
             self._socket = None
 
 
 def _left(deadline: float | None) -> float | None:
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the call took longer than its timeout")
-    return left
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -1,8 +1,7 @@
 """The smallest server that speaks the whole protocol: a thread per connection, blocking sockets.
 
-    python -m examples.tiny_server [PORT]
-
-The lock is held while the engine works, never while bytes are sent.
+``python -m examples.tiny_server [PORT]``, for clients you trust: nothing bounds the memory that the answers to one
+read take. The lock is held while the engine works, never while bytes are sent.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import socketserver
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from memproto import ConnectionClosed, RemoteProtocolError, ServerConnection, Signal
 from memproto.engine import Engine
@@ -22,27 +22,26 @@ class Handler(socketserver.BaseRequestHandler):
     server: TinyServer
 
     def handle(self) -> None:
-        """Read, answer everything that is complete, write once; until the conversation is over."""
-        connection, open_ = ServerConnection(), True
-        while open_:
-            data = self.request.recv(65536)
-            if data:
-                connection.receive_data(data)
-            else:
-                connection.receive_eof()
-            out = []
-            try:
-                while not isinstance(event := connection.next_event(), Signal):
-                    if isinstance(event, ConnectionClosed):
-                        open_ = False
-                        break
-                    with self.server.lock:
-                        reply = self.server.engine.execute(event.request, time.time())
-                    out.append(connection.send(reply, to=event))
-            except RemoteProtocolError as error:
-                out.append(error.last_words)
-                open_ = False
-            self.request.sendall(b"".join(out))
+        """Serve until the conversation is over; a client that vanishes ends it too."""
+        connection = ServerConnection()
+        with suppress(ConnectionError):
+            while self.answer(connection, self.request.recv(65536)):
+                pass
+
+    def answer(self, connection: ServerConnection, data: bytes) -> bool:
+        """Answer everything that is complete, and write once; whether to go on."""
+        connection.receive_data(data) if data else connection.receive_eof()
+        out, go_on = [], False
+        try:
+            while not isinstance(event := connection.next_event(), Signal | ConnectionClosed):
+                with self.server.lock:
+                    reply = self.server.engine.execute(event.request, time.time())
+                out.append(connection.send(reply, to=event))
+            go_on = isinstance(event, Signal)
+        except RemoteProtocolError as error:
+            out.append(error.last_words)
+        self.request.sendall(b"".join(out))
+        return go_on
 
 
 class TinyServer(socketserver.ThreadingTCPServer):

@@ -6,9 +6,10 @@ large, not yet authenticated) leaves it at one comparison and is decided in ``_i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import NoReturn
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
 
 from memproto._binary_messages import FAMILIES, MAX_MECHANISM, Make
 from memproto._buffer import ReceiveBuffer
@@ -40,23 +41,57 @@ FREE_OPCODES = frozenset({Opcode.VERSION, Opcode.SASL_LIST_MECHS}) | _SASL_WITH_
 _NEGATIVE = 1 << 31
 
 
-class _Shape:
+class _Shape(NamedTuple):
     """What the common path must compare and call for one opcode, derived from its row of the opcode table."""
 
-    __slots__ = ("extras", "key_least", "key_most", "make", "opcode", "uses_cas", "value_most")
+    extras: frozenset[int]
+    key_least: int
+    key_most: int
+    value_most: int
+    make: Make
+    opcode: int
+    ignores_cas: bool
 
-    def __init__(self, spec: OpcodeSpec, limits: Limits) -> None:
-        family = FAMILIES[spec.opcode]
-        body = spec.request
-        self.opcode = spec.opcode
-        self.extras = frozenset(layout.size for layout in body.extras or ())
-        self.key_least = 1 if body.key is Presence.MUST else 0
-        self.key_most = 0 if body.key is Presence.MUST_NOT else MAX_KEY
-        if spec.opcode in _SASL_WITH_MECHANISM:
-            self.key_most = MAX_MECHANISM
-        self.value_most = limits.value if body.value is Presence.MAY else 0
-        self.make: Make = family.make
-        self.uses_cas = family.uses_cas
+
+def _shape(spec: OpcodeSpec, limits: Limits) -> _Shape:
+    family = FAMILIES[spec.opcode]
+    body = spec.request
+    key_most = 0 if body.key is Presence.MUST_NOT else MAX_KEY
+    return _Shape(
+        extras=frozenset(layout.size for layout in body.extras or ()),
+        key_least=1 if body.key is Presence.MUST else 0,
+        key_most=MAX_MECHANISM if spec.opcode in _SASL_WITH_MECHANISM else key_most,
+        value_most=limits.value if body.value is Presence.MAY else 0,
+        make=family.make,
+        opcode=spec.opcode,
+        ignores_cas=not family.uses_cas,
+    )
+
+
+def _no_shape(opcode: int) -> _Shape:
+    """No request fits this one: there is no length of extras that is right."""
+    return _Shape(frozenset(), 0, 0, 0, FAMILIES[Opcode.NOOP].make, opcode, True)
+
+
+class _Tables(NamedTuple):
+    """The shape of every opcode number, once for all and once for what may be said before authentication."""
+
+    specs: Mapping[int, OpcodeSpec]
+    all_shapes: tuple[_Shape, ...]
+    free_shapes: tuple[_Shape, ...]
+
+
+@lru_cache(maxsize=16)
+def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...]) -> _Tables:
+    own = {spec.opcode: spec for spec in opcodes}
+    # What memcached does not serve has no wrong shape: it is raw, like an opcode without a name.
+    specs = {number: spec for number, spec in OPCODES.items() if spec.served} | own
+    shapes = {number: _shape(OPCODES[number], limits) for number in FAMILIES if number not in own}
+    return _Tables(
+        specs,
+        tuple(shapes.get(number) or _no_shape(number) for number in range(256)),
+        tuple((number in FREE_OPCODES and shapes.get(number)) or _no_shape(number) for number in range(256)),
+    )
 
 
 class RequestReader:
@@ -65,17 +100,13 @@ class RequestReader:
     ``locked`` is whether the peer has yet to authenticate: only ``FREE_OPCODES`` get through.
     """
 
-    __slots__ = ("_all_shapes", "_free_shapes", "_limits", "_locked", "_shapes", "_specs", "_swallowing")
+    __slots__ = ("_limits", "_locked", "_shapes", "_swallowing", "_tables")
 
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
-        own = {spec.opcode: spec for spec in opcodes}
-        # What memcached does not serve has no wrong shape: it is raw, like an opcode without a name.
-        self._specs: dict[int, OpcodeSpec] = {number: spec for number, spec in OPCODES.items() if spec.served} | own
-        self._all_shapes = {number: _Shape(OPCODES[number], limits) for number in FAMILIES if number not in own}
-        self._free_shapes = {number: shape for number, shape in self._all_shapes.items() if number in FREE_OPCODES}
-        self._shapes = self._all_shapes
-        self._locked = False
+        self._tables = _tables(limits, tuple(opcodes))
         self._limits = limits
+        self._locked = False
+        self._shapes = self._tables.all_shapes
         self._swallowing: BinaryEnvelope | None = None
 
     @property
@@ -85,7 +116,7 @@ class RequestReader:
     @locked.setter
     def locked(self, locked: bool) -> None:
         self._locked = locked
-        self._shapes = self._free_shapes if locked else self._all_shapes
+        self._shapes = self._tables.free_shapes if locked else self._tables.all_shapes
 
     def read(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
         """The next request, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
@@ -98,14 +129,12 @@ class RequestReader:
         data = buffer.data
         at = buffer.at
         magic, opcode, key_length, extras_length, data_type, vbucket, body_length, opaque, cas = unpack_header(data, at)
-        shape = self._shapes.get(opcode)
-        value_length = body_length - key_length - extras_length
+        extras, key_least, key_most, value_most, make, opcode, ignores_cas = self._shapes[opcode]
         if (
-            shape is None
-            or magic != _REQUEST
-            or extras_length not in shape.extras
-            or not shape.key_least <= key_length <= shape.key_most
-            or not 0 <= value_length <= shape.value_most
+            magic != _REQUEST
+            or extras_length not in extras
+            or not key_least <= key_length <= key_most
+            or not 0 <= body_length - key_length - extras_length <= value_most
         ):
             return self._irregular(buffer)
         at += HEADER_SIZE
@@ -119,8 +148,8 @@ class RequestReader:
         buffer.at = end
         key_at = at + extras_length
         value_at = key_at + key_length
-        request = shape.make(data, at, extras_length, data[key_at:value_at], data[value_at:end], cas)
-        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, 0 if shape.uses_cas else cas)
+        request = make(data, at, extras_length, data[key_at:value_at], data[value_at:end], cas)
+        return BinaryEnvelope(request, opcode, opaque, vbucket, data_type, cas if ignores_cas else 0)
 
     def _has_header(self, buffer: ReceiveBuffer) -> bool:
         # A wrong first byte is reported as soon as it is there.
@@ -157,12 +186,12 @@ class RequestReader:
         invalid = error_packet(opcode, opaque, Status.INVALID_ARGUMENTS)
         if key_length > MAX_KEY:
             _refuse(f"key is {key_length} bytes, limit is {MAX_KEY}", invalid)
-        spec = self._specs.get(opcode)
+        spec = self._tables.specs.get(opcode)
         if spec is not None:
             fault = shape_fault(spec, extras_length, key_length, value_length)
             if fault is not None:
                 _refuse(fault, invalid)
-        if spec is None or opcode not in self._all_shapes:
+        if spec is None or not self._tables.all_shapes[opcode].extras:
             return self._raw(buffer, head, value_length)
         return self._known(buffer, spec, head, value_length)
 
@@ -204,10 +233,10 @@ class RequestReader:
         """The request in the first ``head`` bytes, without its value; nothing is consumed."""
         at = buffer.at
         _, _, _, extras_length, data_type, vbucket, _, opaque, cas = unpack_header(buffer.data, at)
-        shape = self._all_shapes[spec.opcode]
+        shape = self._tables.all_shapes[spec.opcode]
         key = buffer.data[at + HEADER_SIZE + extras_length : at + head]
         request = shape.make(buffer.data, at + HEADER_SIZE, extras_length, key, b"", cas)
-        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, 0 if shape.uses_cas else cas)
+        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, cas if shape.ignores_cas else 0)
 
     def _swallow(
         self, buffer: ReceiveBuffer, head: int, value_length: int, refused: Malformed

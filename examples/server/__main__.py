@@ -14,6 +14,10 @@ from examples.server.options import Options, parse
 
 async def serve(options: Options) -> int:
     """Serve until a signal comes; the exit code."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
     server = Server(options)
     try:
         host, port = await server.start()
@@ -21,10 +25,6 @@ async def serve(options: Options) -> int:
         print(f"cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
         return 71  # EX_OSERR, as memcached
     print(f"listening on {host}:{port}", file=sys.stderr, flush=True)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop.set)
     await stop.wait()
     await server.stop()
     return 0

@@ -12,7 +12,9 @@ from examples.server.session import Session
 from memproto import AnyReply, AnyRequest, Limits, Stats, StatsReply
 from memproto.engine import Engine
 
-#: How long a stopping server waits for clients to take their last answers, in seconds.
+#: How long a stopping server goes on while there is still something arriving, in seconds.
+LAST_CALL = 1.0
+#: How long it then waits for clients to take their last answers.
 GRACE = 5.0
 
 
@@ -40,10 +42,10 @@ class Server:
         return str(host), int(port)
 
     async def stop(self) -> None:
-        """Stop accepting, answer what was received, and close."""
+        """Answer what has arrived, stop accepting, and close."""
+        await self._quiet()
         if self._listener is not None:
             self._listener.close()
-        await asyncio.sleep(0.05)  # what has arrived is read first
         for session in list(self._sessions):
             session.finish()
         try:
@@ -55,6 +57,14 @@ class Server:
             for session in list(self._sessions):
                 session.abort()
             await asyncio.sleep(0)
+
+    async def _quiet(self) -> None:
+        """Wait until those who have connected are let in and what they sent is answered, or the last call is over."""
+        deadline = time.monotonic() + LAST_CALL
+        seen = None
+        while seen != (now := (self._total, self.bytes_read, self.bytes_written)) and time.monotonic() < deadline:
+            seen = now
+            await asyncio.sleep(0.05)
 
     # --- for the sessions
 

@@ -93,7 +93,8 @@ class Session(asyncio.Protocol):
         """The client has caught up."""
         self._held_up = False
         if self._turn is None:
-            self._answer()
+            # Not at once: asyncio reports the loss of a connection twice if it is closed in here.
+            self._turn = asyncio.get_running_loop().call_soon(self._answer)
 
     # --- answering
 

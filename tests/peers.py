@@ -1,0 +1,165 @@
+"""Real programs as peers: memcached and the example servers, each on a free port of 127.0.0.1.
+
+Every server is stopped by its own handle. The context managers of our own servers fail the test if the server
+printed a traceback, or did not end well when it was told to.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Never reached unless something is broken, however slow the machine.
+DEADLINE = 30.0
+
+
+def require(name: str) -> None:
+    """Skip the test if this program or module is not installed; with MEMPROTO_REQUIRE_PEERS=1, fail it."""
+    if shutil.which(name) is None and importlib.util.find_spec(name) is None:
+        reason = f"{name} is not installed, neither as a program nor as a module"
+        if os.environ.get("MEMPROTO_REQUIRE_PEERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Running:
+    """A server process. ``port`` is where it listens; what it says is kept in ``said``."""
+
+    def __init__(self, *command: str, environment: dict[str, str] | None = None) -> None:
+        self.port = 0
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+        )
+        assert self.process.stderr is not None
+        self._listening = threading.Event()
+        # A thread, because a server that nobody listens to would stop when the pipe is full.
+        self._listener = threading.Thread(target=self._listen, args=(self.process.stderr,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.lines.append(line)
+            if line.startswith("listening on "):
+                self.port = int(line.rpartition(":")[2])
+                self._listening.set()
+        self._listening.set()
+
+    def wait_for_port(self) -> None:
+        """Until the server has told its port."""
+        assert self._listening.wait(DEADLINE), f"{self.process.args!r} does not come up: {self.said}"
+        assert self.port, f"{self.process.args!r} did not come up: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """What the server has printed to standard error."""
+        return "".join(self.lines)
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """Send the signal and wait for the end; the exit code. A server that does not end is killed, and fails."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(DEADLINE)
+            raise
+        finally:
+            self._listener.join(DEADLINE)
+            if self.process.stderr is not None:
+                self.process.stderr.close()
+
+
+@contextmanager
+def running_example(*arguments: str, module: str = "examples.server") -> Iterator[Running]:
+    """``python -m examples.server`` as a process to look at and to send signals to."""
+    running = Running(sys.executable, "-W", "default", "-m", module, "-p", "-1", *arguments)
+    try:
+        running.wait_for_port()
+        yield running
+    finally:
+        code = running.stop()
+    assert "Traceback" not in running.said, running.said
+    assert "Warning" not in running.said, running.said
+    assert code == 0, f"exit code {code}: {running.said}"
+
+
+@contextmanager
+def example_server(*arguments: str) -> Iterator[int]:
+    """``python -m examples.server``; its port."""
+    with running_example(*arguments) as running:
+        yield running.port
+
+
+@contextmanager
+def tiny_server() -> Iterator[int]:
+    """The tiny server, which has no way to end but a kill; its port."""
+    code = (
+        "import sys; from examples.tiny_server import TinyServer; server = TinyServer(); "
+        "print('listening on 127.0.0.1:%d' % server.server_address[1], file=sys.stderr, flush=True); "
+        "server.serve_forever()"
+    )
+    running = Running(sys.executable, "-W", "default", "-c", code)
+    try:
+        running.wait_for_port()
+        yield running.port
+    finally:
+        running.stop()
+    assert "Traceback" not in running.said, running.said
+
+
+@contextmanager
+def memcached(*arguments: str) -> Iterator[int]:
+    """The real memcached, without UDP, on a port that it chooses itself; that port."""
+    require("memcached")
+    with tempfile.TemporaryDirectory() as folder:
+        # memcached drops the rights of root before it writes the file.
+        os.chmod(folder, 0o777)
+        told = Path(folder, "port")
+        user = ("-u", "nobody") if os.geteuid() == 0 else ()
+        command = ("memcached", "-l", "127.0.0.1", "-p", "-1", "-U", "0", *user, *arguments)
+        running = Running(*command, environment={"MEMCACHED_PORT_FILENAME": str(told)})
+        try:
+            yield _port_in(told, running)
+        finally:
+            running.stop(signal.SIGKILL)  # it takes a second to end in good order, and there is nothing to lose
+
+
+def _port_in(told: Path, running: Running) -> int:
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline and running.process.poll() is None:
+        if told.exists():
+            port = int(told.read_text().splitlines()[0].partition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), DEADLINE):
+                return port
+        time.sleep(0.01)
+    pytest.fail(f"memcached does not come up: {running.said}")
+
+
+@contextmanager
+def server_of(name: str) -> Iterator[int]:
+    """One of the two that must behave alike, for tests that run with both: "memcached" or "memproto"."""
+    with memcached() if name == "memcached" else example_server() as port:
+        yield port

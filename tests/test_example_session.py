@@ -1,0 +1,288 @@
+"""One session of the example server on a transport in memory: what is written when, and when it reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from examples.server.session import Session
+from memproto import AnyReply, AnyRequest, Limits
+from memproto.engine import Engine
+
+NOOP = b"\x80\x0a" + bytes(22)
+NOOP_REPLY = b"\x81\x0a" + bytes(22)
+GET = b"\x80\x00\x00\x01" + bytes(7) + b"\x01" + bytes(12) + b"k"
+QUIT = b"\x80\x07" + bytes(22)
+QUIT_REPLY = b"\x81\x07" + bytes(22)
+
+
+@dataclass
+class Host:
+    """What a server is to its sessions."""
+
+    limits: Limits = field(default_factory=Limits)
+    requests_per_turn: int = 100
+    bytes_read: int = 0
+    bytes_written: int = 0
+    room: bool = True
+    engine: Engine = field(default_factory=Engine)
+    sessions: set[Session] = field(default_factory=set)
+
+    def opened(self, session: Session) -> bool:
+        self.sessions.add(session)
+        return self.room
+
+    def closed(self, session: Session) -> None:
+        self.sessions.discard(session)
+
+    def execute(self, request: AnyRequest, now: float) -> AnyReply:
+        return self.engine.execute(request, now)
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written; ``full`` makes it ask for a pause at the next write, as a slow client does."""
+
+    def __init__(self, session: Session, note: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.full = False
+        self.reading = True
+        self.closed = False
+        self.aborted = False
+        self.session = session
+        self.note = note
+        session.connection_made(self)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert data, "nothing to write is no reason to call write()"
+        assert not self.closed
+        self.written.append(bytes(data))
+        self.note()
+        if self.full:
+            self.session.pause_writing()
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    async def drain(self) -> None:
+        """The client has read."""
+        before = self.written[:], self.closed
+        self.session.resume_writing()
+        # CPython's own transports do not bear to be closed in there.
+        assert (self.written, self.closed) == before
+        await asyncio.sleep(0)
+
+
+def hit(size: int) -> bytes:
+    return b"\x81\0\0\0\x04" + bytes(3) + (4 + size).to_bytes(4, "big") + bytes(11) + b"\x01" + bytes(4 + size)
+
+
+def store(host: Host, size: int) -> None:
+    body = 9 + size
+    request = b"\x80\x11\0\x01\x08" + bytes(3) + body.to_bytes(4, "big") + bytes(12 + 8) + b"k" + bytes(size)
+    transport = Transport(Session(host))
+    transport.session.data_received(request)
+    assert transport.written == []
+
+
+def test_one_write_for_each_read() -> None:
+    host = Host()
+    transport = Transport(Session(host))
+    transport.session.data_received(NOOP)
+    transport.session.data_received(NOOP * 50 + NOOP[:5])
+    transport.session.data_received(NOOP[5:-1])
+    transport.session.data_received(NOOP[-1:] + NOOP)
+    assert transport.written == [NOOP_REPLY, NOOP_REPLY * 50, NOOP_REPLY * 2]
+    assert host.bytes_read == host.bytes_written == 53 * 24
+    assert transport.reading
+
+
+def test_a_long_pipeline_takes_turns() -> None:
+    order: list[str] = []
+
+    async def run() -> None:
+        host = Host(requests_per_turn=10)
+        long = Transport(Session(host), lambda: order.append("long"))
+        short = Transport(Session(host), lambda: order.append("short"))
+        long.session.data_received(NOOP * 25 + NOOP[:1])
+        assert not long.reading
+        # What arrives in spite of that is kept for later.
+        long.session.data_received(NOOP[1:])
+        short.session.data_received(NOOP)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert long.written == [NOOP_REPLY * 10, NOOP_REPLY * 10, NOOP_REPLY * 6]
+        assert long.reading
+
+    asyncio.run(run())
+    assert order == ["long", "short", "long", "long"]
+
+
+def test_a_turn_comes_to_nothing_when_the_connection_is_lost() -> None:
+    async def run() -> None:
+        host = Host(requests_per_turn=1)
+        transport = Transport(Session(host))
+        transport.session.data_received(NOOP * 3)
+        transport.session.connection_lost(ConnectionResetError())
+        await asyncio.sleep(0)
+        assert transport.written == [NOOP_REPLY]
+        assert host.sessions == set()
+        transport.session.abort()
+        transport.session.finish()
+        assert not transport.aborted
+
+    asyncio.run(run())
+
+
+def test_a_slow_client_is_neither_read_nor_answered() -> None:
+    async def run() -> None:
+        host = Host()
+        store(host, 100_000)
+        transport = Transport(Session(host))
+        transport.full = True
+        transport.session.data_received(GET * 3)
+        # Large answers are written one by one, and no more of them are made than the client takes.
+        assert transport.written == [hit(100_000)]
+        assert not transport.reading
+        transport.session.data_received(NOOP)
+        assert len(transport.written) == 1
+        await transport.drain()
+        assert transport.written == [hit(100_000)] * 2
+        transport.full = False
+        await transport.drain()
+        assert transport.written == [hit(100_000)] * 3 + [NOOP_REPLY]
+        assert transport.reading
+
+    asyncio.run(run())
+
+
+def test_a_slow_client_that_takes_turns() -> None:
+    async def run() -> None:
+        transport = Transport(Session(Host(requests_per_turn=2)))
+        transport.full = True
+        transport.session.data_received(NOOP * 5)
+        await asyncio.sleep(0)
+        assert transport.written == [NOOP_REPLY * 2]
+        transport.full = False
+        await transport.drain()
+        assert transport.written == [NOOP_REPLY * 2] * 2
+        assert not transport.reading
+        await asyncio.sleep(0)
+        assert transport.written == [NOOP_REPLY * 2] * 2 + [NOOP_REPLY]
+        assert transport.reading
+
+    asyncio.run(run())
+
+
+def test_what_arrives_before_the_turn_of_a_client_that_has_caught_up() -> None:
+    async def run() -> None:
+        transport = Transport(Session(Host()))
+        transport.full = True
+        transport.session.data_received(NOOP)
+        transport.full = False
+        transport.session.resume_writing()
+        transport.session.data_received(NOOP)
+        transport.session.resume_writing()
+        assert transport.written == [NOOP_REPLY]
+        await asyncio.sleep(0)
+        assert transport.written == [NOOP_REPLY] * 2
+
+    asyncio.run(run())
+
+
+def test_quit_ends_it_and_the_rest_is_dropped() -> None:
+    transport = Transport(Session(Host()))
+    transport.session.data_received(NOOP + QUIT + NOOP)
+    assert transport.written == [NOOP_REPLY + QUIT_REPLY]
+    assert transport.closed
+    # Some loops deliver what was already read.
+    transport.session.data_received(NOOP)
+    assert transport.session.eof_received()
+    assert len(transport.written) == 1
+
+
+def test_the_end_of_the_stream() -> None:
+    transport = Transport(Session(Host()))
+    assert transport.session.eof_received(), "the transport must stay open for the answers"
+    assert (transport.written, transport.closed) == ([], True)
+
+
+def test_the_end_of_the_stream_while_the_client_is_slow() -> None:
+    async def run() -> None:
+        host = Host()
+        store(host, 100_000)
+        transport = Transport(Session(host))
+        transport.full = True
+        transport.session.data_received(GET * 2)
+        assert transport.session.eof_received()
+        transport.session.finish()
+        assert not transport.closed
+        await transport.drain()
+        assert not transport.closed
+        transport.full = False
+        await transport.drain()
+        assert (transport.written, transport.closed) == ([hit(100_000)] * 2, True)
+
+    asyncio.run(run())
+
+
+def test_lost_framing_ends_it_after_the_answers() -> None:
+    transport = Transport(Session(Host()))
+    transport.session.data_received(NOOP + b"\x80\x0a\0\x01" + bytes(7) + b"\x01" + bytes(12) + b"k" + NOOP)
+    told = b"".join(transport.written)
+    assert told[:24] == NOOP_REPLY
+    assert told[24:32] == b"\x81\x0a\0\0\0\0\0\x04"
+    assert told[48:] == b"Invalid arguments"
+    assert transport.closed
+
+
+def test_no_room() -> None:
+    transport = Transport(Session(Host(room=False)))
+    assert transport.written == [b"ERROR Too many open connections\r\n"]
+    assert transport.closed
+    transport.session.data_received(NOOP)
+    transport.session.finish()
+    assert len(transport.written) == 1
+
+
+def test_finish_answers_what_has_arrived() -> None:
+    async def run() -> None:
+        transport = Transport(Session(Host(requests_per_turn=2)))
+        transport.session.data_received(NOOP * 3)
+        transport.session.finish()
+        await asyncio.sleep(0)
+        assert (transport.written, transport.closed) == ([NOOP_REPLY * 2, NOOP_REPLY], True)
+
+    asyncio.run(run())
+
+
+def test_finish_in_the_middle_of_a_request() -> None:
+    transport = Transport(Session(Host()))
+    transport.session.data_received(NOOP + NOOP[:10])
+    transport.session.finish()
+    assert (transport.written, transport.closed) == ([NOOP_REPLY], True)
+
+
+def test_abort() -> None:
+    transport = Transport(Session(Host()))
+    transport.session.abort()
+    assert transport.aborted

@@ -1,0 +1,238 @@
+"""The example client with real memcached and with the example server: literally the same results."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from examples.client import Client, ServerError
+from memproto import Item, Limits, LocalProtocolError, RemoteProtocolError
+from tests.peers import DEADLINE, server_of
+
+NOISE = random.Random(7).randbytes(1_048_000)
+
+
+@pytest.fixture(scope="module", params=[pytest.param("memcached", marks=pytest.mark.peer("memcached")), "memproto"])
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    with server_of(request.param) as port:
+        yield port
+
+
+@pytest.fixture
+def client(port: int) -> Iterator[Client]:
+    with Client(port=port, timeout=DEADLINE) as client:
+        client.flush()
+        yield client
+
+
+def item(client: Client, key: bytes) -> Item:
+    item = client.gets(key)
+    assert item is not None
+    return item
+
+
+@pytest.mark.parametrize("value", [b"", b"value", b"\x00\r\n\xff" * 10, NOISE], ids=len)
+def test_a_value_comes_back(client: Client, value: bytes) -> None:
+    assert client.set(b"key", value, flags=0xFFFF_FFFF) is True
+    assert client.get(b"key") == value
+    found = item(client, b"key")
+    assert found == Item(b"key", value, 0xFFFF_FFFF, found.cas)
+    assert found.cas > 0
+    assert client.gat(b"key", 100) == value
+    assert client.get_multi([b"key", b"absent"]) == {b"key": value}
+
+
+def test_what_is_not_there(client: Client) -> None:
+    assert client.get(b"absent") is None
+    assert client.gets(b"absent") is None
+    assert client.gat(b"absent", 100) is None
+    assert client.get_multi([b"absent", b"absent"]) == {}
+    assert client.get_multi([]) == {}
+    assert client.replace(b"absent", b"no") is False
+    assert client.append(b"absent", b"no") is False
+    assert client.prepend(b"absent", b"no") is False
+    assert client.cas(b"absent", b"no", 77) is None
+    assert client.delete(b"absent") is False
+    assert client.incr(b"absent") is None
+    assert client.decr(b"absent") is None
+    assert client.touch(b"absent", 100) is False
+
+
+def test_many_keys(client: Client) -> None:
+    many = {b"key%d" % number: b"%d" % number for number in range(1000)}
+    for key, value in many.items():
+        client.set(key, value)
+    assert client.get_multi(many) == many
+    assert client.get_multi(reversed([*many, b"absent", *many])) == many
+    assert client.get_multi([b"absent", b"key7", b"absent", b"key7"]) == {b"key7": b"7"}
+
+
+def test_more_questions_than_the_sockets_hold(client: Client) -> None:
+    # A client that sends it all before it reads would wait for a server that waits for the client.
+    client.set(b"k" * 250, b"v" * 1000)
+    assert client.get_multi([b"k" * 250] * 40_000) == {b"k" * 250: b"v" * 1000}
+
+
+def test_storing_on_conditions(client: Client) -> None:
+    assert client.add(b"key", b"b", flags=5) is True
+    assert client.add(b"key", b"no") is False
+    assert client.append(b"key", b"c") is True
+    assert client.prepend(b"key", b"a") is True
+    found = item(client, b"key")
+    assert found == Item(b"key", b"abc", 5, found.cas)
+    assert client.replace(b"key", b"new") is True
+    found = item(client, b"key")
+    assert found == Item(b"key", b"new", 0, found.cas)
+
+
+def test_cas(client: Client) -> None:
+    client.set(b"key", b"one")
+    first = item(client, b"key").cas
+    assert client.cas(b"key", b"no", first + 1000) is False
+    assert client.cas(b"key", b"two", first, flags=3) is True
+    second = item(client, b"key")
+    assert second == Item(b"key", b"two", 3, second.cas)
+    assert second.cas > first
+    assert client.cas(b"key", b"no", first) is False
+    assert client.delete(b"key") is True
+    assert client.cas(b"key", b"no", second.cas) is None
+
+
+def test_counting(client: Client) -> None:
+    assert client.incr(b"key", 5, initial=10) == 10
+    assert client.incr(b"key", 5) == 15
+    assert client.decr(b"key", 4, initial=99) == 11
+    assert client.decr(b"key", 3) == 8
+    # memcached counts in place and pads with blanks, but not while another connection holds the item.
+    assert client.get(b"key") in (b"8 ", b"8")
+    assert client.decr(b"key", 9) == 0
+    assert client.incr(b"key", 2**64 - 1) == 2**64 - 1
+    assert client.incr(b"key") == 0
+    assert client.decr(b"down", initial=0) == 0
+    assert client.incr(b"gone", initial=3, exptime=int(time.time()) - 10) == 3
+    assert client.get(b"gone") is None
+
+
+@pytest.mark.parametrize("value", [b"word", b"", b"-1", b"1.5", b"18446744073709551616"])
+def test_counting_what_is_no_number(client: Client, value: bytes) -> None:
+    client.set(b"key", value)
+    for count in (client.incr, client.decr):
+        with pytest.raises(ServerError, match=r"^Non-numeric server-side value for incr or decr \(status 0x0006\)$"):
+            count(b"key", 1, initial=7)
+    assert client.get(b"key") == value
+
+
+def test_delete(client: Client) -> None:
+    client.set(b"key", b"value")
+    assert client.delete(b"key") is True
+    assert client.get(b"key") is None
+
+
+def test_expiry(client: Client) -> None:
+    past = int(time.time()) - 10
+    client.set(b"short", b"value", exptime=1)
+    client.set(b"past", b"value", exptime=past)
+    for key in (b"touched", b"gat", b"long", b"never"):
+        client.set(key, b"value", exptime=1000)
+    assert client.get(b"past") is None
+    assert client.touch(b"touched", past) is True
+    assert client.get(b"touched") is None
+    assert client.gat(b"gat", past) == b"value"
+    assert client.get(b"gat") is None
+    before = item(client, b"long").cas
+    assert client.touch(b"long", 2000) is True
+    assert client.touch(b"never") is True
+    assert item(client, b"long").cas == before
+    deadline = time.monotonic() + DEADLINE
+    while client.get(b"short") is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert client.get_multi([b"short", b"long", b"never"]) == {b"long": b"value", b"never": b"value"}
+
+
+def test_flush(client: Client) -> None:
+    client.set(b"key", b"value")
+    assert client.flush(1000) is True
+    assert client.get(b"key") == b"value"
+    assert client.flush() is True
+    assert client.get(b"key") is None
+    client.set(b"key", b"value")
+    assert client.flush(0) is True
+    assert client.get(b"key") is None
+
+
+def test_statistics(client: Client) -> None:
+    before = client.stats()
+    client.set(b"key", b"value")
+    client.get_multi([b"key", b"absent", b"absent"])
+    after = client.stats()
+    assert after[b"version"] == b"1.6.18"
+    names = (b"cmd_set", b"cmd_get", b"get_hits", b"get_misses", b"total_items")
+    assert [int(after[name]) - int(before[name]) for name in names] == [1, 3, 1, 2, 1]
+    assert client.stats(b"settings")[b"item_size_max"] == b"1048576"
+    assert client.stats(b"settings")[b"binding_protocol"] in (b"auto-negotiate", b"binary")
+    assert client.stats(b"reset") == {}
+    assert client.stats()[b"cmd_set"] == b"0"
+    with pytest.raises(ServerError, match=r"^Not found \(status 0x0001\)$"):
+        client.stats(b"nonsense")
+
+
+def test_version_and_noop(client: Client) -> None:
+    assert client.version() == b"1.6.18"
+    assert client.noop() is True
+
+
+def test_over_the_limit(client: Client) -> None:
+    client.set(b"key", b"old")
+    for store in (client.set, client.add, client.replace):
+        with pytest.raises(ServerError, match=r"^Too large\. \(status 0x0003\)$"):
+            store(b"key", bytes(2**20 + 1))
+    # Nothing is better than what was to be replaced; and the connection is in step.
+    assert client.get(b"key") is None
+    client.set(b"key", NOISE)
+    for put in (client.append, client.prepend):
+        assert put(b"key", NOISE) is False
+        with pytest.raises(ServerError, match=r"status 0x0003"):
+            put(b"key", bytes(2**20 + 1))
+    assert client.get(b"key") == NOISE
+
+
+@pytest.mark.parametrize("length", [1, 250])
+def test_keys_at_the_limits(client: Client, length: int) -> None:
+    key = bytes(range(256))[-length:]
+    assert client.set(key, b"value")
+    assert client.get_multi([key]) == {key: b"value"}
+
+
+def test_wrong_arguments_are_not_sent(port: int) -> None:
+    sent: list[bytes] = []
+    with Client(port=port, timeout=DEADLINE, trace=lambda way, data: sent.append(data)) as client:
+        for key in (b"", b"k" * 251):
+            with pytest.raises(LocalProtocolError, match="key"):
+                client.set(key, b"value")
+            with pytest.raises(LocalProtocolError, match="key"):
+                client.get_multi([b"key", key])
+        with pytest.raises(LocalProtocolError, match="exp"):
+            client.set(b"key", b"value", exptime=-1)
+        with pytest.raises(LocalProtocolError, match="delta"):
+            client.incr(b"key", 2**64)
+        assert sent == []
+        assert client.noop()
+        assert len(sent) == 2
+
+
+def test_a_call_after_close_opens_anew(client: Client) -> None:
+    client.set(b"key", b"value")
+    client.close()
+    client.close()
+    assert client.get(b"key") == b"value"
+
+
+def test_a_limit_of_ones_own(port: int, client: Client) -> None:
+    client.set(b"key", bytes(1000))
+    with Client(port=port, timeout=DEADLINE, limits=Limits(value=999)) as small:
+        with pytest.raises(RemoteProtocolError, match="value is 1000 bytes, limit is 999"):
+            small.get(b"key")
+        assert small.get(b"absent") is None

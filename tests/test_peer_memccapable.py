@@ -1,0 +1,37 @@
+"""libmemcached's own conformance test of the binary protocol, with our servers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from contextlib import AbstractContextManager
+
+import pytest
+
+from tests.peers import DEADLINE, example_server, require, tiny_server
+
+pytestmark = pytest.mark.peer("memccapable")
+
+TESTS = 27
+
+
+def check(server: AbstractContextManager[int]) -> None:
+    with server as port:
+        command = ["memccapable", "-h", "127.0.0.1", "-p", str(port), "-b"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    outcomes = re.findall(r"^(\S.*?)\s+\[(\w+)\]$", result.stdout, re.MULTILINE)
+    assert [name for name, outcome in outcomes if outcome != "pass"] == []
+    assert (len(outcomes), result.returncode) == (TESTS, 0), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))])
+def test_the_example_server_is_capable(loop: str) -> None:
+    require("memccapable")
+    if loop == "uvloop":
+        require("uvloop")
+    check(example_server("--loop", loop))
+
+
+def test_the_tiny_server_is_capable() -> None:
+    require("memccapable")
+    check(tiny_server())
