@@ -17,7 +17,6 @@ from memproto._packet import (
     HEADER_SIZE,
     check_bytes,
     lengths_fault,
-    take_packet,
     unpack_header,
     write_header,
     wrong_magic,
@@ -44,7 +43,9 @@ _RESPONSE = int(Magic.RESPONSE)
 
 
 class Collector(Protocol):
-    """What waits for the reply to one request."""
+    """What waits for the reply to one request; ``opaque`` is that of its first packet."""
+
+    opaque: int
 
     def covers(self, opaque: int) -> bool:
         """Whether a packet with this opaque is for this request."""
@@ -91,29 +92,31 @@ class _Statistics(_One):
         self.size += len(packet.key) + len(packet.value)
         if len(self.stats) > self.limits.stats:
             raise RemoteProtocolError(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}")
-        if self.size > self.limits.value:
-            raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.value}")
+        if self.size > self.limits.answer:
+            raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}")
         return None
 
 
 class _Many:
     """A multi-key get: one quiet get per key, each with its own opaque, then a NOOP that ends them."""
 
-    __slots__ = ("first", "items", "keys", "next", "refusal", "spec")
+    __slots__ = ("items", "keys", "limits", "next", "opaque", "refusal", "size", "spec")
 
-    def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, first: int) -> None:
+    def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, opaque: int, limits: Limits) -> None:
         self.keys = keys
         self.spec = spec
-        self.first = first
+        self.opaque = opaque
+        self.limits = limits
+        self.size = 0
         self.next = 0
         self.items: list[Item] = []
         self.refusal: Failure | None = None
 
     def covers(self, opaque: int) -> bool:
-        return (opaque - self.first) % _OPAQUES <= len(self.keys)
+        return (opaque - self.opaque) % _OPAQUES <= len(self.keys)
 
     def take(self, packet: Packet) -> AnyReply | None:
-        index = (packet.opaque - self.first) % _OPAQUES
+        index = (packet.opaque - self.opaque) % _OPAQUES
         if index == len(self.keys):
             reply = read_reply(packet, Noop(), OPCODES[Opcode.NOOP])
             if isinstance(reply, Failure):
@@ -125,6 +128,9 @@ class _Many:
         reply = read_reply(packet, Get((self.keys[index],)), self.spec)
         if isinstance(reply, Values):
             self.items += reply.items
+            self.size += len(packet.value)
+            if self.size > self.limits.answer:
+                raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
         elif isinstance(reply, Failure) and self.refusal is None:
             self.refusal = reply
         return None
@@ -175,23 +181,51 @@ class BinaryClient:
             opaque = (opaque + 1) % _OPAQUES
         pieces.append(write_header(Magic.REQUEST, Opcode.NOOP, 0, 0, 0, 0, 0, opaque, 0))
         self._opaque = (opaque + 1) % _OPAQUES
-        return (b"".join(pieces),), False, _Many(keys, OPCODES[opcode], first)
+        return (b"".join(pieces),), False, _Many(keys, OPCODES[opcode], first, self._limits)
 
     def read(self, buffer: ReceiveBuffer) -> Packet | None:
         """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        if buffer.need or not buffer.gather(1):
+        if buffer.need:
             return None
+        if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
+            return None
+        data, at = buffer.data, buffer.at
+        magic, opcode, key_length, extras_length, data_type, status, body_length, opaque, cas = unpack_header(data, at)
+        if magic != _RESPONSE:
+            raise RemoteProtocolError(wrong_magic(magic, Magic.RESPONSE))
+        limits = self._limits
+        if (
+            not 0 <= body_length - key_length - extras_length <= limits.value
+            or HEADER_SIZE + extras_length + key_length > limits.head
+        ):
+            raise self._length_fault(body_length, extras_length, key_length)
+        end = at + HEADER_SIZE + body_length
+        if len(data) < end:
+            if not buffer.gather(HEADER_SIZE + body_length):
+                return None
+            data, at = buffer.data, buffer.at
+            end = at + HEADER_SIZE + body_length
+        buffer.at = end
+        at += HEADER_SIZE
+        key_at = at + extras_length
+        value_at = key_at + key_length
+        return Packet(
+            magic, opcode, data[at:key_at], data[key_at:value_at], data[value_at:end], status, data_type, opaque, cas
+        )
+
+    def _has_header(self, buffer: ReceiveBuffer) -> bool:
+        # A wrong first byte is reported as soon as it is there.
+        if not buffer.gather(1):
+            return False
         if buffer.data[buffer.at] != _RESPONSE:
             raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.RESPONSE))
-        if not buffer.gather(HEADER_SIZE):
-            return None
-        _, _, key_length, extras_length, _, _, body_length, _, _ = unpack_header(buffer.data, buffer.at)
-        value_length = body_length - key_length - extras_length
+        return buffer.gather(HEADER_SIZE)
+
+    def _length_fault(self, body_length: int, extras_length: int, key_length: int) -> RemoteProtocolError:
+        value_length = body_length - extras_length - key_length
         if value_length < 0:
-            raise RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
+            return RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
         if value_length > self._limits.value:
-            raise RemoteProtocolError(f"value is {value_length} bytes, limit is {self._limits.value}")
-        if not buffer.gather(HEADER_SIZE + body_length):
-            return None
-        packet, buffer.at = take_packet(buffer.data, buffer.at)
-        return packet
+            return RemoteProtocolError(f"value is {value_length} bytes, limit is {self._limits.value}")
+        head = HEADER_SIZE + extras_length + key_length
+        return RemoteProtocolError(f"header, extras and key are {head} bytes, limit is {self._limits.head}")

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from memproto._layout import ARITHMETIC, EXPIRATION, NO_CREATE, OPCODES, STORE, VERBOSITY
+from memproto._packet import check_bytes
 from memproto.enums import Opcode
 from memproto.errors import LocalProtocolError
+from memproto.limits import MAX_MECHANISM
 from memproto.messages import (
     Add,
     AnyRequest,
@@ -41,9 +43,6 @@ _unpack_arithmetic = ARITHMETIC.packer.unpack_from
 _unpack_verbosity = VERBOSITY.packer.unpack_from
 _pack_store = STORE.pack_checked
 _pack_expiration = EXPIRATION.pack_checked
-
-#: The longest SASL mechanism name memcached takes, in bytes.
-MAX_MECHANISM = 32
 
 # --- extras, key and value -> message, per opcode: make(data, extras at, extras length, key, value, cas)
 
@@ -168,8 +167,7 @@ def _lay_stats(request: Stats) -> Laid:
 
 
 def _lay_sasl(request: SaslAuth | SaslStep) -> Laid:
-    if len(request.mechanism) > MAX_MECHANISM:
-        raise LocalProtocolError(f"mechanism is {len(request.mechanism)} bytes, limit is {MAX_MECHANISM}")
+    check_bytes("mechanism", request.mechanism, MAX_MECHANISM)
     return b"", request.mechanism, request.data, 0
 
 

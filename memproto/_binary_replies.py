@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import Final
 
-from memproto._layout import COUNTER, FLAGS, HEADER, Body, OpcodeSpec, Presence, Quiet
-from memproto._packet import check_bytes, write_header
+from memproto._layout import COUNTER, FLAGS, HEADER, MUST, MUST_NOT, Body, OpcodeSpec, Quiet
+from memproto._packet import check_bytes, pack_header, write_header
 from memproto._packing import joined
 from memproto.enums import STATUSES, Magic, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import BinaryEnvelope
+from memproto.limits import MAX_MECHANISM
 from memproto.messages import (
     Add,
     AnyReply,
@@ -57,10 +59,11 @@ from memproto.messages import (
 )
 
 _RESPONSE = int(Magic.RESPONSE)
+_SUCCESS: Final = Quiet.SUCCESS
 _FLAGS_SIZE = FLAGS.size
 _COUNTER_SIZE = COUNTER.size
-_pack_hit = joined(HEADER, FLAGS).pack
-_pack_counter = joined(HEADER, COUNTER).pack
+_HIT = joined(HEADER, FLAGS)
+_pack_hit = _HIT.packer.pack
 _unpack_flags = FLAGS.packer.unpack
 _unpack_counter = COUNTER.packer.unpack
 
@@ -74,7 +77,10 @@ Parts = tuple[bytes, ...]
 def _header(
     envelope: BinaryEnvelope, body: int = 0, key: int = 0, extras: int = 0, status: int = 0, cas: int = 0
 ) -> bytes:
-    return write_header(_RESPONSE, envelope.opcode, key, extras, 0, status, body, envelope.opaque, cas)
+    try:
+        return pack_header(_RESPONSE, envelope.opcode, key, extras, 0, status, body, envelope.opaque, cas)
+    except struct.error:
+        raise HEADER.misfit(_RESPONSE, envelope.opcode, key, extras, 0, status, body, envelope.opaque, cas) from None
 
 
 def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
@@ -84,27 +90,33 @@ def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> 
         return _write_failure(Failure(Status.KEY_NOT_FOUND), envelope, spec)
     (item,) = reply.items
     value = item.value
-    key = item.key if spec.reply.key is Presence.MUST else b""
+    if type(value) is not bytes:
+        check_bytes("value", value)
+    key = b""
+    if spec.reply.key is MUST:
+        key = _asked_key(envelope.request)
+        if item.key != key:
+            raise LocalProtocolError(f"key of the item is {item.key!r}, asked was {key!r}")
     body = _FLAGS_SIZE + len(key) + len(value)
     try:
         head = _pack_hit(
             _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
         )
     except struct.error:
-        FLAGS.pack_checked(item.flags)
-        _header(envelope, body, len(key), cas=item.cas)
-        raise AssertionError("one of the fields above does not fit") from None
+        raise _HIT.misfit(
+            _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
+        ) from None
     return (head + key, value) if key else (head, value)
 
 
 def _write_stored(reply: Stored | Deleted, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is Quiet.SUCCESS:
+    if spec.quiet is _SUCCESS:
         return ()
     return (_header(envelope, cas=reply.cas),)
 
 
 def _write_counter(reply: Counter, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is Quiet.SUCCESS:
+    if spec.quiet is _SUCCESS:
         return ()
     return _header(envelope, _COUNTER_SIZE, cas=reply.cas), COUNTER.pack_checked(reply.value)
 
@@ -115,7 +127,7 @@ def _write_touched(reply: Touched, envelope: BinaryEnvelope, spec: OpcodeSpec) -
 
 
 def _write_ok(reply: Ok, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is Quiet.SUCCESS:
+    if spec.quiet is _SUCCESS:
         return ()
     return (_header(envelope),)
 
@@ -130,6 +142,8 @@ def _write_version(reply: VersionReply, envelope: BinaryEnvelope, spec: OpcodeSp
 
 
 def _write_mechanisms(reply: Mechanisms, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    for name in reply.names:
+        check_bytes("mechanism", name, MAX_MECHANISM, 1)
     return _write_text(b" ".join(reply.names), envelope)
 
 
@@ -145,18 +159,20 @@ def _write_stats(reply: StatsReply, envelope: BinaryEnvelope, spec: OpcodeSpec) 
     parts = []
     for name, value in reply.stats:
         check_bytes("name of a statistic", name, 0xFFFF, 1)
+        check_bytes("value of a statistic", value)
         parts += [_header(envelope, len(name) + len(value), len(name)), name, value]
     return *parts, _header(envelope)
 
 
 def _write_raw(reply: RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is Quiet.SUCCESS and reply.status == Status.SUCCESS:
+    if spec.quiet is _SUCCESS and reply.status == Status.SUCCESS:
         return ()
     if spec.quiet is Quiet.MISS and reply.status == Status.KEY_NOT_FOUND:
         return ()
     extras, key, value = reply.extras, reply.key, reply.value
     check_bytes("extras", extras, 0xFF)
     check_bytes("key", key, 0xFFFF)
+    check_bytes("value", value)
     header = write_header(
         _RESPONSE,
         envelope.opcode,
@@ -179,9 +195,9 @@ def _write_failure(reply: Failure, envelope: BinaryEnvelope, spec: OpcodeSpec) -
     if status == Status.KEY_NOT_FOUND and isinstance(request, Get):
         if spec.quiet is Quiet.MISS:
             return ()
-        if spec.reply.key is Presence.MUST:
+        if spec.reply.key is MUST:
             # The one failure whose body is not a text: the missing key.
-            key = request.keys[0]
+            key = _asked_key(request)
             return _header(envelope, len(key), len(key), status=status), key
     return _write_text(reply.reason, envelope, status)
 
@@ -301,12 +317,12 @@ _READERS: dict[type[Request[object]], Callable[..., AnyReply]] = {
 def _reply_fault(spec: OpcodeSpec, packet: Packet) -> str | None:
     """What is wrong with the form of a successful reply, ``None`` if nothing."""
     body: Body = spec.reply
-    if body.extras is not None and body.extras_of(len(packet.extras)) is None:
-        allowed = " or ".join(str(layout.size) for layout in body.extras)
+    if body.sizes is not None and len(packet.extras) not in body.sizes:
+        allowed = " or ".join(str(layout.size) for layout in body.extras or ())
         return f"extras of a reply to {spec.name} are {len(packet.extras)} bytes, must be {allowed}"
-    if body.key is Presence.MUST_NOT and packet.key:
+    if body.key is MUST_NOT and packet.key:
         return f"key in a reply to {spec.name} is {len(packet.key)} bytes, must not be there"
-    if body.value is Presence.MUST_NOT and packet.value:
+    if body.value is MUST_NOT and packet.value:
         return f"value in a reply to {spec.name} is {len(packet.value)} bytes, must not be there"
     return None
 
@@ -326,14 +342,14 @@ def read_reply(packet: Packet, request: Request[object], spec: OpcodeSpec) -> An
     fault = _reply_fault(spec, packet)
     if fault is not None:
         raise RemoteProtocolError(fault)
-    if isinstance(request, Get) and spec.reply.key is Presence.MUST:
+    if isinstance(request, Get) and spec.reply.key is MUST:
         _compare_key(packet.key, request)
     return _READERS[type(request)](request, packet.extras, packet.key, packet.value, packet.cas)
 
 
 def _read_failure(status: int, packet: Packet, request: Request[object], spec: OpcodeSpec) -> AnyReply:
     if isinstance(request, Get) and status == Status.KEY_NOT_FOUND:
-        if spec.reply.key is Presence.MUST and packet.key:
+        if spec.reply.key is MUST and packet.key:
             _compare_key(packet.key, request)
         return Values()
     if isinstance(request, (SaslAuth, SaslStep)) and status == Status.AUTH_CONTINUE:
@@ -342,6 +358,10 @@ def _read_failure(status: int, packet: Packet, request: Request[object], spec: O
     if known is None:
         return Failure(status, packet.value)
     return Failure(known, None if packet.value == known.text else packet.value)
+
+
+def _asked_key(request: Request[object]) -> bytes:
+    return request.keys[0] if isinstance(request, Get) else b""
 
 
 def _compare_key(key: bytes, request: Get) -> None:

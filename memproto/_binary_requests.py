@@ -6,36 +6,34 @@ large, not yet authenticated) leaves it at one comparison and is decided in ``_i
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
-from memproto._binary_messages import FAMILIES, MAX_MECHANISM, Make
+from memproto._binary_messages import FAMILIES, Make
 from memproto._buffer import ReceiveBuffer
-from memproto._layout import OPCODES, OpcodeSpec, Presence
+from memproto._layout import HEADER, MUST, MUST_NOT, OPCODES, OpcodeSpec, Presence
 from memproto._packet import (
     HEADER_SIZE,
     check_bytes,
     encode_packet,
     error_packet,
     lengths_fault,
+    pack_header,
     take_packet,
     unpack_header,
-    write_header,
     wrong_magic,
 )
 from memproto.enums import Magic, Opcode, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import BinaryEnvelope
-from memproto.limits import MAX_KEY, Limits
+from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
 from memproto.messages import Failure, Malformed, Request, Unknown
 
 _REQUEST = int(Magic.REQUEST)
 _SASL_WITH_MECHANISM = frozenset({Opcode.SASL_AUTH, Opcode.SASL_STEP})
-
-#: What a connection that must authenticate may say before it has.
-FREE_OPCODES = frozenset({Opcode.VERSION, Opcode.SASL_LIST_MECHS}) | _SASL_WITH_MECHANISM
 
 # To memcached's signed arithmetic a body of this length is negative: refused at once, and nothing is swallowed.
 _NEGATIVE = 1 << 31
@@ -90,14 +88,16 @@ def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...]) -> _Tables:
     return _Tables(
         specs,
         tuple(shapes.get(number) or _no_shape(number) for number in range(256)),
-        tuple((number in FREE_OPCODES and shapes.get(number)) or _no_shape(number) for number in range(256)),
+        tuple(
+            shapes[number] if number in shapes and OPCODES[number].free else _no_shape(number) for number in range(256)
+        ),
     )
 
 
 class RequestReader:
     """Reads requests out of a buffer, within ``limits``. ``opcodes`` are the embedder's own, beside the table's.
 
-    ``locked`` is whether the peer has yet to authenticate: only ``FREE_OPCODES`` get through.
+    ``locked`` is whether the peer has yet to authenticate: only what the opcode table marks ``free`` gets through.
     """
 
     __slots__ = ("_limits", "_locked", "_shapes", "_swallowing", "_tables")
@@ -148,12 +148,16 @@ class RequestReader:
         buffer.at = end
         key_at = at + extras_length
         value_at = key_at + key_length
-        request = make(data, at, extras_length, data[key_at:value_at], data[value_at:end], cas)
+        request = make(
+            data, at, extras_length, data[key_at:value_at], data[value_at:end] if value_at < end else b"", cas
+        )
         return BinaryEnvelope(request, opcode, opaque, vbucket, data_type, cas if ignores_cas else 0)
 
     def _has_header(self, buffer: ReceiveBuffer) -> bool:
         # A wrong first byte is reported as soon as it is there.
-        if buffer.gather(1) and buffer.data[buffer.at] != _REQUEST:
+        if not buffer.gather(1):
+            return False
+        if buffer.data[buffer.at] != _REQUEST:
             raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST))
         return buffer.gather(HEADER_SIZE)
 
@@ -181,12 +185,12 @@ class RequestReader:
                 lengths_fault(body_length, extras_length, key_length),
                 error_packet(opcode, opaque, Status.UNKNOWN_COMMAND),
             )
-        if self._locked and opcode not in FREE_OPCODES:
+        spec = self._tables.specs.get(opcode)
+        if self._locked and (spec is None or not spec.free):
             _refuse(f"opcode {opcode:#04x} before authentication", error_packet(opcode, opaque, Status.AUTH_ERROR))
         invalid = error_packet(opcode, opaque, Status.INVALID_ARGUMENTS)
         if key_length > MAX_KEY:
             _refuse(f"key is {key_length} bytes, limit is {MAX_KEY}", invalid)
-        spec = self._tables.specs.get(opcode)
         if spec is not None:
             fault = shape_fault(spec, extras_length, key_length, value_length)
             if fault is not None:
@@ -198,8 +202,9 @@ class RequestReader:
     def _raw(self, buffer: ReceiveBuffer, head: int, value_length: int) -> BinaryEnvelope | None:
         """An opcode without a message of its own, its body swallowed whole (memcached miscounts here)."""
         if value_length > self._limits.value:
-            reply = Failure(Status.UNKNOWN_COMMAND)
-            reason = f"opcode is unknown and its value is {value_length} bytes, limit is {self._limits.value}"
+            known = unpack_header(buffer.data, buffer.at)[1] in self._tables.specs
+            reply = Failure(Status.VALUE_TOO_LARGE if known else Status.UNKNOWN_COMMAND)
+            reason = f"value is {value_length} bytes, limit is {self._limits.value}"
             return self._swallow(buffer, head, value_length, Malformed(reply, reason))
         if not buffer.gather(head + value_length):
             return None
@@ -257,15 +262,20 @@ def _refuse(message: str, last_words: bytes) -> NoReturn:
 def shape_fault(spec: OpcodeSpec, extras_length: int, key_length: int, value_length: int) -> str | None:
     """What is wrong with a request of this shape, ``None`` if nothing."""
     body = spec.request
-    if body.extras is not None and body.extras_of(extras_length) is None:
-        allowed = " or ".join(str(layout.size) for layout in body.extras)
+    if body.sizes is not None and extras_length not in body.sizes:
+        allowed = " or ".join(str(layout.size) for layout in body.extras or ())
         return f"extras of {spec.name} are {extras_length} bytes, must be {allowed}"
-    for part, presence, length in (("key", body.key, key_length), ("value", body.value, value_length)):
-        if presence is Presence.MUST and not length:
-            return f"{part} of {spec.name} is missing"
-        if presence is Presence.MUST_NOT and length:
-            return f"{part} of {spec.name} is {length} bytes, must not be there"
+    if body.key is (MUST_NOT if key_length else MUST):
+        return _presence_fault("key", spec, key_length)
+    if body.value is (MUST_NOT if value_length else MUST):
+        return _presence_fault("value", spec, value_length)
     return None
+
+
+def _presence_fault(part: str, spec: OpcodeSpec, length: int) -> str:
+    return (
+        f"{part} of {spec.name} is {length} bytes, must not be there" if length else f"{part} of {spec.name} is missing"
+    )
 
 
 def request_parts(
@@ -285,19 +295,17 @@ def request_parts(
     extras, key, value, cas = family.lay(request)
     check_bytes("key", key, MAX_KEY)
     check_bytes("value", value)
-    key_length, extras_length = len(key), len(extras)
-    fault = shape_fault(OPCODES[opcode], extras_length, key_length, len(value))
+    key_length, extras_length, value_length = len(key), len(extras), len(value)
+    fault = shape_fault(OPCODES[opcode], extras_length, key_length, value_length)
     if fault is not None:
         raise LocalProtocolError(fault)
-    header = write_header(
-        _REQUEST,
-        opcode,
-        key_length,
-        extras_length,
-        data_type,
-        vbucket,
-        extras_length + key_length + len(value),
-        opaque,
-        cas if family.uses_cas else ignored_cas,
-    )
+    if not family.uses_cas:
+        cas = ignored_cas
+    body_length = extras_length + key_length + value_length
+    try:
+        header = pack_header(_REQUEST, opcode, key_length, extras_length, data_type, vbucket, body_length, opaque, cas)
+    except struct.error:
+        raise HEADER.misfit(
+            _REQUEST, opcode, key_length, extras_length, data_type, vbucket, body_length, opaque, cas
+        ) from None
     return header + extras + key, value

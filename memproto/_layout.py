@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from construct import Bytes, Check, Int8ub, Int16ub, Int32ub, Int64ub, Rebuild, Struct, len_, this
@@ -107,6 +107,12 @@ class Body:
     extras: tuple[Layout, ...] | None = (NONE,)
     key: Presence = MUST_NOT
     value: Presence = MUST_NOT
+    #: The sizes of extras allowed, ``None`` is any; follows from ``extras``.
+    sizes: frozenset[int] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sizes = None if self.extras is None else frozenset(layout.size for layout in self.extras)
+        object.__setattr__(self, "sizes", sizes)
 
     def extras_of(self, size: int) -> Layout | None:
         """The layout for extras of this many bytes, ``None`` if there is none."""
@@ -122,7 +128,8 @@ class OpcodeSpec:
 
     ``reply`` is the form of a success; a failure of any opcode has no extras, no key and a text as value (only a
     GETK or GATK miss carries the key instead). ``twin`` is the loud opcode of a quiet one and the
-    quiet one of a loud one. ``served`` is whether memcached knows the opcode at all.
+    quiet one of a loud one. ``served`` is whether memcached knows the opcode at all, ``free`` whether it may be
+    said before authentication.
     """
 
     opcode: int
@@ -132,6 +139,7 @@ class OpcodeSpec:
     quiet: Quiet = Quiet.NOTHING
     twin: int | None = None
     served: bool = False
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +152,12 @@ class _Row:
     twin: Opcode | None = None
     hides: Quiet = Quiet.SUCCESS
     served: bool = True
+    free: bool = False
 
     def specs(self) -> Iterator[OpcodeSpec]:
-        loud = OpcodeSpec(self.loud, self.loud.name, self.request, self.reply, twin=self.twin, served=self.served)
+        loud = OpcodeSpec(
+            self.loud, self.loud.name, self.request, self.reply, twin=self.twin, served=self.served, free=self.free
+        )
         yield loud
         if self.twin is not None:
             yield replace(loud, opcode=self.twin, name=self.twin.name, quiet=self.hides, twin=self.loud)
@@ -176,7 +187,7 @@ _ROWS = (
     _Row(Opcode.QUIT, _BARE, _BARE, Opcode.QUITQ),
     _Row(Opcode.FLUSH, Body((NONE, EXPIRATION)), _BARE, Opcode.FLUSHQ),
     _Row(Opcode.NOOP, _BARE),
-    _Row(Opcode.VERSION, _BARE, _TEXT),
+    _Row(Opcode.VERSION, _BARE, _TEXT, free=True),
     _Row(Opcode.APPEND, _CONCATENATE, _BARE, Opcode.APPENDQ),
     _Row(Opcode.PREPEND, _CONCATENATE, _BARE, Opcode.PREPENDQ),
     _Row(Opcode.STAT, Body(key=MAY, value=UNCHECKED), Body(key=MAY, value=MAY)),
@@ -184,9 +195,9 @@ _ROWS = (
     _Row(Opcode.TOUCH, _TOUCH, Body((FLAGS, NONE))),
     _Row(Opcode.GAT, _TOUCH, _ITEM, Opcode.GATQ, Quiet.MISS),
     _Row(Opcode.GATK, _TOUCH, _ITEM_AND_KEY, Opcode.GATKQ, Quiet.MISS),
-    _Row(Opcode.SASL_LIST_MECHS, _BARE, _TEXT),
-    _Row(Opcode.SASL_AUTH, _SASL, _TEXT),
-    _Row(Opcode.SASL_STEP, _SASL, _TEXT),
+    _Row(Opcode.SASL_LIST_MECHS, _BARE, _TEXT, free=True),
+    _Row(Opcode.SASL_AUTH, _SASL, _TEXT, free=True),
+    _Row(Opcode.SASL_STEP, _SASL, _TEXT, free=True),
     # Named by the protocol's documents, answered with "unknown command" by memcached.
     _Row(Opcode.VERBOSITY, Body((VERBOSITY,)), _BARE, served=False),
     _Row(Opcode.RGET, _RANGE, ANYTHING, served=False),

@@ -57,13 +57,16 @@ class Layout:
     ``struct.Struct``.
     """
 
-    __slots__ = ("declaration", "fields", "packer", "size")
+    __slots__ = ("_subcons", "declaration", "fields", "packer", "size")
 
     def __init__(self, declaration: Declaration) -> None:
         if not isinstance(declaration, Declared):
             raise TypeError(f"{declaration!r} is not a construct.Struct")
         self.declaration: Declaration = declaration
+        self._subcons = declaration.subcons
         self.fields = tuple(_field(subcon, declaration) for subcon in declaration.subcons)
+        if len({field.name for field in self.fields}) != len(self.fields):
+            raise TypeError(f"{declaration!r} has two fields of one name")
         self.packer = struct.Struct(">" + "".join(field.code for field in self.fields))
         self.size = self.packer.size
 
@@ -102,6 +105,6 @@ class Layout:
         raise AssertionError("all values fit")
 
 
-def joined(*layouts: Layout) -> struct.Struct:
-    """One packer for several layouts that follow each other without padding."""
-    return struct.Struct(">" + "".join(field.code for layout in layouts for field in layout.fields))
+def joined(*layouts: Layout) -> Layout:
+    """One layout for several that follow each other without padding."""
+    return Layout(Declared(*(subcon for layout in layouts for subcon in layout._subcons)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from memproto._binary_client import BinaryClient, Collector
 from memproto._buffer import ReceiveBuffer
@@ -19,6 +19,10 @@ from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import ClientEvent, ConnectionClosed, ReplyReceived
 from memproto.limits import Limits
 from memproto.messages import AnyReply, Failure, Noop, Packet, Quit, Request, Silence
+
+# Naming a member through its enum, and a lookup by one, cost more than other steps of the common path.
+_OPEN: Final = ClientState.OPEN  # the one state in whose row of the table SEND stands
+_NEED_DATA: Final = Signal.NEED_DATA
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -65,7 +69,7 @@ class ClientConnection:
     may be larger than 1 MiB. ``opcodes`` are the embedder's own opcodes, sent as :class:`~memproto.Unknown`.
     """
 
-    __slots__ = ("_buffer", "_dialect", "_eof", "_events", "_fault", "_limits", "_outstanding", "_state")
+    __slots__ = ("_buffer", "_dialect", "_eof", "_events", "_fault", "_limits", "_outstanding", "_receiving", "_state")
 
     def __init__(self, limits: Limits | None = None, *, opcodes: Iterable[OpcodeSpec] = ()) -> None:
         self._limits = limits or Limits()
@@ -73,9 +77,13 @@ class ClientConnection:
         self._buffer = ReceiveBuffer()
         self._outstanding: deque[Exchange[object]] = deque()
         self._events: deque[ReplyReceived[object]] = deque()
-        self._state = ClientState.OPEN
         self._eof = False
         self._fault: RemoteProtocolError | None = None
+        self._enter(ClientState.OPEN)
+
+    def _enter(self, state: ClientState) -> None:
+        self._state = state
+        self._receiving = ClientInput.REPLY in CLIENT[state]
 
     @property
     def state(self) -> ClientState:
@@ -105,28 +113,32 @@ class ClientConnection:
         """Ask, and expect an answer only if a get hits or anything else fails.
 
         That nothing came is known when a later loud request is answered; :meth:`fence` makes sure of one.
-        Raises as :meth:`send` does, and for requests that have no quiet form.
+        Raises as :meth:`send` does, and for requests that have no quiet form. A get of several keys is the same
+        either way, and an ``Unknown`` is quiet if its opcode is declared so.
         """
         return self._send(request, True)
 
     def _send(self, request: Request[R], quiet: bool) -> Exchange[R]:
-        input_ = ClientInput.SEND_QUIT if isinstance(request, Quit) else ClientInput.SEND
-        state = CLIENT[self._state].get(input_)
-        if state is None or self._eof:
+        if self._state is not _OPEN or self._eof:
             raise LocalProtocolError(f"nothing can be sent any more: {self._state.value}")
         if len(self._outstanding) >= self._limits.outstanding:
             raise LocalProtocolError(f"requests outstanding are {len(self._outstanding)}, which is the limit")
+        return self._ask(request, quiet)
+
+    def _ask(self, request: Request[R], quiet: bool) -> Exchange[R]:
         parts, may_be_silent, collector = self._dialect.ask(request, quiet)
         exchange = Exchange(request, parts, may_be_silent, collector)
         self._outstanding.append(exchange)
-        self._state = state
+        if isinstance(request, Quit):
+            self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
         return exchange
 
     def fence(self) -> bytes:
         """Bytes that settle the quiet requests sent so far (a NOOP); none if they are settled anyway."""
-        if not self._outstanding or not self._outstanding[-1].quiet or self._state is not ClientState.OPEN:
+        if not self._outstanding or not self._outstanding[-1].quiet or not self.reusable:
             return b""
-        exchange = self.send(Noop())
+        # The limit is for what the embedder asks; at the limit nothing else could settle it.
+        exchange = self._ask(Noop(), False)
         self.abandon(exchange)
         return exchange.data
 
@@ -141,15 +153,16 @@ class ClientConnection:
 
     def close(self) -> None:
         """Give the connection up: nothing more can be sent, and what is received is dropped."""
-        self._state = CLIENT[self._state][ClientInput.GIVE_UP]
+        self._enter(CLIENT[self._state][ClientInput.GIVE_UP])
         self._outstanding.clear()
+        self._events.clear()
         self._buffer.clear()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes that came from the server."""
         if self._eof:
             raise LocalProtocolError("receive_data() after receive_eof()")
-        if ClientInput.REPLY in CLIENT[self._state]:
+        if self._receiving:
             self._buffer.feed(data if isinstance(data, bytes) else bytes(data))
 
     def receive_eof(self) -> None:
@@ -166,7 +179,7 @@ class ClientConnection:
         while not self._events:
             if self._fault is not None:
                 raise RemoteProtocolError(f"the connection has failed already: {self._fault}")
-            if ClientInput.REPLY not in CLIENT[self._state]:
+            if not self._receiving:
                 return ConnectionClosed()
             try:
                 packet = self._dialect.read(self._buffer)
@@ -175,13 +188,15 @@ class ClientConnection:
                 elif self._eof:
                     self._end()
                 else:
-                    return Signal.NEED_DATA
+                    return _NEED_DATA
             except RemoteProtocolError as fault:
                 self._fault = fault
-                self._state = CLIENT[self._state][ClientInput.FAULT]
+                self._enter(CLIENT[self._state][ClientInput.FAULT])
                 self._buffer.clear()
                 raise
-        return self._events.popleft()
+        event = self._events.popleft()
+        event.exchange._reply = event.reply
+        return event
 
     def _take(self, packet: Packet) -> None:
         """Give a packet to the request it answers; the quiet ones before that got their silence."""
@@ -190,20 +205,21 @@ class ClientConnection:
             if exchange._collector.covers(packet.opaque):
                 break
             if not exchange.quiet:
-                raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, expected is another")
+                due = exchange._collector.opaque
+                raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, due is {due:#010x}")
             silent += 1
         else:
             raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, which was not asked for")
         reply = exchange._collector.take(packet)
-        for _ in range(silent):
+        while silent:
             self._settle(Silence())
+            silent -= 1
         if reply is not None:
             self._settle(reply)
 
     def _settle(self, reply: AnyReply | Silence) -> None:
         exchange = self._outstanding.popleft()
         if not exchange._abandoned:
-            exchange._reply = reply
             self._events.append(ReplyReceived(exchange, reply))
 
     def _end(self) -> None:
@@ -214,5 +230,5 @@ class ClientConnection:
             while self._outstanding:
                 self._settle(Silence())
         if self._outstanding:
-            raise RemoteProtocolError(f"stream ended with {len(self._outstanding)} requests unanswered")
-        self._state = CLIENT[self._state][ClientInput.END]
+            raise RemoteProtocolError(f"stream ended before {len(self._outstanding)} of the requests were answered")
+        self._enter(CLIENT[self._state][ClientInput.END])

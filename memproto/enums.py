@@ -104,35 +104,42 @@ class Opcode(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """Binary statuses, each with the words memcached sends in the body of such a reply.
+    """Binary statuses by memcached's names.
 
-    Clients dispatch on the number; the words are for people. Statuses that are not here (Couchbase has
-    more) stay plain ``int``.
+    Clients dispatch on the number; the words that come with it are for people. Statuses that are not here
+    (Couchbase has more) stay plain ``int``.
     """
 
-    #: memcached's words, empty where it has none.
-    text: bytes
+    SUCCESS = 0x0000
+    KEY_NOT_FOUND = 0x0001
+    KEY_EXISTS = 0x0002
+    VALUE_TOO_LARGE = 0x0003
+    INVALID_ARGUMENTS = 0x0004
+    NOT_STORED = 0x0005
+    DELTA_BAD_VALUE = 0x0006
+    NOT_MY_VBUCKET = 0x0007
+    AUTH_ERROR = 0x0020
+    AUTH_CONTINUE = 0x0021
+    UNKNOWN_COMMAND = 0x0081
+    OUT_OF_MEMORY = 0x0082
 
-    def __new__(cls, value: int, text: bytes) -> Status:
-        """Make a member of its number and words."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.text = text
-        return member
+    @property
+    def text(self) -> bytes:
+        """The words memcached sends in the body of such a reply, empty where it has none."""
+        return _STATUS_TEXTS.get(self, b"")
 
-    SUCCESS = 0x0000, b""
-    KEY_NOT_FOUND = 0x0001, b"Not found"
-    KEY_EXISTS = 0x0002, b"Data exists for key."
-    VALUE_TOO_LARGE = 0x0003, b"Too large."
-    INVALID_ARGUMENTS = 0x0004, b"Invalid arguments"
-    NOT_STORED = 0x0005, b"Not stored."
-    DELTA_BAD_VALUE = 0x0006, b"Non-numeric server-side value for incr or decr"
-    NOT_MY_VBUCKET = 0x0007, b""
-    AUTH_ERROR = 0x0020, b"Auth failure."
-    AUTH_CONTINUE = 0x0021, b""
-    UNKNOWN_COMMAND = 0x0081, b"Unknown command"
-    OUT_OF_MEMORY = 0x0082, b"Out of memory"
 
+_STATUS_TEXTS: dict[int, bytes] = {
+    Status.KEY_NOT_FOUND: b"Not found",
+    Status.KEY_EXISTS: b"Data exists for key.",
+    Status.VALUE_TOO_LARGE: b"Too large.",
+    Status.INVALID_ARGUMENTS: b"Invalid arguments",
+    Status.NOT_STORED: b"Not stored.",
+    Status.DELTA_BAD_VALUE: b"Non-numeric server-side value for incr or decr",
+    Status.AUTH_ERROR: b"Auth failure.",
+    Status.UNKNOWN_COMMAND: b"Unknown command",
+    Status.OUT_OF_MEMORY: b"Out of memory",
+}
 
 #: Number -> member, for turning wire integers into names without the cost of calling the enum.
 STATUSES: dict[int, Status] = {int(status): status for status in Status}

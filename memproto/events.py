@@ -56,4 +56,4 @@ class ReplyReceived(Generic[R_co]):
 
 
 ServerEvent: TypeAlias = Envelope | ConnectionClosed
-ClientEvent: TypeAlias = "ReplyReceived[object] | ConnectionClosed"
+ClientEvent: TypeAlias = ReplyReceived[object] | ConnectionClosed

@@ -9,6 +9,9 @@ from memproto.errors import LocalProtocolError
 #: The protocol's own limit on the length of a key, in bytes.
 MAX_KEY = 250
 
+#: The longest name of a SASL mechanism that memcached takes, in bytes.
+MAX_MECHANISM = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -20,12 +23,15 @@ class Limits:
 
     #: Longest value of one packet, in bytes; memcached's default for an item is 1 MiB (``-I``).
     value: int = 1024 * 1024
-    #: Longest header + extras + key of one packet; memcached reads these into a buffer of 16 KiB.
+    #: Longest header + extras + key of one packet; memcached reads these into a buffer of 16 KiB. A well-formed
+    #: request of a known opcode has at most 294 bytes of them and is taken in any case.
     head: int = 16 * 1024
     #: Requests handed out (server) or sent (client) that still wait for their reply.
     outstanding: int = 1024
     #: Most keys of one multi-key get.
     keys: int = 100_000
+    #: Most bytes of one answer that a client collects from many packets: a multi-key get, statistics.
+    answer: int = 64 * 1024 * 1024
     #: Most packets of one answer to STAT.
     stats: int = 10_000
 

@@ -160,7 +160,7 @@ def test_an_answer_before_the_request_is_over() -> None:
         (numbered(VERSION_REPLY, 7), "opaque"),
         (NOOP_REPLY, "opcode"),
         (VERSION_REPLY[:26], "ended inside a packet"),
-        (b"", "ended with 1 requests unanswered"),
+        (b"", "ended before 1 of the requests were answered"),
         (b"\x81\x0b" + bytes(6) + b"\x7f" + bytes(15), "value is"),
     ],
     ids=["http", "request", "opaque", "opcode", "cut", "silence", "huge"],

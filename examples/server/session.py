@@ -11,10 +11,10 @@ from memproto import (
     AnyReply,
     AnyRequest,
     ConnectionClosed,
+    Envelope,
     Limits,
     RemoteProtocolError,
     ServerConnection,
-    Signal,
 )
 
 log = logging.getLogger("examples.server")
@@ -51,6 +51,7 @@ class Session(asyncio.Protocol):
         self._held_up = False  # the client does not read its answers
         self._turn: asyncio.Handle | None = None  # the rest of a long pipeline, due in the next turn of the loop
         self._ended = False
+        self._paused = False
 
     # --- what asyncio calls
 
@@ -128,23 +129,22 @@ class Session(asyncio.Protocol):
                 self._write(transport, out)
                 self._end()
                 return
-            if isinstance(event, Signal):
-                self._write(transport, out)
-                if not self._held_up:
-                    self._resume_reading()
-                return
+            if isinstance(event, Envelope):
+                data = connection.send(execute(event.request, now), event)
+                out.append(data)
+                size += len(data)
+                if size >= _BLOCK:
+                    self._write(transport, out)
+                    out, size = [], 0
+                    if self._held_up:
+                        return
+                continue
+            self._write(transport, out)
             if isinstance(event, ConnectionClosed):
-                self._write(transport, out)
                 self._end()
-                return
-            for part in connection.send_parts(execute(event.request, now), event):
-                out.append(part)
-                size += len(part)
-            if size >= _BLOCK:
-                self._write(transport, out)
-                out, size = [], 0
-                if self._held_up:
-                    return
+            elif not self._held_up:
+                self._resume_reading()
+            return
         # The others' turn; the rest of this pipeline comes in the loop's next round.
         self._write(transport, out)
         if not self._held_up:
@@ -163,9 +163,11 @@ class Session(asyncio.Protocol):
             self._transport.close()
 
     def _pause_reading(self) -> None:
-        if self._transport is not None and self._transport.is_reading():
+        if self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_reading() and not self._transport.is_closing():
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()

@@ -1,0 +1,68 @@
+"""A client and a server joined in memory, with every byte delivered when the test says so."""
+
+from __future__ import annotations
+
+from memproto.client import ClientConnection
+from memproto.server import ServerConnection
+
+
+class Pipe:
+    """Two byte queues between a :class:`~memproto.ClientConnection` and a :class:`~memproto.ServerConnection`.
+
+    Write what ``client.send(...)`` or ``server.send(...)`` gave, then deliver as many bytes of it as the test wants.
+    Nothing is delivered by itself, and no events are pulled: that stays with the test.
+    """
+
+    def __init__(self, client: ClientConnection | None = None, server: ServerConnection | None = None) -> None:
+        #: The client's end.
+        self.client = client or ClientConnection()
+        #: The server's end.
+        self.server = server or ServerConnection()
+        self._to_server = bytearray()
+        self._to_client = bytearray()
+
+    @property
+    def to_server(self) -> int:
+        """How many bytes are on their way to the server."""
+        return len(self._to_server)
+
+    @property
+    def to_client(self) -> int:
+        """How many bytes are on their way to the client."""
+        return len(self._to_client)
+
+    def write_to_server(self, data: bytes) -> None:
+        """Put what the client says on its way."""
+        self._to_server += data
+
+    def write_to_client(self, data: bytes) -> None:
+        """Put what the server says on its way."""
+        self._to_client += data
+
+    def deliver_to_server(self, size: int | None = None) -> int:
+        """Hand the server the next ``size`` bytes, or all that are there; how many it was."""
+        data = _take(self._to_server, size)
+        self.server.receive_data(data)
+        return len(data)
+
+    def deliver_to_client(self, size: int | None = None) -> int:
+        """Hand the client the next ``size`` bytes, or all that are there; how many it was."""
+        data = _take(self._to_client, size)
+        self.client.receive_data(data)
+        return len(data)
+
+    def close_to_server(self) -> None:
+        """The client closes its end: what is on its way arrives, then the end of the stream."""
+        self.deliver_to_server()
+        self.server.receive_eof()
+
+    def close_to_client(self) -> None:
+        """The server closes its end: what is on its way arrives, then the end of the stream."""
+        self.deliver_to_client()
+        self.client.receive_eof()
+
+
+def _take(queue: bytearray, size: int | None) -> bytes:
+    data = bytes(queue[:size])
+    del queue[: len(data)]
+    return data

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import typing
+
+import pytest
+from hypothesis import find, given
+
+from memproto import (
+    Add,
+    AnyReply,
+    AnyRequest,
+    BinaryEnvelope,
+    Deleted,
+    Dialect,
+    Failure,
+    Get,
+    Noop,
+    Ok,
+    Packet,
+    Quit,
+    Replace,
+    Request,
+    Set,
+    Silence,
+    Status,
+    Stored,
+    Values,
+    messages,
+)
+from memproto.testing import keys, replies, requests, values
+
+REQUESTS = typing.get_args(AnyRequest)
+REPLIES = typing.get_args(AnyReply)
+
+
+def test_every_message_of_the_module_is_in_its_union() -> None:
+    shapes = {kind for kind in vars(messages).values() if hasattr(kind, "__dataclass_fields__")}
+    assert shapes == {*REQUESTS, *REPLIES, Packet, messages.Item, Silence}
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
+def test_a_request_names_the_reply_that_answers_it(kind: type[Request[object]]) -> None:
+    (base,) = kind.__orig_bases__  # type: ignore[attr-defined]
+    assert typing.get_origin(base) is Request
+    (answer,) = typing.get_args(base)
+    assert set(typing.get_args(answer) or (answer,)) <= set(REPLIES)
+
+
+@pytest.mark.parametrize("kind", [*REQUESTS, *REPLIES], ids=lambda kind: kind.__name__)
+def test_messages_have_slots(kind: type[object]) -> None:
+    assert "__slots__" in vars(kind)
+    assert not hasattr(object.__new__(kind), "__dict__")
+
+
+def test_messages_are_equal_by_type_and_value() -> None:
+    assert Set(b"k", b"v") == Set(b"k", b"v", 0, 0, 0)
+    assert hash(Set(b"k", b"v")) == hash(Set(b"k", b"v"))
+    assert len({Set(b"k", b"v"), Add(b"k", b"v"), Replace(b"k", b"v")}) == 3
+    assert len({Stored(), Deleted()}) == len({Noop(), Quit()}) == 2
+    assert Ok() == Ok()
+    assert Get((b"k",)) != Get((b"k",), 0)
+
+
+def test_failure_reasons() -> None:
+    assert Failure(Status.KEY_NOT_FOUND).reason == b"Not found"
+    assert Failure(0x01).reason == b"Not found"
+    assert Failure(0x01, b"").reason == b""
+    assert Failure(0x86).reason == b""
+    assert Failure(0x86, b"busy").reason == b"busy"
+
+
+def test_packet_status() -> None:
+    assert Packet(0x81, 0, vbucket_or_status=0x81).status is Status.UNKNOWN_COMMAND
+    assert type(Packet(0x81, 0, vbucket_or_status=0x86).status) is int
+
+
+def test_an_envelope_knows_its_dialect() -> None:
+    assert BinaryEnvelope(Noop(), 0x0A).dialect is Dialect.BINARY
+
+
+@given(requests())
+def test_requests_can_be_keys_of_a_dict(request: AnyRequest) -> None:
+    assert {request: 1}[request] == 1
+    assert isinstance(request, Request)
+
+
+@given(replies())
+def test_replies_can_be_keys_of_a_dict(reply: AnyReply) -> None:
+    assert {reply: 1}[reply] == 1
+    assert type(reply) in REPLIES
+
+
+def test_the_smallest_example_is_the_simplest() -> None:
+    assert find(requests(), lambda _: True) == Noop()
+    assert find(keys(), lambda _: True) == b"\0"
+    assert find(values(), lambda _: True) == b""
+    assert find(replies(), lambda reply: isinstance(reply, Values)) == Values()
