@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from memproto.engine._items import Entry, Items, Journal, stored_size
+from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, stored_size
 from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
 from memproto.engine._statistics import COUNTERS, general, item_statistics, settings
 from memproto.enums import Status
@@ -50,6 +50,8 @@ _EXISTS = Failure(Status.KEY_EXISTS)
 _NOT_STORED = Failure(Status.NOT_STORED)
 _TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
 _NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
+_NO_MEMORY_TO_CREATE = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating new item")
+_NO_MEMORY_TO_COUNT = Failure(Status.OUT_OF_MEMORY, b"Out of memory incrementing value")
 _NOT_A_NUMBER = Failure(Status.DELTA_BAD_VALUE)
 _FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
@@ -60,7 +62,8 @@ class Engine:
     """A cache.
 
     ``memory_limit`` is the budget of all items and ``item_size_max`` the limit of one, in bytes. Without ``evict``
-    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0; without ``flush`` a
+    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0 and
+    stores ignore the one they carry; without ``flush`` a
     Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
     features by it. A ``journal`` is loaded first and told every change.
 
@@ -83,6 +86,8 @@ class Engine:
             raise ValueError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
         self._items = Items(memory_limit, journal)
         self._item_size_max = item_size_max
+        #: What of an item's size its key, value and flags may have.
+        self._item_room = item_size_max - stored_size(b"", 0, 0, cas)
         self._evict = evict
         self._with_cas = cas
         self._may_flush = flush
@@ -150,20 +155,12 @@ class Engine:
     def _missed(self, key: bytes, expired: Entry | None) -> None:
         self._counters["get_misses"] += 1
         if expired is not None:
-            self._counters["get_expired"] += 1
             self._items.expire(key, expired)
 
     def _get_and_touch(self, keys: tuple[bytes, ...], exptime: int, now: float) -> AnyReply:
-        found = []
-        for key in keys:
-            entry = self._touched(key, exptime, now)
-            if entry is not None:
-                entry.fetched = True
-                found.append(entry.item)
-        # memcached counts these as touches and as gets.
-        self._counters["get_hits"] += len(found)
-        self._counters["get_misses"] += len(keys) - len(found)
-        return Values(tuple(found))
+        # As with memcached's binary protocol these count as touches and not as gets.
+        touched = [self._touched(key, exptime, now) for key in keys]
+        return Values(tuple(entry.item for entry in touched if entry is not None))
 
     def _touch(self, request: Touch, now: float) -> AnyReply:
         entry = self._touched(request.key, request.exptime, now)
@@ -175,7 +172,12 @@ class Engine:
             self._counters["touch_misses"] += 1
             return None
         self._counters["touch_hits"] += 1
-        self._change(entry, entry.item, expires_at(exptime, now), now)
+        entry.fetched = True
+        expires = expires_at(exptime, now)
+        if expires <= now:
+            self._items.discard(key)
+        else:
+            self._items.change(entry, entry.item, expires)
         return entry
 
     # --- storing
@@ -188,77 +190,81 @@ class Engine:
 
     def _store(self, request: Set | Add | Replace, now: float) -> AnyReply:
         items, key = self._items, request.key
-        if stored_size(key, len(request.value), request.flags) > self._item_size_max:
+        if self._is_too_large(key, len(request.value), request.flags):
             return self._too_large(request)
         old = items.find(key, now)
-        if request.cas:
+        self._counters["cmd_set"] += 1
+        refusal = None
+        if request.cas and self._with_cas:
             # A CAS makes a compare-and-swap of all three, whatever the command.
             refusal = self._compare(request.cas, old)
         elif isinstance(request, Add):
-            refusal = None if old is None else _EXISTS
+            if old is not None:
+                # As with memcached, who asks in vain uses the item.
+                items.entries.move_to_end(key)
+                refusal = _EXISTS
         elif isinstance(request, Replace):
             refusal = _NOT_FOUND if old is None else None
-        else:
-            refusal = None
-        self._counters["cmd_set"] += 1
         if refusal is not None:
-            if old is not None:
-                items.entries.move_to_end(key)
             return refusal
-        item = Item(key, request.value, request.flags, self._next_cas())
-        if not self._evict and not items.fits(item):
+        if not (self._evict or items.fits(key, len(request.value))):
             return self._no_memory(request)
-        expires = expires_at(request.exptime, now)
-        if expires <= now:
-            items.discard(key)
-        else:
-            items.put(item, expires)
-        self._counters["total_items"] += 1
+        item = Item(key, request.value, request.flags, self._next_cas())
+        self._put(item, expires_at(request.exptime, now), now)
         return Stored(item.cas)
+
+    def _put(self, item: Item, expires: float, now: float) -> None:
+        """Store a new item, which may have expired already."""
+        self._counters["total_items"] += 1
+        if expires <= now:
+            self._items.discard(item.key)
+        else:
+            self._items.put(item, expires)
+
+    def _is_too_large(self, key: bytes, length: int, flags: int) -> bool:
+        return len(key) + length + (FLAGS_SIZE if flags else 0) > self._item_room
+
+    def _has_room(self, key: bytes, length: int) -> bool:
+        return self._evict or self._items.fits(key, length)
 
     def _compare(self, cas: int, old: Entry | None) -> Failure | None:
         if old is None:
             self._counters["cas_misses"] += 1
             return _NOT_FOUND
-        if self._with_cas and old.item.cas != cas:
+        if old.item.cas != cas:
             self._counters["cas_badval"] += 1
             return _EXISTS
         self._counters["cas_hits"] += 1
         return None
 
     def _concatenate(self, request: Append | Prepend, now: float) -> AnyReply:
-        if stored_size(request.key, len(request.value), 0) > self._item_size_max:
+        key = request.key
+        if self._is_too_large(key, len(request.value), 0):
             return self._too_large(request)
-        entry = self._items.find(request.key, now)
+        entry = self._items.find(key, now)
         self._counters["cmd_set"] += 1
         if entry is None:
             return _NOT_STORED
         old = entry.item
         if request.cas and self._with_cas and old.cas != request.cas:
             return _EXISTS
-        if stored_size(request.key, len(old.value) + len(request.value), old.flags) > self._item_size_max:
+        length = len(old.value) + len(request.value)
+        if self._is_too_large(key, length, old.flags):
             return _NOT_STORED
+        if not self._has_room(key, length):
+            return self._no_memory(request)
         value = old.value + request.value if isinstance(request, Append) else request.value + old.value
         item = Item(old.key, value, old.flags, self._next_cas())
-        if not self._evict and not self._items.fits(item):
-            return self._no_memory(request)
-        self._change(entry, item, entry.expires, now)
-        self._counters["total_items"] += 1
+        self._put(item, entry.expires, now)
         return Stored(item.cas)
-
-    def _change(self, entry: Entry, item: Item, expires: float, now: float) -> None:
-        if expires <= now:
-            self._items.discard(item.key)
-        else:
-            self._items.change(entry, item, expires)
 
     def _too_large(self, request: object) -> Failure:
         self._counters["store_too_large"] += 1
         return self._failed(request, _TOO_LARGE)
 
-    def _no_memory(self, request: object) -> Failure:
+    def _no_memory(self, request: object, reply: Failure = _NO_MEMORY) -> Failure:
         self._counters["store_no_memory"] += 1
-        return self._failed(request, _NO_MEMORY)
+        return self._failed(request, reply)
 
     def _failed(self, request: object, reply: Failure) -> Failure:
         # A set that fails must not leave the value it was to replace.
@@ -288,9 +294,14 @@ class Engine:
         up = isinstance(request, Increment)
         entry = self._items.find(request.key, now)
         if entry is None:
+            if request.exptime is not None:
+                return self._create_counter(request, request.exptime, now)
             self._counters["incr_misses" if up else "decr_misses"] += 1
-            return self._create_counter(request, now)
+            return _NOT_FOUND
         old = entry.item
+        if not old.value:
+            # memcached looks at the length first and at the CAS then.
+            return _NOT_A_NUMBER
         if request.cas and old.cas != request.cas:
             return _EXISTS
         number = number_in(old.value)
@@ -298,16 +309,24 @@ class Engine:
             return _NOT_A_NUMBER
         self._counters["incr_hits" if up else "decr_hits"] += 1
         number = counted(number, request.delta if up else -request.delta)
-        item = Item(old.key, recounted(old.value, number), old.flags, self._next_cas())
-        self._change(entry, item, entry.expires, now)
+        value = recounted(old.value, number)
+        if len(value) > len(old.value):
+            if self._is_too_large(old.key, len(value), old.flags) or not self._has_room(old.key, len(value)):
+                return self._no_memory(request, _NO_MEMORY_TO_COUNT)
+            item = Item(old.key, value, old.flags, self._next_cas())
+            self._put(item, entry.expires, now)
+        else:
+            item = Item(old.key, value, old.flags, self._next_cas())
+            self._items.change(entry, item, entry.expires)
         return Counter(number, item.cas)
 
-    def _create_counter(self, request: Increment | Decrement, now: float) -> AnyReply:
-        if request.exptime is None:
-            return _NOT_FOUND
-        value = str(request.initial).encode()
-        reply = self._store(Add(request.key, value, 0, request.exptime), now)
-        return Counter(request.initial, reply.cas) if isinstance(reply, Stored) else reply
+    def _create_counter(self, request: Increment | Decrement, exptime: int, now: float) -> AnyReply:
+        key, value = request.key, str(request.initial).encode()
+        if self._is_too_large(key, len(value), 0) or not self._has_room(key, len(value)):
+            return self._no_memory(request, _NO_MEMORY_TO_CREATE)
+        item = Item(key, value, 0, self._next_cas())
+        self._put(item, expires_at(exptime, now), now)
+        return Counter(request.initial, item.cas)
 
     def _flush(self, request: Flush, now: float) -> AnyReply:
         if not self._may_flush:
@@ -317,6 +336,9 @@ class Engine:
         if self._flush_at <= now:
             self._items.clear()
             self._flush_at = NEVER
+        if self._flush_at == NEVER:
+            # memcached numbers a flush among the stores, unless it is put off.
+            self._next_cas()
         return _OK
 
     # --- statistics

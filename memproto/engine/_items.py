@@ -8,18 +8,23 @@ from typing import Protocol
 
 from memproto.messages import Item
 
-#: What one item costs beside its key and value, in bytes, measured on CPython 3.11 (``benchmarks/memory.py``).
-#: memcached's own header is 48 to 56 bytes; objects of Python cost more, and the budget is meant for real memory.
-ITEM_OVERHEAD = 420
+#: What one item costs beside its key and value, in bytes. memcached's own header is 48 to 56; objects of Python cost
+#: more, and the budget is meant for real memory: on CPython 3.11 (``benchmarks/memory.py``) the resident memory of a
+#: full cache grows by 440 to 520 per item that expires. 330 to 350 of them are objects (two of ours, the headers of
+#: key and value, two numbers, a link of the order); the rest is the table of keys, which doubles at once and is
+#: largest just after that, and what the allocator rounds up.
+ITEM_OVERHEAD = 500
 
-# memcached's header (48), CAS (8), the key's NUL and the value's CR LF: what counts against the item size limit.
-_HEADER = 48 + 8 + 1 + 2
-_FLAGS = 4
+# memcached's header (48), the key's NUL and the value's CR LF: what counts against the item size limit.
+_HEADER = 48 + 1 + 2
+#: What flags other than 0 add to it.
+FLAGS_SIZE = 4
+_CAS = 8
 
 
-def stored_size(key: bytes, value_length: int, flags: int) -> int:
+def stored_size(key: bytes, value_length: int, flags: int, cas: bool = True) -> int:
     """The size of an item as memcached counts it against the item size limit (``-I``), in bytes."""
-    return _HEADER + len(key) + value_length + (_FLAGS if flags else 0)
+    return _HEADER + len(key) + value_length + (FLAGS_SIZE if flags else 0) + (_CAS if cas else 0)
 
 
 class Entry:
@@ -53,7 +58,16 @@ class Journal(Protocol):
 class Items:
     """Keys to entries in the order of use. ``budget`` is in bytes, counted with :data:`ITEM_OVERHEAD`."""
 
-    __slots__ = ("_journal", "budget", "entries", "evicted", "evicted_unfetched", "expired_unfetched", "size")
+    __slots__ = (
+        "_journal",
+        "budget",
+        "entries",
+        "evicted",
+        "evicted_unfetched",
+        "expired",
+        "expired_unfetched",
+        "size",
+    )
 
     def __init__(self, budget: int, journal: Journal | None) -> None:
         self.entries: OrderedDict[bytes, Entry] = OrderedDict()
@@ -61,12 +75,17 @@ class Items:
         self.size = 0
         self.evicted = 0
         self.evicted_unfetched = 0
+        self.expired = 0
         self.expired_unfetched = 0
-        self._journal: Journal | None = None
+        self._journal = journal
         if journal is not None:
-            for item, expires in journal.load():
-                self.put(item, expires)
-            self._journal = journal
+            self._load(journal)
+
+    def _load(self, journal: Journal) -> None:
+        for item, expires in journal.load():
+            self._insert(item, expires)
+        # Only now, because a journal need not bear to be changed while it is read.
+        self._shrink()
 
     def find(self, key: bytes, now: float) -> Entry | None:
         """The entry of a key that is there and has not expired. Its place in the order stays."""
@@ -80,20 +99,31 @@ class Items:
 
     def expire(self, key: bytes, entry: Entry) -> None:
         """Remove an entry that was found to have expired."""
+        self.expired += 1
         self.expired_unfetched += not entry.fetched
         self.discard(key)
 
     def forget_counts(self) -> None:
         """Set the counters of evictions and expiries to 0."""
-        self.evicted = self.evicted_unfetched = self.expired_unfetched = 0
+        self.evicted = self.evicted_unfetched = self.expired = self.expired_unfetched = 0
 
-    def fits(self, item: Item) -> bool:
-        """Whether the item fits in the budget without evicting any other than its own predecessor."""
-        old = self.entries.get(item.key)
-        return self.size + _cost(item) - (0 if old is None else _cost(old.item)) <= self.budget
+    def fits(self, key: bytes, length: int) -> bool:
+        """Whether a value of this length fits in the budget without evicting any other than its own predecessor."""
+        old = self.entries.get(key)
+        cost = ITEM_OVERHEAD + len(key) + length
+        return self.size + cost - (0 if old is None else _cost(old.item)) <= self.budget
 
     def put(self, item: Item, expires: float) -> None:
         """Store, as the most recently used, and evict from the other end until the budget holds."""
+        self._insert(item, expires)
+        self._settle(item, expires)
+
+    def change(self, entry: Entry, item: Item, expires: float) -> None:
+        """Give an entry another item of the same key, or another expiry; it becomes the most recently used."""
+        self._set(entry, item, expires)
+        self._settle(item, expires)
+
+    def _insert(self, item: Item, expires: float) -> None:
         entry = self.entries.get(item.key)
         if entry is None:
             self.entries[item.key] = Entry(item, expires)
@@ -101,12 +131,6 @@ class Items:
         else:
             entry.fetched = False
             self._set(entry, item, expires)
-        self._settle(item, expires)
-
-    def change(self, entry: Entry, item: Item, expires: float) -> None:
-        """Give an entry another item of the same key, or another expiry; it becomes the most recently used."""
-        self._set(entry, item, expires)
-        self._settle(item, expires)
 
     def _set(self, entry: Entry, item: Item, expires: float) -> None:
         self.size += _cost(item) - _cost(entry.item)
@@ -117,6 +141,11 @@ class Items:
     def _settle(self, item: Item, expires: float) -> None:
         if self._journal is not None:
             self._journal.put(item, expires)
+        if self.size > self.budget:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        # The last one stays, whatever its size: it has just been stored.
         while self.size > self.budget and len(self.entries) > 1:
             self._evict()
 

@@ -12,9 +12,9 @@ MONTH = 30 * 24 * 60 * 60
 NEVER = math.inf
 
 _NUMBERS = 1 << 64
-_SPACE = rb"[ \t\n\v\f\r]"
-# What strtoull takes: blanks, a sign, digits, and then the end, a NUL or a blank.
-_NUMBER = re.compile(rb"%b*([+-]?)0*([0-9]{1,20})(?:[\0 \t\n\v\f\r]|\Z)" % _SPACE)
+# What strtoull takes: blanks, a sign, digits, and then the end, a NUL or a blank. The quantifiers are possessive
+# (``*+``), or a megabyte of zeros would be tried over and over.
+_NUMBER = re.compile(rb"[ \t\n\v\f\r]*+([+-]?)(0*+)([0-9]{0,20}+)(?:[\0 \t\n\v\f\r]|\Z)")
 
 
 def expires_at(exptime: int, now: float) -> float:
@@ -33,14 +33,14 @@ def expires_at(exptime: int, now: float) -> float:
 def flushes_at(exptime: int | None, now: float) -> float:
     """When a flush with this delay takes effect; ``math.inf`` for never.
 
-    As with memcached a delay of n seconds is over one second early, so that 1 is at once, and a Unix time in the
-    past flushes nothing.
+    As with memcached a delay of n seconds is over one second early, so that 1 is at once. A Unix time of this very
+    second is at once too, and one before it flushes nothing.
     """
     if exptime is None or exptime <= 0:
         return now
     if exptime <= MONTH:
         return now + exptime - 1
-    return exptime - 1 if exptime > now else NEVER
+    return exptime - 1 if exptime > now - 1 else NEVER
 
 
 def number_in(value: bytes) -> int | None:
@@ -48,14 +48,18 @@ def number_in(value: bytes) -> int | None:
     match = _NUMBER.match(value)
     if match is None:
         return None
-    sign, digits = match.groups()
-    number = int(digits)
+    sign, zeros, digits = match.groups()
+    if not zeros and not digits:
+        return None
+    number = int(digits or b"0")
     if number >= _NUMBERS:
         return None
     if sign == b"-":
-        # strtoull negates modulo 2**64; memcached refuses only if the outcome looks negative.
+        # strtoull negates modulo 2**64.
         number = -number % _NUMBERS
-        return number if number < _NUMBERS // 2 else None
+    # memcached suspects numbers that look negative to signed arithmetic, and looks for a minus anywhere in the text.
+    if number >= _NUMBERS // 2 and b"-" in value.partition(b"\0")[0]:
+        return None
     return number
 
 

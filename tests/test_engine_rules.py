@@ -1,0 +1,171 @@
+"""Expiry, numbers and counting, without a cache."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from memproto.engine import MONTH, expires_at
+from memproto.engine._rules import counted, flushes_at, number_in, recounted
+
+NOW = 1_700_000_000.5
+
+
+@pytest.mark.parametrize(
+    ("exptime", "end"),
+    [
+        (0, inf),
+        (1, 1_700_000_001.5),
+        (60, 1_700_000_060.5),
+        (2_591_999, 1_702_591_999.5),
+        (2_592_000, 1_702_592_000.5),
+        (2_592_001, 2_592_001),
+        (1_699_999_999, 1_699_999_999),
+        (1_700_000_001, 1_700_000_001),
+        (1_800_000_000, 1_800_000_000),
+        (0xFFFF_FFFF, 4_294_967_295),
+        (-1, NOW),
+        (-(2**63), NOW),
+    ],
+)
+def test_when_an_item_expires(exptime: int, end: float) -> None:
+    assert expires_at(exptime, NOW) == end
+
+
+def test_a_month_is_memcached_s() -> None:
+    assert MONTH == 2_592_000
+
+
+@pytest.mark.parametrize(
+    ("exptime", "moment"),
+    [
+        (None, NOW),
+        (0, NOW),
+        (-1, NOW),
+        (1, NOW),
+        (2, 1_700_000_001.5),
+        (2_592_000, 1_702_591_999.5),
+        # A moment that has been flushes nothing, but this very second has not been yet.
+        (2_592_001, inf),
+        (1_699_999_998, inf),
+        (1_699_999_999, inf),
+        (1_700_000_000, 1_699_999_999),
+        (1_700_000_001, 1_700_000_000),
+        (1_700_000_002, 1_700_000_001),
+        (0xFFFF_FFFF, 4_294_967_294),
+    ],
+)
+def test_when_a_flush_takes_effect(exptime: int | None, moment: float) -> None:
+    assert flushes_at(exptime, NOW) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (b"0", 0),
+        (b"7", 7),
+        (b"10", 10),
+        (b" 5", 5),
+        (b"5 ", 5),
+        (b"+5", 5),
+        (b"5\n", 5),
+        (b"5\r\n", 5),
+        (b"\t\n\v\f\r +5", 5),
+        (b"5\tabc", 5),
+        (b"5\x00abc", 5),
+        (b"5 6", 5),
+        (b"9 ", 9),
+        (b"000000000000000000000000001", 1),
+        (b"0" * 27, 0),
+        (b"-0", 0),
+        (b"9223372036854775808", 2**63),
+        (b"18446744073709551615", 2**64 - 1),
+        (b"00018446744073709551615", 2**64 - 1),
+        # strtoull negates, and memcached refuses what then looks negative.
+        (b"-18446744073709551615", 1),
+        (b"-9223372036854775809", 2**63 - 1),
+        (b"9223372036854775807 -", 2**63 - 1),
+        (b"9223372036854775808\x00-", 2**63),
+    ],
+)
+def test_texts_that_are_numbers(text: bytes, number: int) -> None:
+    assert number_in(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b" ",
+        b"+",
+        b"-",
+        b"-1",
+        b"-9223372036854775808",
+        b"-18446744073709551616",
+        b"9223372036854775808 -",
+        b"abc",
+        b"12abc",
+        b"0x10",
+        b"1.5",
+        b"1e3",
+        b"1_0",
+        b"+ 5",
+        b"--5",
+        b"+-5",
+        b"\x005",
+        b"5\x85",
+        "\N{ARABIC-INDIC DIGIT THREE}".encode(),
+        b"18446744073709551616",
+        b"99999999999999999999",
+        b"100000000000000000000",
+    ],
+)
+def test_texts_that_are_no_numbers(text: bytes) -> None:
+    assert number_in(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", [b"1" * 2**20, b"0" * 2**20 + b"x", b" " * 2**20 + b"x", b" " * 2**19 + b"0" * 2**19 + b"x"]
+)
+def test_a_megabyte_that_is_no_number_is_read_once(text: bytes) -> None:
+    # Tried over and over it would take minutes; nothing is timed here.
+    assert number_in(text) is None
+
+
+def test_a_megabyte_that_is_a_number() -> None:
+    assert number_in(b"0" * 2**20 + b"7") == 7
+
+
+@pytest.mark.parametrize(
+    ("number", "delta", "result"),
+    [
+        (10, 5, 15),
+        (10, 0, 10),
+        (10, -3, 7),
+        (10, -10, 0),
+        (10, -11, 0),
+        (0, -(2**64 - 1), 0),
+        (2**64 - 1, 1, 0),
+        (2**64 - 1, 2**64 - 1, 2**64 - 2),
+        (7, 2**64 - 1, 6),
+        (2**64 - 1, -(2**64 - 1), 0),
+    ],
+)
+def test_counting(number: int, delta: int, result: int) -> None:
+    assert counted(number, delta) == result
+
+
+@pytest.mark.parametrize(
+    ("old", "number", "text"),
+    [
+        (b"10", 9, b"9 "),
+        (b"9", 10, b"10"),
+        (b"18446744073709551615", 0, b"0                   "),
+        (b" 5", 6, b"6 "),
+        (b"5\r\n", 6, b"6  "),
+        (b"0", 2**64 - 1, b"18446744073709551615"),
+    ],
+)
+def test_the_new_text_is_no_shorter_than_the_old(old: bytes, number: int, text: bytes) -> None:
+    assert recounted(old, number) == text
