@@ -11,25 +11,42 @@ from hypothesis import strategies as st
 from memproto import (
     AnyReply,
     AnyRequest,
+    Authenticated,
     BinaryEnvelope,
     ClientConnection,
     ConnectionClosed,
+    Counter,
+    Delete,
+    Deleted,
     Failure,
+    Flush,
     Get,
+    Increment,
     Limits,
     Malformed,
+    Mechanisms,
     Noop,
     Ok,
     Packet,
     Quit,
     ReplyReceived,
     SaslAuth,
+    SaslList,
+    SaslStep,
     ServerConnection,
     Set,
     Signal,
+    Stats,
+    StatsReply,
     Status,
+    Stored,
+    Touch,
+    Touched,
     Unknown,
     Values,
+    Verbosity,
+    Version,
+    VersionReply,
 )
 from memproto.testing import (
     Pipe,
@@ -182,6 +199,28 @@ def test_a_pipe_delivers_what_it_is_told_to() -> None:
     assert pipe.client.next_event() is Signal.NEED_DATA
     assert pipe.deliver_to_client() == 24
     assert pipe.client.next_event() == ReplyReceived(exchange, Ok())
+
+
+BARE: list[tuple[AnyRequest, type[AnyReply]]] = [
+    (Noop(), Ok),
+    (Quit(), Ok),
+    (Version(), VersionReply),
+    (SaslList(), Mechanisms),
+    (Stats(), StatsReply),
+    (Flush(), Ok),
+    (Verbosity(1), Ok),
+    (Touch(b"k"), Touched),
+    (Delete(b"k"), Deleted),
+    (Set(b"k", b""), Stored),
+    (Increment(b"k"), Counter),
+    (Get((b"k",)), Values),
+    (SaslStep(b"PLAIN"), Authenticated),
+]
+
+
+@pytest.mark.parametrize(("request_", "kind"), BARE, ids=lambda value: type(value).__name__)
+def test_every_request_has_a_success_among_its_replies(request_: AnyRequest, kind: type[AnyReply]) -> None:
+    assert isinstance(find(replies_to(request_), lambda reply: isinstance(reply, kind)), kind)
 
 
 def test_a_pipe_of_ones_own_ends() -> None:
