@@ -153,15 +153,18 @@ def test_counting(client: Any) -> None:
     assert client.decr("key", 100) == 0
 
 
-def test_counting_what_is_no_number_loses_the_server(port: int, client: Any) -> None:
+def test_counting_what_is_no_number(port: int, client: Any) -> None:
     import pylibmc
 
-    # Status 0x06 is a broken connection to libmemcached 1.0.16, with real memcached too.
     client.set("word", "word")
     with pytest.raises(pylibmc.UnknownReadFailure):
         client.incr("word")
-    with pytest.raises(pylibmc.ServerDown):
-        client.get("word")
+    if pylibmc.libmemcached_version == "1.0.16":
+        # Status 0x06 is a broken connection to this release, with real memcached too.
+        with pytest.raises(pylibmc.ServerDown):
+            client.get("word")
+    else:
+        assert client.get("word") == "word"
     another = connect(port)
     assert another.get("word") == "word"
     another.disconnect_all()
