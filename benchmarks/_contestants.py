@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from time import perf_counter
+from collections.abc import Callable, Iterator
 
 from benchmarks import _wire as wire
 from benchmarks._rivals import (
-    Timer,
     bmemcached_call,
     bmemcached_decodes,
     construct_decodes,
     construct_encodes,
     floor_decodes,
     floor_encodes,
-    repeated,
 )
+from benchmarks._timing import BATCH, Match, Timer, batched, repeated
 from memproto import AnyReply, ClientConnection, Envelope, Get, Limits, ServerConnection, Set
 from memproto._binary_replies import read_reply, reply_parts
 from memproto._binary_requests import RequestReader, request_parts
 from memproto._buffer import ReceiveBuffer
 from memproto._layout import FLAGS, OPCODES, STORE
 from memproto.binary import decode_packet, decode_request
-
-#: So many packets are decoded before they are answered, untimed; a connection takes 1,024.
-_BATCH = 500
 
 CONNECTION, CODEC, CONSTRUCT, COMPILED, BMEMCACHED, FLOOR = CONTESTANTS = (
     "memproto connection",
@@ -35,22 +29,6 @@ CONNECTION, CODEC, CONSTRUCT, COMPILED, BMEMCACHED, FLOOR = CONTESTANTS = (
     "python-binary-memcached",
     "struct",
 )
-
-
-def batched(prepare: Callable[[int], Callable[[], None]]) -> Timer:
-    """Time what ``prepare(size)`` returns, and not the preparation."""
-
-    def timer(count: int) -> float:
-        seconds = 0.0
-        while count > 0:
-            run = prepare(min(count, _BATCH))
-            start = perf_counter()
-            run()
-            seconds += perf_counter() - start
-            count -= _BATCH
-        return seconds
-
-    return timer
 
 
 # --- memproto
@@ -89,7 +67,7 @@ def _server_encodes(request: bytes, reply: AnyReply) -> Timer:
 
 
 def _client_decodes(request: Get | Set, reply: bytes) -> Timer:
-    replies = [wire.with_opaque(reply, opaque) for opaque in range(_BATCH)]
+    replies = [wire.with_opaque(reply, opaque) for opaque in range(BATCH)]
 
     def prepare(size: int) -> Callable[[], None]:
         connection = ClientConnection()
@@ -121,7 +99,7 @@ def _client_encodes(request: Get | Set) -> Timer:
 
 
 def _client_exchanges(request: Get | Set, reply: bytes) -> Timer:
-    replies = [wire.with_opaque(reply, opaque) for opaque in range(_BATCH)]
+    replies = [wire.with_opaque(reply, opaque) for opaque in range(BATCH)]
 
     def prepare(size: int) -> Callable[[], None]:
         connection = ClientConnection()
@@ -171,14 +149,6 @@ def _codec_writes_reply(request: bytes, reply: AnyReply) -> Timer:
 
 
 # --- the matches
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One thing to do, and who does it."""
-
-    name: str
-    timers: Mapping[str, Timer]
 
 
 def matches() -> Iterator[Match]:

@@ -1,35 +1,18 @@
 """What memproto is measured against: construct, python-binary-memcached, and bare ``struct`` as the floor.
 
-A contestant is a function of a count that does its work so many times and tells the seconds it took.
-Every one pays at least one Python call per packet.
+Every contestant pays at least one Python call per packet.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from time import perf_counter
 
 from bmemcached.protocol import FLAGS_UNPACKER, Protocol
 from construct import Struct
 
+from benchmarks._timing import Timer, repeated
 from memproto import Get, Layout, Set
 from memproto._layout import PACKET
-
-Timer = Callable[[int], float]
-
-
-def repeated(function: Callable[[], object]) -> Timer:
-    """Call the function so many times."""
-
-    def timer(count: int) -> float:
-        start = perf_counter()
-        for _ in range(count):
-            function()
-        return perf_counter() - start
-
-    return timer
-
 
 # --- construct: the declarations memproto itself is derived from
 

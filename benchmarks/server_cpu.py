@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks import _wire as wire
 from benchmarks._report import Table, parser, ratio, report
 from benchmarks._servers import LOOPS, MEMCACHED, Server, available, pin_apart, running
+from benchmarks._speech import SPEECHES, Speech
+from memproto import Dialect
 
 _KEYS = tuple(b"key:%05d" % number for number in range(100))
 
@@ -29,10 +30,10 @@ class Load:
     depth: int
     one_set_in: int = 0
 
-    def bursts(self) -> list[tuple[bytes, int]]:
+    def bursts(self, speech: Speech) -> list[tuple[bytes, int]]:
         """What to send in turn, and how many bytes come back for each."""
-        gets = [(wire.get_request(key), len(wire.GET_REPLY)) for key in _KEYS]
-        sets = [(wire.set_request(key), len(wire.SET_REPLY)) for key in _KEYS]
+        gets = [(speech.get_request(key), len(speech.get_reply(key))) for key in _KEYS]
+        sets = [(speech.set_request(key), len(speech.set_reply)) for key in _KEYS]
         every = self.one_set_in
         stream = [
             sets[at % len(_KEYS)] if every and at % every == 0 else gets[at % len(_KEYS)]
@@ -59,23 +60,24 @@ def receive(connection: socket.socket, size: int) -> None:
         size -= got
 
 
-def fill(server: Server) -> None:
+def fill(server: Server, speech: Speech) -> None:
     """Store every key, and see that each is there."""
     with server.connect() as connection:
         for key in _KEYS:
-            connection.sendall(wire.set_request(key))
-            receive(connection, len(wire.SET_REPLY))
-            connection.sendall(wire.get_request(key))
-            reply = bytearray()
-            while len(reply) < len(wire.GET_REPLY):
+            connection.sendall(speech.set_request(key))
+            receive(connection, len(speech.set_reply))
+            connection.sendall(speech.get_request(key))
+            reply, expected = bytearray(), bytearray(speech.get_reply(key))
+            while len(reply) < len(expected):
                 reply += connection.recv(4096)
-            if reply[:16] != wire.GET_REPLY[:16] or reply[24:] != wire.GET_REPLY[24:]:
+            expected[speech.cas] = reply[speech.cas]
+            if reply != expected:
                 raise RuntimeError(f"{server.name} answers {bytes(reply)!r}")
 
 
-def ask(connections: Sequence[socket.socket], load: Load, requests: int) -> int:
+def ask(connections: Sequence[socket.socket], load: Load, speech: Speech, requests: int) -> int:
     """Send about so many requests, a burst to each connection at a time; how many they were."""
-    bursts = itertools.cycle(load.bursts())
+    bursts = itertools.cycle(load.bursts(speech))
     turns = max(1, requests // (load.depth * len(connections)))
     for _ in range(turns):
         sizes = []
@@ -88,31 +90,32 @@ def ask(connections: Sequence[socket.socket], load: Load, requests: int) -> int:
     return turns * len(connections) * load.depth
 
 
-def measure(server: Server, load: Load, connections: int, requests: int) -> float:
+def measure(server: Server, load: Load, speech: Speech, connections: int, requests: int) -> float:
     """Seconds of processor time per request, once."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(server.connect()) for _ in range(connections)]
-        ask(opened, load, connections * load.depth * 20)
+        ask(opened, load, speech, connections * load.depth * 20)
         before = server.processor_time()
-        asked = ask(opened, load, requests)
+        asked = ask(opened, load, speech, requests)
         return (server.processor_time() - before) / asked
 
 
-def table(servers: Sequence[Server], connections: int, requests: int, rounds: int) -> Table:
+def table(servers: Sequence[Server], dialect: Dialect, connections: int, requests: int, rounds: int) -> Table:
     """The median over the rounds, for every load and server."""
     rows: list[tuple[str | float | None, ...]] = []
     for load in LOADS:
         times: dict[str, list[float]] = {server.name: [] for server in servers}
         for _ in range(rounds):
             for server in servers:
-                times[server.name].append(measure(server, load, connections, requests))
+                times[server.name].append(measure(server, load, SPEECHES[dialect], connections, requests))
         medians = {name: statistics.median(each) * 1e6 for name, each in times.items()}
         base = medians.get(MEMCACHED)
         others = [name for name in medians if name != MEMCACHED]
         rows.append((load.name, base, *medians_and_ratios(medians, others, base)))
     columns = ("", MEMCACHED, *itertools.chain(*((name, f"{name} / {MEMCACHED}") for name in LOOPS)))
     many = "1 connection" if connections == 1 else f"{connections} connections"
-    return Table(f"Server: microseconds of processor time per request, {many}", columns, tuple(rows))
+    title = f"Server, {dialect.value}: microseconds of processor time per request, {many}"
+    return Table(title, columns, tuple(rows))
 
 
 def medians_and_ratios(medians: dict[str, float], names: Sequence[str], base: float | None) -> list[float | None]:
@@ -124,18 +127,22 @@ def main() -> int:
     """The command line; the exit code."""
     options = parser("server_cpu", __doc__)
     options.add_argument("--connections", default="1,8", help="connections at a time, one table for each number")
+    options.add_argument(
+        "--dialect", choices=[dialect.value for dialect in Dialect], default=Dialect.BINARY.value, help="what is spoken"
+    )
     options.add_argument("--requests", type=int, default=20_000, help="requests per round")
     options.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
     options.add_argument("--fast", action="store_true", help="3 rounds of 4,000 requests")
     arguments = options.parse_args()
     rounds, requests = (3, 4_000) if arguments.fast else (arguments.rounds, arguments.requests)
+    dialect = Dialect(arguments.dialect)
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(running(name)) for name in available((MEMCACHED, *LOOPS))]
         pinned = pin_apart(servers)
         for server in servers:
-            fill(server)
+            fill(server, SPEECHES[dialect])
         numbers = [int(number) for number in arguments.connections.split(",")]
-        tables = [table(servers, number, requests, rounds) for number in numbers]
+        tables = [table(servers, dialect, number, requests, rounds) for number in numbers]
     print(f"Load: {rounds} rounds of {requests:,} requests; {pinned}.\n")
     report("server_cpu", tables, arguments.json)
     return 0

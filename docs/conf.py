@@ -21,7 +21,7 @@ source_suffix = {".md": "markdown"}
 nitpicky = True
 nitpick_ignore = [
     # Classes of other projects, whose documentation is not linked.
-    ("py:class", "collections.abc.Iterable"),
+    *(("py:class", f"collections.abc.{name}") for name in ("Callable", "Collection", "Hashable", "Iterable")),
     ("py:class", "hypothesis.strategies.SearchStrategy"),
     ("py:class", "st.SearchStrategy"),
     # Names for type checkers only.
@@ -29,6 +29,7 @@ nitpick_ignore = [
     ("py:class", "memproto.client.R"),
     ("py:class", "memproto.client.R_co"),
     ("py:class", "memproto._packing.Declaration"),
+    ("py:class", "memproto.conventions._table.M"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]

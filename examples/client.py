@@ -4,6 +4,12 @@
         client.set(b"greeting", b"hello")
         client.get(b"greeting")
 
+    Client("unix:/run/memcached.sock", dialect=Dialect.META)
+
+The results are the same in every dialect, but for what one cannot say: classic text creates no counters, takes no key
+with blanks or control characters, and is the only one but meta that takes a negative expiry, which is at once. What a
+dialect cannot say is not sent and raises ``memproto.LocalProtocolError``.
+
 A call that times out leaves the connection in step: its answer is still read, later, and dropped. After any other
 interruption the connection is dropped and the next call opens a new one.
 """
@@ -25,6 +31,7 @@ from memproto import (
     ConnectionClosed,
     Decrement,
     Delete,
+    Dialect,
     Failure,
     Flush,
     Get,
@@ -47,6 +54,8 @@ from memproto import (
 
 R = TypeVar("R")
 
+_UNIX = "unix:"
+
 #: Called with ">" and each block of bytes sent, or "<" and each received.
 Trace = Callable[[str, bytes], None]
 
@@ -60,7 +69,7 @@ class ServerError(Exception):
 
 
 class Client:
-    """One connection to one server, opened by the first call.
+    """One connection to one server, opened by the first call. ``host`` may be a Unix socket, ``unix:PATH``.
 
     ``timeout`` is what a whole call may take, in seconds, ``None`` for no limit; a call that takes longer
     raises ``TimeoutError``. Refusals that a call has no result for raise :class:`ServerError`, arguments that do
@@ -73,16 +82,18 @@ class Client:
         port: int = 11211,
         timeout: float | None = None,
         *,
+        dialect: Dialect = Dialect.BINARY,
         limits: Limits | None = None,
         trace: Trace | None = None,
     ) -> None:
         self._address = (host, port)
         self._timeout = timeout
+        self._dialect = dialect
         self._limits = limits
         self._trace = trace
         self._socket: socket.socket | None = None
         self._selector: selectors.BaseSelector
-        self._connection = ClientConnection(limits)
+        self._connection = ClientConnection(limits, dialect=dialect)
 
     def __enter__(self) -> Client:
         return self
@@ -150,7 +161,10 @@ class Client:
         return self._succeeds(Delete(key), Status.KEY_NOT_FOUND)
 
     def incr(self, key: bytes, delta: int = 1, initial: int | None = None, exptime: int = 0) -> int | None:
-        """Add; the new number. A missing one is made from ``initial``, or stays missing: ``None``."""
+        """Add; the new number. A missing one is made from ``initial``, or stays missing: ``None``.
+
+        Classic text has no way to do both at once, so that ``initial`` raises ``memproto.LocalProtocolError`` there.
+        """
         return self._count(Increment(key, delta, initial or 0, None if initial is None else exptime))
 
     def decr(self, key: bytes, delta: int = 1, initial: int | None = None, exptime: int = 0) -> int | None:
@@ -242,13 +256,27 @@ class Client:
     def _connected(self) -> socket.socket:
         if self._socket is None or not self._connection.reusable:
             self._drop()
-            self._connection = ClientConnection(self._limits)
-            self._socket = socket.create_connection(self._address, self._timeout)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection = ClientConnection(self._limits, dialect=self._dialect)
+            self._socket = self._open()
             self._socket.setblocking(False)
             self._selector = selectors.DefaultSelector()
             self._selector.register(self._socket, selectors.EVENT_READ)
         return self._socket
+
+    def _open(self) -> socket.socket:
+        host, port = self._address
+        if host.startswith(_UNIX):
+            link = socket.socket(socket.AF_UNIX)
+            try:
+                link.settimeout(self._timeout)
+                link.connect(host.removeprefix(_UNIX))
+            except BaseException:
+                link.close()
+                raise
+            return link
+        link = socket.create_connection((host, port), self._timeout)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return link
 
     def _write(self, link: socket.socket, data: memoryview) -> memoryview:
         """Send as much as goes at once; the rest."""

@@ -1,7 +1,7 @@
 """A server and a client talk, and every byte of it is explained. ``python -m examples.demo``.
 
-Starts the reference server on a free port, asks it a bit of everything, and stops it. The exit code is 0 if every
-answer was the expected one.
+Starts the reference server on a free port, asks it a bit of everything in each dialect, and stops it. The exit code is
+0 if every answer was the expected one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from examples.client import Client, ServerError
 from examples.explain import explain
-from memproto import Item, ProtocolError
+from memproto import Dialect, Item, ProtocolError
 
 #: So many seconds the whole demonstration may take.
 PATIENCE = 20.0
@@ -27,9 +27,14 @@ class UnexpectedError(Exception):
 class Demonstration:
     """A client whose traffic is printed with its meaning."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, dialect: Dialect) -> None:
         self._blocks: list[tuple[str, bytes]] = []
-        self.client = Client("127.0.0.1", port, timeout=5.0, trace=lambda way, data: self._blocks.append((way, data)))
+        self.dialect = dialect
+
+        def note(way: str, data: bytes) -> None:
+            self._blocks.append((way, data))
+
+        self.client = Client("127.0.0.1", port, timeout=5.0, dialect=dialect, trace=note)
         self.exchanges = 0
 
     def show(self, title: str, call: Callable[[], object], expected: object) -> None:
@@ -49,8 +54,14 @@ class Demonstration:
         if result != expected:
             raise UnexpectedError(f"{title}: expected {expected!r}, got {result!r}")
 
+    def _cas_of(self, key: bytes) -> int:
+        item = self.client.gets(key)
+        self._blocks.clear()
+        return 0 if item is None else item.cas
+
     def run(self) -> None:
         """Ask a bit of everything."""
+        print(f"\n##### in {self.dialect.value}")
         client, show = self.client, self.show
         key, number = b"greeting", b"visits"
         show("version", lambda: client.version(), b"1.6.18")
@@ -58,11 +69,15 @@ class Demonstration:
         show("get", lambda: client.get(key), b"hello")
         show("get of a key that is not there: a miss", lambda: client.get(b"nothing"), None)
         show("append", lambda: client.append(key, b", world"), True)
-        # The second change since the server started, so its CAS is 2.
-        show("gets: the item with its CAS", lambda: client.gets(key), Item(key, b"hello, world", 7, 2))
-        show("cas with that CAS", lambda: client.cas(key, b"bye", 2), True)
-        show("cas with the same one again: too late", lambda: client.cas(key, b"no", 2), False)
-        show("incr of a missing counter, created with 10", lambda: client.incr(number, 1, initial=10), 10)
+        cas = self._cas_of(key)
+        show("gets: the item with its CAS", lambda: client.gets(key), Item(key, b"hello, world", 7, cas))
+        show("cas with that CAS", lambda: client.cas(key, b"bye", cas), True)
+        show("cas with the same one again: too late", lambda: client.cas(key, b"no", cas), False)
+        if self.dialect is Dialect.CLASSIC:
+            # It cannot say both in one command.
+            show("add of a counter", lambda: client.add(number, b"10"), True)
+        else:
+            show("incr of a missing counter, created with 10", lambda: client.incr(number, 1, initial=10), 10)
         show("incr", lambda: client.incr(number, 5), 15)
         words = b"Non-numeric server-side value for incr or decr"
         show("incr of a text: an error", lambda: client.incr(key), words)
@@ -76,7 +91,7 @@ class Demonstration:
 
 
 def _port_of(server: subprocess.Popen[str]) -> int:
-    assert server.stderr is not None  # noqa: S101
+    assert server.stderr is not None
     line = server.stderr.readline().strip()
     if not line.startswith("listening on "):
         raise UnexpectedError(f"the server did not start: {line or 'it said nothing'}")
@@ -94,9 +109,11 @@ def main() -> int:
     problem = None
     exchanges = 0
     try:
-        demonstration = Demonstration(_port_of(server))
-        demonstration.run()
-        exchanges = demonstration.exchanges
+        port = _port_of(server)
+        for dialect in Dialect:
+            demonstration = Demonstration(port, dialect)
+            demonstration.run()
+            exchanges += demonstration.exchanges
     except (UnexpectedError, ServerError, ProtocolError, OSError) as error:
         problem = f"{type(error).__name__}: {error}"
     finally:

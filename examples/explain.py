@@ -2,7 +2,8 @@
 
     python -m examples.explain 80 0a 0000 00 00 0000 00000000 00000001 0000000000000000
 
-Takes any number of packets of either direction. What does not decode is said to standard error, with exit code 1.
+Takes any number of packets of either direction, or text, which is explained line by line. What does not decode is
+said to standard error, with exit code 1.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+from examples.explain_text import explain_text
 from memproto import (
     OPCODES,
     Decrement,
@@ -33,12 +35,16 @@ _COUNTING = frozenset(
     opcode_for(request, quiet) for request in (Increment(b"key"), Decrement(b"key")) for quiet in (False, True)
 )
 
+_MAGICS = {bytes([magic]) for magic in Magic}
+
 #: One line of an explanation: the bytes in hex, the field's name, its value, what it means.
 Line = tuple[str, str, str, str]
 
 
 def explain(data: bytes) -> str:
-    """All packets in ``data``, one after the other. Raises ``ProtocolError`` if something else is left over."""
+    """All packets in ``data``, or all lines, in order. Raises ``ProtocolError`` if something is left over."""
+    if data[:1] not in _MAGICS:
+        return explain_text(data)
     texts = []
     at = 0
     while at < len(data):

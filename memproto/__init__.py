@@ -2,7 +2,8 @@
 
 Bytes go in and requests or replies come out; replies or requests go in and bytes come out. Sockets, clocks,
 threads and storage stay with the program that embeds it. ``memproto.engine`` has the rules of a cache,
-``memproto.testing`` the hypothesis strategies; ``memproto.binary`` encodes and decodes whole messages.
+``memproto.testing`` the hypothesis strategies; ``memproto.binary`` and ``memproto.text`` encode and decode whole
+messages.
 """
 
 from memproto._layout import OPCODES, Body, OpcodeSpec, Presence, Quiet
@@ -12,16 +13,28 @@ from memproto.binary import decode_packet, encode_packet
 from memproto.client import ClientConnection, Exchange
 from memproto.enums import Dialect, Magic, Opcode, Signal, Status
 from memproto.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from memproto.events import BinaryEnvelope, ClientEvent, ConnectionClosed, Envelope, ReplyReceived, ServerEvent
+from memproto.events import (
+    BinaryEnvelope,
+    ClassicEnvelope,
+    ClientEvent,
+    ConnectionClosed,
+    Envelope,
+    MetaEnvelope,
+    ReplyReceived,
+    ServerEvent,
+)
 from memproto.limits import Limits
 from memproto.messages import (
     Add,
+    Administer,
     AnyReply,
     AnyRequest,
     Append,
     Authenticated,
     Challenge,
     Counter,
+    Debug,
+    DebugReply,
     Decrement,
     Delete,
     Deleted,
@@ -30,8 +43,11 @@ from memproto.messages import (
     Get,
     Increment,
     Item,
+    ItemMeta,
+    Lines,
     Malformed,
     Mechanisms,
+    MetaOptions,
     Noop,
     Ok,
     Packet,
@@ -51,16 +67,19 @@ from memproto.messages import (
     Touch,
     Touched,
     Unknown,
+    UnknownLine,
     Values,
     Verbosity,
     Version,
     VersionReply,
 )
 from memproto.server import ServerConnection
+from memproto.translate import TranslationError, translate, translate_reply
 
 __all__ = [
     "OPCODES",
     "Add",
+    "Administer",
     "AnyReply",
     "AnyRequest",
     "Append",
@@ -68,11 +87,14 @@ __all__ = [
     "BinaryEnvelope",
     "Body",
     "Challenge",
+    "ClassicEnvelope",
     "ClientConnection",
     "ClientEvent",
     "ClientState",
     "ConnectionClosed",
     "Counter",
+    "Debug",
+    "DebugReply",
     "Decrement",
     "Delete",
     "Deleted",
@@ -85,12 +107,16 @@ __all__ = [
     "Get",
     "Increment",
     "Item",
+    "ItemMeta",
     "Layout",
     "Limits",
+    "Lines",
     "LocalProtocolError",
     "Magic",
     "Malformed",
     "Mechanisms",
+    "MetaEnvelope",
+    "MetaOptions",
     "Noop",
     "Ok",
     "Opcode",
@@ -121,7 +147,9 @@ __all__ = [
     "Stored",
     "Touch",
     "Touched",
+    "TranslationError",
     "Unknown",
+    "UnknownLine",
     "Values",
     "Verbosity",
     "Version",
@@ -129,6 +157,8 @@ __all__ = [
     "__version__",
     "decode_packet",
     "encode_packet",
+    "translate",
+    "translate_reply",
 ]
 
 __version__ = "0.1.0"

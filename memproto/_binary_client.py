@@ -6,12 +6,12 @@ A *collector* knows the opaques of one request and turns the packets that carry 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from memproto._binary_messages import opcode_for
 from memproto._binary_replies import read_reply
 from memproto._binary_requests import request_parts
 from memproto._buffer import ReceiveBuffer
+from memproto._collecting import Advance, Asked, PacketCollector, Waiting
 from memproto._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
 from memproto._packet import (
     HEADER_SIZE,
@@ -21,6 +21,7 @@ from memproto._packet import (
     write_header,
     wrong_magic,
 )
+from memproto._plain import plain
 from memproto.enums import Magic, Opcode
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import MAX_KEY, Limits
@@ -42,22 +43,10 @@ _OPAQUES = 1 << 32
 _RESPONSE = int(Magic.RESPONSE)
 
 
-class Collector(Protocol):
-    """What waits for the reply to one request; ``opaque`` is that of its first packet."""
-
-    opaque: int
-
-    def covers(self, opaque: int) -> bool:
-        """Whether a packet with this opaque is for this request."""
-
-    def take(self, packet: Packet) -> AnyReply | None:
-        """Use a packet; the reply if it is complete now. Raises RemoteProtocolError."""
-
-
-class _One:
+class _One(PacketCollector):
     """One packet is the whole reply."""
 
-    __slots__ = ("opaque", "request", "spec")
+    __slots__ = ("request", "spec")
 
     def __init__(self, request: Request[object], spec: OpcodeSpec, opaque: int) -> None:
         self.request = request
@@ -97,10 +86,10 @@ class _Statistics(_One):
         return None
 
 
-class _Many:
+class _Many(PacketCollector):
     """A multi-key get: one quiet get per key, each with its own opaque, then a NOOP that ends them."""
 
-    __slots__ = ("items", "keys", "limits", "next", "opaque", "refusal", "size", "spec")
+    __slots__ = ("items", "keys", "limits", "next", "refusal", "size", "spec")
 
     def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, opaque: int, limits: Limits) -> None:
         self.keys = keys
@@ -146,8 +135,9 @@ class BinaryClient:
         self._specs: Mapping[int, OpcodeSpec] = {**OPCODES, **{spec.opcode: spec for spec in opcodes}}
         self._opaque = 0
 
-    def ask(self, request: Request[object], quiet: bool = False) -> tuple[tuple[bytes, ...], bool, Collector]:
-        """The bytes of a request in pieces, whether silence may answer it, and what collects its reply."""
+    def ask(self, request: Request[object], quiet: bool = False) -> Asked:
+        """Lay out a request. Raises LocalProtocolError."""
+        request = plain(request)
         if isinstance(request, Get) and len(request.keys) != 1:
             return self._ask_many(request)
         opaque = self._opaque
@@ -161,10 +151,10 @@ class BinaryClient:
         parts = request_parts(request, opcode, opaque)
         self._opaque = (opaque + 1) % _OPAQUES
         if isinstance(request, Stats):
-            return parts, quiet, _Statistics(request, spec, opaque, self._limits)
-        return parts, quiet, _One(request, spec, opaque)
+            return Asked(parts, quiet, _Statistics(request, spec, opaque, self._limits))
+        return Asked(parts, quiet, _One(request, spec, opaque))
 
-    def _ask_many(self, request: Get) -> tuple[tuple[bytes, ...], bool, Collector]:
+    def _ask_many(self, request: Get) -> Asked:
         keys = request.keys
         if not 1 <= len(keys) <= self._limits.keys:
             raise LocalProtocolError(f"keys are {len(keys)}, must be 1 to {self._limits.keys}")
@@ -181,9 +171,24 @@ class BinaryClient:
             opaque = (opaque + 1) % _OPAQUES
         pieces.append(write_header(Magic.REQUEST, Opcode.NOOP, 0, 0, 0, 0, 0, opaque, 0))
         self._opaque = (opaque + 1) % _OPAQUES
-        return (b"".join(pieces),), False, _Many(keys, OPCODES[opcode], first, self._limits)
+        return Asked((b"".join(pieces),), False, _Many(keys, OPCODES[opcode], first, self._limits))
 
-    def read(self, buffer: ReceiveBuffer) -> Packet | None:
+    def advance(self, buffer: ReceiveBuffer, waiting: Iterable[Waiting]) -> Advance | None:
+        """Read on, up to the end of a reply; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        packet = self._read(buffer)
+        if packet is None:
+            return None
+        for silent, exchange in enumerate(waiting):
+            collector = exchange.collector
+            assert isinstance(collector, PacketCollector)
+            if collector.covers(packet.opaque):
+                return Advance(silent, collector.take(packet))
+            if not exchange.quiet:
+                due = collector.opaque
+                raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, due is {due:#010x}")
+        raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, which was not asked for")
+
+    def _read(self, buffer: ReceiveBuffer) -> Packet | None:
         """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
         if buffer.need:
             return None

@@ -80,11 +80,12 @@ class _Tables(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...]) -> _Tables:
+def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...], all_named: bool) -> _Tables:
     own = {spec.opcode: spec for spec in opcodes}
     # What memcached does not serve has no wrong shape: it is raw, like an opcode without a name.
     specs = {number: spec for number, spec in OPCODES.items() if spec.served} | own
-    shapes = {number: _shape(OPCODES[number], limits) for number in FAMILIES if number not in own}
+    named = (number for number in FAMILIES if number not in own and (all_named or number in specs))
+    shapes = {number: _shape(OPCODES[number], limits) for number in named}
     return _Tables(
         specs,
         tuple(shapes.get(number) or _no_shape(number) for number in range(256)),
@@ -97,13 +98,14 @@ def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...]) -> _Tables:
 class RequestReader:
     """Reads requests out of a buffer, within ``limits``. ``opcodes`` are the embedder's own, beside the table's.
 
+    ``all_named`` is whether opcodes that memcached does not serve are read as messages too, where they have one.
     ``locked`` is whether the peer has yet to authenticate: only what the opcode table marks ``free`` gets through.
     """
 
     __slots__ = ("_limits", "_locked", "_shapes", "_swallowing", "_tables")
 
-    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
-        self._tables = _tables(limits, tuple(opcodes))
+    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), all_named: bool = False) -> None:
+        self._tables = _tables(limits, tuple(opcodes), all_named)
         self._limits = limits
         self._locked = False
         self._shapes = self._tables.all_shapes

@@ -7,6 +7,10 @@ from __future__ import annotations
 _SMALL = 1024
 
 
+#: The need of a reader that waits for the end of a line.
+A_LINE = -1
+
+
 class ReceiveBuffer:
     """Unread bytes, as ``data`` from index ``at`` on, with whatever came later kept aside.
 
@@ -15,13 +19,14 @@ class ReceiveBuffer:
     a message that comes in a thousand pieces is copied once.
     """
 
-    __slots__ = ("_aside", "_aside_size", "_discard", "at", "data", "need")
+    __slots__ = ("_aside", "_aside_size", "_discard", "_line_limit", "at", "data", "need")
 
     def __init__(self) -> None:
         self.data = b""
         self.at = 0
-        #: How many unread bytes a reader still waits for before it looks again; 0 when it should look.
+        #: How many unread bytes a reader waits for before it looks again, or ``A_LINE``; 0 when it should look.
         self.need = 0
+        self._line_limit = 0
         self._aside: list[bytes | bytearray] = []
         self._aside_size = 0
         self._discard = 0
@@ -45,7 +50,10 @@ class ReceiveBuffer:
             self.at = 0
         else:
             self._put_aside(piece)
-        if self.need and len(self) >= self.need:
+        if self.need == A_LINE:
+            if b"\n" in piece or len(self) > self._line_limit:
+                self.need = 0
+        elif self.need and len(self) >= self.need:
             self.need = 0
 
     def _put_aside(self, piece: bytes) -> None:
@@ -69,6 +77,21 @@ class ReceiveBuffer:
         self._aside.clear()
         self._aside_size = 0
         return True
+
+    def find_newline(self, limit: int) -> int:
+        """The index in ``data`` of the next LF; -1 if there is none, and then the need for one is noted.
+
+        The reader is to look again when an LF comes or when more than ``limit`` bytes are unread, so that a
+        line in many pieces is searched once.
+        """
+        end = self.data.find(b"\n", self.at)
+        if end < 0 and any(b"\n" in piece for piece in self._aside):
+            self.gather(len(self))
+            end = self.data.find(b"\n")
+        if end < 0:
+            self.need = A_LINE
+            self._line_limit = max(limit, len(self))
+        return end
 
     def discard(self, size: int) -> None:
         """Drop the next ``size`` bytes, those that are here now and those that will come, without holding them."""

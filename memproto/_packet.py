@@ -13,7 +13,7 @@ HEADER_SIZE = HEADER.size
 unpack_header = HEADER.packer.unpack_from
 pack_header = HEADER.packer.pack
 
-_COUCHBASE: dict[int, str] = {
+COUCHBASE: dict[int, str] = {
     Magic.FLEX_REQUEST: "a request with Couchbase's framing extras",
     Magic.FLEX_RESPONSE: "a response with Couchbase's framing extras",
     Magic.SERVER_REQUEST: "Couchbase's server-to-client request",
@@ -27,7 +27,7 @@ _MAGICS = (Magic.REQUEST, Magic.RESPONSE)
 def wrong_magic(magic: int, *expected: Magic) -> str:
     """What to say of a first byte that is not an expected one."""
     wanted = " or ".join(f"{int(each):#04x} ({each.name.lower()})" for each in expected)
-    name = _COUCHBASE.get(magic)
+    name = COUCHBASE.get(magic)
     what = f"magic is {magic:#04x}, expected {wanted}"
     return what if name is None else f"{what}: {name} is another framing, which memcached does not speak"
 

@@ -63,7 +63,7 @@ def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnv
     Raises :class:`~memproto.RemoteProtocolError` if it is malformed, incomplete or followed by more bytes.
     """
     buffer = _buffer_of(data)
-    envelope = RequestReader(_ANY_SIZE, opcodes).read(buffer)
+    envelope = RequestReader(_ANY_SIZE, opcodes, all_named=True).read(buffer)
     if envelope is None:
         raise RemoteProtocolError(f"{len(data)} bytes are less than one request")
     if isinstance(envelope.request, Malformed):

@@ -10,15 +10,17 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
-from memproto._binary_client import BinaryClient, Collector
+from memproto._binary_client import BinaryClient
 from memproto._buffer import ReceiveBuffer
+from memproto._collecting import ClientDialect
 from memproto._layout import OpcodeSpec
 from memproto._state import CLIENT, ClientInput, ClientState
-from memproto.enums import Signal
+from memproto._text_client import TextClient
+from memproto.enums import Dialect, Signal
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import ClientEvent, ConnectionClosed, ReplyReceived
 from memproto.limits import Limits
-from memproto.messages import AnyReply, Failure, Noop, Packet, Quit, Request, Silence
+from memproto.messages import AnyReply, Failure, Noop, Ok, Quit, Request, Silence
 
 # Naming a member through its enum, and a lookup by one, cost more than other steps of the common path.
 _OPEN: Final = ClientState.OPEN  # the one state in whose row of the table SEND stands
@@ -31,16 +33,17 @@ R_co = TypeVar("R_co", covariant=True)
 class Exchange(Generic[R_co]):
     """A request that was sent, and the place of its reply. Made by :meth:`ClientConnection.send`."""
 
-    __slots__ = ("_abandoned", "_collector", "_reply", "parts", "quiet", "request")
+    __slots__ = ("_abandoned", "_reply", "collector", "parts", "quiet", "request")
 
-    def __init__(self, request: Request[R_co], parts: tuple[bytes, ...], quiet: bool, collector: Collector) -> None:
+    def __init__(self, request: Request[R_co], parts: tuple[bytes, ...], quiet: bool, collector: object) -> None:
         #: What was asked.
         self.request = request
         #: The bytes to write, in pieces; a large value is a piece of its own and not copied.
         self.parts = parts
         #: Whether silence is an answer.
         self.quiet = quiet
-        self._collector = collector
+        #: The dialect's own; of no use to an embedder.
+        self.collector = collector
         self._reply: object = None
         self._abandoned = False
 
@@ -65,15 +68,26 @@ class ClientConnection:
     :meth:`send` gives an :class:`Exchange` whose bytes the embedder writes, whole and in order. What is received
     goes to :meth:`receive_data`; :meth:`next_event` then tells which exchanges are answered.
 
+    ``dialect`` is what is spoken; in META what it cannot say (Flush, Stats, Version ...) is said in classic text.
     ``limits`` bounds what the server can make this object hold; raise ``limits.value`` for a server whose items
     may be larger than 1 MiB. ``opcodes`` are the embedder's own opcodes, sent as :class:`~memproto.Unknown`.
     """
 
     __slots__ = ("_buffer", "_dialect", "_eof", "_events", "_fault", "_limits", "_outstanding", "_receiving", "_state")
 
-    def __init__(self, limits: Limits | None = None, *, opcodes: Iterable[OpcodeSpec] = ()) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        dialect: Dialect = Dialect.BINARY,
+        opcodes: Iterable[OpcodeSpec] = (),
+    ) -> None:
         self._limits = limits or Limits()
-        self._dialect = BinaryClient(self._limits, opcodes)
+        self._dialect: ClientDialect
+        if dialect is Dialect.BINARY:
+            self._dialect = BinaryClient(self._limits, opcodes)
+        else:
+            self._dialect = TextClient(self._limits, dialect)
         self._buffer = ReceiveBuffer()
         self._outstanding: deque[Exchange[object]] = deque()
         self._events: deque[ReplyReceived[object]] = deque()
@@ -126,8 +140,8 @@ class ClientConnection:
         return self._ask(request, quiet)
 
     def _ask(self, request: Request[R], quiet: bool) -> Exchange[R]:
-        parts, may_be_silent, collector = self._dialect.ask(request, quiet)
-        exchange = Exchange(request, parts, may_be_silent, collector)
+        asked = self._dialect.ask(request, quiet)
+        exchange = Exchange(request, asked.parts, asked.quiet, asked.collector)
         self._outstanding.append(exchange)
         if isinstance(request, Quit):
             self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
@@ -182,9 +196,12 @@ class ClientConnection:
             if not self._receiving:
                 return ConnectionClosed()
             try:
-                packet = self._dialect.read(self._buffer)
-                if packet is not None:
-                    self._take(packet)
+                taken = self._dialect.advance(self._buffer, self._outstanding)
+                if taken is not None:
+                    for _ in range(taken.silent):
+                        self._settle(Silence())
+                    if taken.reply is not None:
+                        self._settle(taken.reply)
                 elif self._eof:
                     self._end()
                 else:
@@ -198,25 +215,6 @@ class ClientConnection:
         event.exchange._reply = event.reply
         return event
 
-    def _take(self, packet: Packet) -> None:
-        """Give a packet to the request it answers; the quiet ones before that got their silence."""
-        silent = 0
-        for exchange in self._outstanding:
-            if exchange._collector.covers(packet.opaque):
-                break
-            if not exchange.quiet:
-                due = exchange._collector.opaque
-                raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, due is {due:#010x}")
-            silent += 1
-        else:
-            raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, which was not asked for")
-        reply = exchange._collector.take(packet)
-        while silent:
-            self._settle(Silence())
-            silent -= 1
-        if reply is not None:
-            self._settle(reply)
-
     def _settle(self, reply: AnyReply | Silence) -> None:
         exchange = self._outstanding.popleft()
         if not exchange._abandoned:
@@ -226,9 +224,9 @@ class ClientConnection:
         if len(self._buffer):
             raise RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
         if self._state is ClientState.QUITTING and all(exchange.quiet for exchange in self._outstanding):
-            # The server read our QUITQ, and so everything before it.
+            # The server read our last word, and so everything before it.
             while self._outstanding:
-                self._settle(Silence())
+                self._settle(Ok() if isinstance(self._outstanding[0].request, Quit) else Silence())
         if self._outstanding:
             raise RemoteProtocolError(f"stream ended before {len(self._outstanding)} of the requests were answered")
         self._enter(CLIENT[self._state][ClientInput.END])

@@ -12,6 +12,8 @@ class Dialect(enum.Enum):
     """A way of saying the same requests and replies on the wire."""
 
     BINARY = "binary"
+    CLASSIC = "classic"
+    META = "meta"
 
 
 class Signal(enum.Enum):

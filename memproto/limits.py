@@ -26,6 +26,10 @@ class Limits:
     #: Longest header + extras + key of one packet; memcached reads these into a buffer of 16 KiB. A well-formed
     #: request of a known opcode has at most 294 bytes of them and is taken in any case.
     head: int = 16 * 1024
+    #: Longest line of text, without its end; memcached has 2048.
+    line: int = 2048
+    #: Longest ``get`` or ``gets`` line, which memcached does not limit.
+    keys_line: int = 4 * 1024 * 1024
     #: Requests handed out (server) or sent (client) that still wait for their reply.
     outstanding: int = 1024
     #: Most keys of one multi-key get.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Final
 
-from memproto._binary_replies import reply_parts
-from memproto._binary_requests import RequestReader
+from memproto._binary_server import BinaryServer
 from memproto._buffer import ReceiveBuffer
-from memproto._layout import OPCODES, OpcodeSpec
+from memproto._layout import OpcodeSpec
+from memproto._packet import COUCHBASE, wrong_magic
 from memproto._state import SERVER, ServerInput, ServerState
-from memproto.enums import Signal, Status
+from memproto._text_server import TextServer
+from memproto.enums import Dialect, Magic, Signal, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.events import BinaryEnvelope, ConnectionClosed, Envelope, ServerEvent
+from memproto.events import ConnectionClosed, Envelope, ServerEvent
 from memproto.limits import Limits
 from memproto.messages import (
     AnyReply,
@@ -59,27 +61,42 @@ class ServerConnection:
     :class:`~memproto.Signal`, and answer each request, in the order of the events, with :meth:`send`, whose bytes go to
     the client. Quiet rules, opaque, opcode and key echo are decided here.
 
+    The first byte chooses binary or text, as far as ``dialects`` allows; classic and meta may be mixed.
     ``limits`` bounds what the client can make this object hold. With ``auth_required`` only VERSION and the SASL
     requests get through before an :class:`~memproto.Authenticated` reply. ``opcodes`` are the embedder's
     own opcodes: their shape is checked and they arrive as :class:`~memproto.Unknown` requests; opcodes that
     nobody declared arrive the same way, unchecked.
     """
 
-    __slots__ = ("_buffer", "_eof", "_fault", "_limits", "_pending", "_reader", "_reading", "_specs", "_state")
+    __slots__ = (
+        "_buffer",
+        "_dialect",
+        "_dialects",
+        "_eof",
+        "_fault",
+        "_limits",
+        "_opcodes",
+        "_pending",
+        "_reading",
+        "_state",
+    )
 
     def __init__(
         self,
         limits: Limits | None = None,
         *,
         auth_required: bool = False,
+        dialects: Collection[Dialect] = frozenset(Dialect),
         opcodes: Iterable[OpcodeSpec] = (),
     ) -> None:
-        own = tuple(opcodes)
+        if not dialects:
+            raise LocalProtocolError("dialects are none, at least one must be allowed")
         self._limits = limits or Limits()
         self._buffer = ReceiveBuffer()
-        self._reader = RequestReader(self._limits, own)
+        self._dialects = dialects
+        self._opcodes = tuple(opcodes)
+        self._dialect: BinaryServer | TextServer | None = None
         self._pending: deque[Envelope] = deque()
-        self._specs: dict[int, OpcodeSpec] = {**OPCODES, **{spec.opcode: spec for spec in own}}
         self._eof = False
         self._fault: RemoteProtocolError | None = None
         self._enter(ServerState.UNAUTHENTICATED if auth_required else ServerState.OPEN)
@@ -102,7 +119,8 @@ class ServerConnection:
     def _enter(self, state: ServerState) -> None:
         self._state = state
         self._reading = state in _READING
-        self._reader.locked = state in _LOCKED
+        if self._dialect is not None:
+            self._dialect.locked = state in _LOCKED
         if not self._reading and state is not ServerState.DECIDING:
             self._buffer.clear()
 
@@ -131,7 +149,8 @@ class ServerConnection:
         if len(self._pending) >= self._limits.outstanding:
             return _PAUSED
         try:
-            envelope = self._reader.read(self._buffer)
+            dialect = self._dialect or self._detect()
+            envelope: Envelope | None = None if dialect is None else dialect.read(self._buffer)
         except RemoteProtocolError as fault:
             raise self._fail(fault) from None
         if envelope is None:
@@ -141,14 +160,30 @@ class ServerConnection:
         self._pending.append(envelope)
         return envelope
 
-    def _move(self, input_: ServerInput, envelope: BinaryEnvelope) -> BinaryEnvelope:
+    def _detect(self) -> BinaryServer | TextServer | None:
+        """Choose by the first byte, once it is there."""
+        buffer = self._buffer
+        if not len(buffer):
+            return None
+        buffer.gather(1)
+        if buffer.data[buffer.at] in COUCHBASE and Dialect.BINARY in self._dialects:
+            # To memcached any other byte begins a line of text, and the line ends in this answer.
+            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST), b"ERROR\r\n")
+        text = self._dialects != {Dialect.BINARY} and (
+            buffer.data[buffer.at] != Magic.REQUEST or Dialect.BINARY not in self._dialects
+        )
+        dialect = TextServer(self._limits, self._dialects) if text else BinaryServer(self._limits, self._opcodes)
+        dialect.locked = self._state in _LOCKED
+        self._dialect = dialect
+        return dialect
+
+    def _move(self, input_: ServerInput, envelope: Envelope) -> Envelope:
         state = SERVER[self._state].get(input_)
         if state is not None:
             self._enter(state)
             return envelope
-        # The reader keeps out all else, so this is a SASL step that answers no challenge.
-        refused = Malformed(Failure(Status.AUTH_ERROR), "SASL step without a challenge", envelope.request)
-        return BinaryEnvelope(refused, envelope.opcode, envelope.opaque)
+        # The dialects keep out all else, so this is a SASL step that answers no challenge.
+        return replace(envelope, request=Malformed(Failure(Status.AUTH_ERROR), "SASL step without a challenge"))
 
     def _not_reading(self) -> ServerEvent | Signal:
         if self._fault is not None:
@@ -160,8 +195,9 @@ class ServerConnection:
         return ConnectionClosed()
 
     def _at_end(self) -> ServerEvent | Signal:
-        if len(self._buffer) or self._buffer.discarding:
-            fault = RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
+        midway = self._dialect is not None and self._dialect.midway
+        if midway or len(self._buffer) or self._buffer.discarding:
+            fault = RemoteProtocolError(f"stream ended inside a request, of which {len(self._buffer)} bytes are here")
             raise self._fail(fault)
         self._enter(SERVER[self._state][ServerInput.END])
         return self._not_reading()
@@ -185,7 +221,8 @@ class ServerConnection:
         pending = self._pending
         if not pending or pending[0] is not to:
             raise self._out_of_turn(to)
-        parts = reply_parts(reply, to, self._specs.get(to.opcode) or OpcodeSpec(to.opcode, "UNKNOWN"))
+        assert self._dialect is not None
+        parts = self._dialect.write(reply, to)
         pending.popleft()
         if self._state is _DECIDING and not pending:
             self._enter(SERVER[self._state][_VERDICTS[type(reply)]])

@@ -20,6 +20,7 @@ from memproto import (
     Decrement,
     Delete,
     Deleted,
+    Dialect,
     Flush,
     Get,
     Increment,
@@ -123,8 +124,8 @@ def serve(
     opcodes: Iterable[OpcodeSpec] = (),
     eof: bool = False,
 ) -> Served:
-    """Feed the pieces, answer each request at once, and collect all there is to see."""
-    server = ServerConnection(limits, auth_required=auth_required, opcodes=opcodes)
+    """Feed the pieces to a server of binary alone, answer each request at once, and collect all there is to see."""
+    server = ServerConnection(limits, auth_required=auth_required, dialects={Dialect.BINARY}, opcodes=opcodes)
     served = Served()
     for piece in pieces:
         server.receive_data(piece)
@@ -149,6 +150,7 @@ def _pull(server: ServerConnection, served: Served, answer: Callable[[BinaryEnve
         if isinstance(event, ConnectionClosed):
             served.closed = True
             return
+        assert isinstance(event, BinaryEnvelope)
         served.events.append(event)
         served.output += server.send(answer(event), event)
 

@@ -38,10 +38,10 @@ def require(name: str) -> None:
 
 
 class Running:
-    """A server process. ``port`` is where it listens; what it says is kept in ``said``."""
+    """A server process. ``port`` and ``udp`` are where it listens; what it says is kept in ``said``."""
 
     def __init__(self, *command: str, environment: dict[str, str] | None = None) -> None:
-        self.port = 0
+        self.port = self.udp = 0
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             command,
@@ -62,14 +62,21 @@ class Running:
         for line in stream:
             self.lines.append(line)
             if line.startswith("listening on "):
-                self.port = int(line.rpartition(":")[2])
+                self._take(line.removeprefix("listening on ").strip().split(", "))
                 self._listening.set()
         self._listening.set()
 
+    def _take(self, addresses: list[str]) -> None:
+        for address in addresses:
+            if address.startswith("udp:"):
+                self.udp = int(address.rpartition(":")[2])
+            elif not address.startswith("unix:"):
+                self.port = int(address.rpartition(":")[2])
+
     def wait_for_port(self) -> None:
-        """Until the server has told its port."""
+        """Until the server has told where it listens."""
         assert self._listening.wait(DEADLINE), f"{self.process.args!r} does not come up: {self.said}"
-        assert self.port, f"{self.process.args!r} did not come up: {self.said}"
+        assert "listening on " in self.said, f"{self.process.args!r} did not come up: {self.said}"
 
     @property
     def said(self) -> str:
@@ -94,8 +101,9 @@ class Running:
 
 @contextmanager
 def running_example(*arguments: str, module: str = "examples.server") -> Iterator[Running]:
-    """``python -m examples.server`` as a process to look at and to send signals to."""
-    running = Running(sys.executable, "-W", "default", "-m", module, "-p", "-1", *arguments)
+    """``python -m examples.server`` as a process to look at and to send signals to; TCP unless there is a ``-s``."""
+    port = () if "-s" in arguments else ("-p", "-1")
+    running = Running(sys.executable, "-W", "default", "-m", module, *port, *arguments)
     try:
         running.wait_for_port()
         yield running
@@ -133,27 +141,41 @@ def tiny_server() -> Iterator[int]:
 @contextmanager
 def memcached(*arguments: str) -> Iterator[int]:
     """The real memcached, without UDP, on a port that it chooses itself; that port."""
+    with _memcached("-U", "0", *arguments) as ports:
+        yield ports["TCP"]
+
+
+@contextmanager
+def memcached_with_udp() -> Iterator[tuple[int, int]]:
+    """The real memcached with one thread, so that datagrams are answered in order; its TCP and its UDP port."""
+    with _memcached("-U", "-1", "-t", "1") as ports:
+        yield ports["TCP"], ports["UDP"]
+
+
+@contextmanager
+def _memcached(*arguments: str) -> Iterator[dict[str, int]]:
     require("memcached")
     with tempfile.TemporaryDirectory() as folder:
         # memcached drops the rights of root before it writes the file.
         os.chmod(folder, 0o777)
         told = Path(folder, "port")
         user = ("-u", "nobody") if os.geteuid() == 0 else ()
-        command = ("memcached", "-l", "127.0.0.1", "-p", "-1", "-U", "0", *user, *arguments)
+        command = ("memcached", "-l", "127.0.0.1", "-p", "-1", *user, *arguments)
         running = Running(*command, environment={"MEMCACHED_PORT_FILENAME": str(told)})
         try:
-            yield _port_in(told, running)
+            yield _ports_in(told, running)
         finally:
             running.stop(signal.SIGKILL)  # it takes a second to end in good order, and there is nothing to lose
 
 
-def _port_in(told: Path, running: Running) -> int:
+def _ports_in(told: Path, running: Running) -> dict[str, int]:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and running.process.poll() is None:
         if told.exists():
-            port = int(told.read_text().splitlines()[0].partition(":")[2])
-            with socket.create_connection(("127.0.0.1", port), DEADLINE):
-                return port
+            lines = [line.partition(":") for line in told.read_text().splitlines()]
+            ports = {name.partition(" ")[0]: int(port) for name, _, port in lines}
+            with socket.create_connection(("127.0.0.1", ports["TCP"]), DEADLINE):
+                return ports
         time.sleep(0.01)
     pytest.fail(f"memcached does not come up: {running.said}")
 

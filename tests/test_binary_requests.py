@@ -138,12 +138,28 @@ EXAMPLES: list[tuple[str, BinaryEnvelope]] = [
 ]
 
 
+def _as_served(envelope: BinaryEnvelope) -> BinaryEnvelope:
+    """What a connection delivers: VERBOSITY has a message, but memcached does not serve it in binary."""
+    if not isinstance(envelope.request, Verbosity):
+        return envelope
+    packet = Packet(
+        0x80,
+        0x1B,
+        envelope.request.level.to_bytes(4, "big"),
+        vbucket_or_status=envelope.vbucket,
+        data_type=envelope.data_type,
+        opaque=envelope.opaque,
+        cas=envelope.ignored_cas,
+    )
+    return BinaryEnvelope(Unknown(packet), 0x1B, envelope.opaque, envelope.vbucket, envelope.data_type)
+
+
 @pytest.mark.parametrize(("text", "envelope"), EXAMPLES, ids=[text[:8] for text, _ in EXAMPLES])
 def test_examples_both_ways(text: str, envelope: BinaryEnvelope) -> None:
     data = wire(text)
     assert decode_request(data) == envelope
     assert encode_request(envelope) == data
-    assert serve_three_ways(data).events == [envelope]
+    assert serve_three_ways(data).events == [_as_served(envelope)]
 
 
 def test_every_opcode_with_a_message_has_an_example() -> None:
@@ -163,7 +179,8 @@ def test_requests_follow_each_other(envelopes: list[BinaryEnvelope]) -> None:
     data = b"".join(map(encode_request, envelopes))
     served = serve_three_ways(data)
     until_quit = [index for index, envelope in enumerate(envelopes) if isinstance(envelope.request, Quit)]
-    assert served.events == (envelopes[: until_quit[0] + 1] if until_quit else envelopes)
+    expected = [_as_served(envelope) for envelope in envelopes]
+    assert served.events == (expected[: until_quit[0] + 1] if until_quit else expected)
     assert served.closed is bool(until_quit)
 
 

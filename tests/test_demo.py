@@ -29,8 +29,16 @@ def test_the_demonstration_runs() -> None:
         [sys.executable, "-m", "examples.demo"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith("17 exchanges, all as expected; the server has stopped\n")
-    for seen in ("request SET", "response GET", "GETKQ: a miss is not answered", "DELTA_BAD_VALUE", "request QUIT"):
+    assert ran.stdout.endswith("51 exchanges, all as expected; the server has stopped\n")
+    for seen in (
+        "request SET",
+        "response GET",
+        "GETKQ: a miss is not answered",
+        "DELTA_BAD_VALUE",
+        "request QUIT",
+        "that is all",
+        "mg greeting v",
+    ):
         assert seen in ran.stdout
 
 
@@ -71,7 +79,7 @@ def test_a_request_is_explained_field_by_field() -> None:
         "0 never; up to 2592000 seconds from now; above that Unix time",
         "  6b 65 79                 key                b'key'",
         "  68 69                    value              b'hi'",
-        "  = Set(key=b'key', value=b'hi', flags=7, exptime=10, cas=0)",
+        "  = Set(key=b'key', value=b'hi', flags=7, exptime=10, cas=0, meta=None)",
     ]
 
 
@@ -114,7 +122,47 @@ def test_what_is_no_packet_is_refused() -> None:
     with pytest.raises(ProtocolError, match="5 bytes at the end are less than one packet"):
         explain(HIT + HIT[:5])
     with pytest.raises(RemoteProtocolError, match="magic is 0x67"):
-        explain(b"get key\r\n")
+        explain(HIT + b"get key\r\n" + bytes(20))
+
+
+TEXT = (
+    b"set key 7 0 2\r\nhi\r\nmg key v k Oab\r\nVA 2 kkey Oab W\r\nhi\r\n7\r\n\r\nhello\r\nmg k ?\r\n"
+    + b"x" * 70
+    + b"\n"
+)
+
+
+def test_text_is_explained_line_by_line() -> None:
+    assert explain(TEXT).splitlines() == [
+        f"  {each[0]:77}  {each[1]}"
+        for each in (
+            (r"b'set key 7 0 2\r\n'", "store: key, flags, expiry, bytes"),
+            (r"b'hi\r\n'", "data: 2 bytes, CR LF"),
+            (r"b'mg key v k Oab\r\n'", "meta get; v return the value; k return the key; Oab opaque, returned as it is"),
+            (
+                r"b'VA 2 kkey Oab W\r\n'",
+                "a value: bytes; kkey the key; Oab opaque, returned as it is; W you are to make it anew",
+            ),
+            (r"b'hi\r\n'", "data: 2 bytes, CR LF"),
+            (r"b'7\r\n'", "the new number"),
+            (r"b'\r\n'", "an empty line"),
+            (r"b'hello\r\n'", "unknown"),
+            (r"b'mg k ?\r\n'", "meta get; ? unknown"),
+            (f"b'{'x' * 60}'... (71 bytes)", "unknown"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"END", "3 bytes at the end are less than one line"),
+        (b"VA 5\r\nabc\r\n", "5 bytes at the end are less than the data, 5 bytes and CR LF"),
+    ],
+)
+def test_text_that_is_cut_off(text: bytes, words: str) -> None:
+    with pytest.raises(ProtocolError, match=words):
+        explain(text)
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

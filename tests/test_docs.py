@@ -14,10 +14,15 @@ from types import ModuleType
 import pytest
 
 import memproto
+import memproto.conventions
 import memproto.engine
 import memproto.testing
+import memproto.text
+import memproto.udp
 from memproto import OPCODES, ClientState, Limits, ServerState, Status
+from memproto._classic_requests import PARSERS
 from memproto._layout import HEADER
+from memproto._meta_flags import FLAGS_OF
 from memproto._state import CLIENT, SERVER
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +84,8 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 def test_the_reference_has_every_public_name() -> None:
     reference = (DOCS / "reference.md").read_text(encoding="utf-8")
     words = set(re.findall(r"[\w.]+", reference))
-    for module in (memproto, memproto.engine, memproto.testing, memproto.binary):
+    modules = (memproto.binary, memproto.text, memproto.udp, memproto.conventions, memproto.engine, memproto.testing)
+    for module in (memproto, *modules):
         for name in module.__all__:
             again = module is memproto.binary and name in memproto.__all__
             full = f"{memproto.__name__ if again else module.__name__}.{name}"
@@ -119,6 +125,27 @@ def test_the_shapes_are_those_of_the_declarations(tables: ModuleType) -> None:
     assert rows["INCREMENT"][3] == "20 / must / -"
     assert rows["FLUSH"][3] == "- or 4 / - / -"
     assert rows["TOUCH"][3:5] == ("4 / must / not checked", "4 or - / - / -")
+
+
+def test_every_classic_command_is_in_the_text_tables_once(tables: ModuleType) -> None:
+    page = _page(tables, "text.md")
+    for verb in PARSERS:
+        assert page.count(f"| `{verb.decode()}` | `") == 1
+    rows = {row[0]: row[1:] for row in tables.classic_commands().rows}
+    assert rows["get"] == ("Get", "1", "")
+    assert rows["cas"] == ("Set", "5", "noreply")
+    assert rows["flush_all"] == ("Flush", "0", "noreply")
+    assert rows["quit"] == ("Quit", "0", "")
+
+
+def test_every_flag_of_a_meta_command_is_in_its_table(tables: ModuleType) -> None:
+    page = _page(tables, "text.md")
+    for command, flags in FLAGS_OF.items():
+        (section,) = re.findall(rf"^### {command.decode()}\n(.*?)(?=^##)", page, re.M | re.S)
+        own = [flag for flag in flags.values() if not flag.meaning.startswith("of other commands")]
+        assert section.count("\n| `") == len(own)
+        for flag in own:
+            assert f"| `{flag.letter.decode()}` | {flag.token.value} |" in section
 
 
 def test_every_state_and_transition_is_in_the_state_tables(tables: ModuleType) -> None:

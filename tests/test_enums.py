@@ -45,4 +45,4 @@ def test_opcodes_leave_out_what_is_unassigned() -> None:
 
 def test_signals_and_dialects_are_plain_members() -> None:
     assert [signal.name for signal in Signal] == ["NEED_DATA", "PAUSED"]
-    assert [dialect.value for dialect in Dialect] == ["binary"]
+    assert [dialect.value for dialect in Dialect] == ["binary", "classic", "meta"]

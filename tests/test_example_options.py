@@ -10,6 +10,7 @@ import pytest
 
 from examples.server.__main__ import loop_factory
 from examples.server.options import Options, parse, size
+from memproto import Dialect
 from tests.peers import require
 
 DEFAULTS = Options(
@@ -29,13 +30,27 @@ def test_the_defaults_are_memcacheds_on_this_machine_only() -> None:
 
 
 def test_every_option() -> None:
-    line = "-p -1 -l ::1 -m 8 -I 2m -c 5 -R 7 -vv --loop asyncio"
-    assert parse(line.split()) == Options("::1", -1, 8 * 2**20, 2 * 2**20, 5, 7, 2, "asyncio")
+    line = "-p -1 -l ::1 -m 8 -I 2m -c 5 -R 7 -vv --loop asyncio -s /run/x -U 5 --datagrams 9 -B ascii"
+    assert parse(line.split()) == Options("::1", -1, 8 * 2**20, 2 * 2**20, 5, 7, 2, "asyncio", "/run/x", 5, 9, "ascii")
 
 
 def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["examples.server", "-p", "1"])
     assert parse().port == 1
+
+
+def test_a_unix_socket_is_instead_of_tcp_unless_both_are_asked_for() -> None:
+    assert (parse(["-s", "x"]).port, parse(["-s", "x", "-p", "0"]).port, parse(["-s", "x", "-p", "9"]).port) == (
+        0,
+        0,
+        9,
+    )
+
+
+def test_what_is_spoken() -> None:
+    assert parse([]).dialects == set(Dialect)
+    assert parse(["-B", "ascii"]).dialects == {Dialect.CLASSIC, Dialect.META}
+    assert parse(["-B", "binary"]).dialects == {Dialect.BINARY}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +69,12 @@ def test_what_is_no_size(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("-p 0", "port is 0, must be 1 to 65535, or -1 for a free one"),
+        ("-p 0", "port is 0, which is none, and there is no Unix socket either"),
+        ("-U 65536", "UDP port is 65536, must be 1 to 65535, 0 for none, or -1 for a free one"),
+        ("-U -2", "UDP port is -2, must be"),
+        ("--datagrams 0", "--datagrams is 0, must be 1 to 65535"),
+        ("--datagrams 65536", "--datagrams is 65536, must be 1 to 65535"),
+        ("-B meta", "invalid choice"),
         ("-p -2", "port is -2, must be"),
         ("-p 65536", "port is 65536, must be"),
         ("-p x", "invalid int value"),
@@ -89,7 +109,20 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    for option in ("-p PORT", "-l HOST", "-m MEGABYTES", "-I SIZE", "-c N", "-R N", "-v", "--loop"):
+    for option in (
+        "-p PORT",
+        "-l HOST",
+        "-m MEGABYTES",
+        "-I SIZE",
+        "-c N",
+        "-R N",
+        "-v",
+        "--loop",
+        "-U PORT",
+        "-s PATH",
+        "-B",
+        "--datagrams N",
+    ):
         assert option in told
 
 

@@ -98,7 +98,8 @@ def test_a_client_that_never_reads_is_cut_off_in_the_end(monkeypatch: pytest.Mon
     async def run() -> int:
         loop = asyncio.get_running_loop()
         server = Server(parse(["-p", "-1"]))
-        address = await server.start()
+        address = (await server.start()).tcp
+        assert address is not None
         value = bytes(1_000_000)
         body = (9 + len(value)).to_bytes(4, "big")
         get = b"\x80\x00\x00\x01" + bytes(7) + b"\x01" + bytes(12) + b"k"
@@ -160,7 +161,7 @@ def test_an_address_that_is_none() -> None:
 def test_a_mistake_on_the_command_line() -> None:
     told = run_server("-p", "0")
     assert told.returncode == 2
-    assert told.stderr.endswith("error: port is 0, must be 1 to 65535, or -1 for a free one\n")
+    assert told.stderr.endswith("error: port is 0, which is none, and there is no Unix socket either\n")
 
 
 def test_the_port_that_was_asked_for() -> None:
@@ -216,4 +217,4 @@ def test_the_log(option: list[str], lines: int) -> None:
         told = server.said.splitlines()
         assert len(told) == lines, server.said
         if option:
-            assert told[-1].endswith(f"{address}: magic is 0x47, expected 0x80 (request)")
+            assert told[-1].endswith(f"{address}: line b'GET / HTTP/1.1' is HTTP")

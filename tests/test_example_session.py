@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from examples.server.session import Session
-from memproto import AnyReply, AnyRequest, Limits
+from memproto import AnyReply, AnyRequest, Dialect, Limits
 from memproto.engine import Engine
 
 NOOP = b"\x80\x0a" + bytes(22)
@@ -22,6 +22,7 @@ class Host:
     """What a server is to its sessions."""
 
     limits: Limits = field(default_factory=Limits)
+    dialects: frozenset[Dialect] = frozenset(Dialect)
     requests_per_turn: int = 100
     bytes_read: int = 0
     bytes_written: int = 0

@@ -114,6 +114,6 @@ def test_the_client_as_a_program(port: int) -> None:
     assert told.stdout.splitlines() == [
         "VersionReply(version=b'1.6.18')",
         "Stored(cas=1)",
-        "Values(items=(Item(key=b'greeting', value=b'hello', flags=7, cas=1),))",
-        "Counter(value=1, cas=2)",
+        "Values(items=(Item(key=b'greeting', value=b'hello', flags=7, cas=1, base64=False, meta=None),))",
+        "Counter(value=1, cas=2, meta=None)",
     ]

@@ -10,10 +10,13 @@ from memproto import (
     AnyReply,
     AnyRequest,
     BinaryEnvelope,
+    ClassicEnvelope,
     Deleted,
     Dialect,
+    Envelope,
     Failure,
     Get,
+    MetaEnvelope,
     Noop,
     Ok,
     Packet,
@@ -35,7 +38,8 @@ REPLIES = typing.get_args(AnyReply)
 
 def test_every_message_of_the_module_is_in_its_union() -> None:
     shapes = {kind for kind in vars(messages).values() if hasattr(kind, "__dataclass_fields__")}
-    assert shapes == {*REQUESTS, *REPLIES, Packet, messages.Item, Silence}
+    parts = {Packet, Silence, messages.Item, messages.ItemMeta, messages.MetaOptions}
+    assert shapes == {*REQUESTS, *REPLIES, *parts}
 
 
 @pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
@@ -76,6 +80,16 @@ def test_packet_status() -> None:
 
 def test_an_envelope_knows_its_dialect() -> None:
     assert BinaryEnvelope(Noop(), 0x0A).dialect is Dialect.BINARY
+    assert ClassicEnvelope(Noop(), b"version").dialect is Dialect.CLASSIC
+    assert MetaEnvelope(Noop(), b"mn").dialect is Dialect.META
+    with pytest.raises(NotImplementedError):
+        Envelope(Noop()).dialect  # noqa: B018
+
+
+def test_the_line_of_an_envelope_is_not_compared() -> None:
+    assert ClassicEnvelope(Noop(), b"version", False, b"version ") == ClassicEnvelope(Noop(), b"version")
+    assert MetaEnvelope(Noop(), b"mn", (), b"mn ") == MetaEnvelope(Noop(), b"mn")
+    assert MetaEnvelope(Noop(), b"mn", (b"O1",)) != MetaEnvelope(Noop(), b"mn")
 
 
 @given(requests())

@@ -1,4 +1,4 @@
-"""The example client with real memcached and with the example server: literally the same results."""
+"""The example client in each dialect, with real memcached and with the example server: the same results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from examples.client import Client, ServerError
-from memproto import Item, Limits, LocalProtocolError, RemoteProtocolError
+from memproto import Dialect, Item, Limits, LocalProtocolError, RemoteProtocolError
 from tests.peers import DEADLINE, server_of
 
 NOISE = random.Random(7).randbytes(1_048_000)
@@ -21,9 +21,15 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(params=Dialect, ids=lambda dialect: dialect.name.lower())
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    dialect: Dialect = request.param
+    return dialect
+
+
 @pytest.fixture
-def client(port: int) -> Iterator[Client]:
-    with Client(port=port, timeout=DEADLINE) as client:
+def client(port: int, dialect: Dialect) -> Iterator[Client]:
+    with Client(port=port, timeout=DEADLINE, dialect=dialect) as client:
         client.flush()
         yield client
 
@@ -101,19 +107,29 @@ def test_cas(client: Client) -> None:
     assert client.cas(b"key", b"no", second.cas) is None
 
 
-def test_counting(client: Client) -> None:
-    assert client.incr(b"key", 5, initial=10) == 10
+def test_counting(client: Client, dialect: Dialect) -> None:
+    if dialect is Dialect.CLASSIC:
+        # There is no command for it.
+        with pytest.raises(LocalProtocolError, match="can neither create a counter"):
+            client.incr(b"key", 5, initial=10)
+        assert client.get(b"key") is None
+        client.add(b"key", b"10")
+    else:
+        assert client.incr(b"key", 5, initial=10) == 10
     assert client.incr(b"key", 5) == 15
-    assert client.decr(b"key", 4, initial=99) == 11
+    assert client.decr(b"key", 4) == 11
     assert client.decr(b"key", 3) == 8
     # memcached counts in place and pads with blanks, but not while another connection holds the item.
     assert client.get(b"key") in (b"8 ", b"8")
     assert client.decr(b"key", 9) == 0
     assert client.incr(b"key", 2**64 - 1) == 2**64 - 1
     assert client.incr(b"key") == 0
-    assert client.decr(b"down", initial=0) == 0
-    assert client.incr(b"gone", initial=3, exptime=int(time.time()) - 10) == 3
-    assert client.get(b"gone") is None
+    if dialect is not Dialect.CLASSIC:
+        client.set(b"key", b"20")
+        assert client.decr(b"key", 4, initial=99) == 16
+        assert client.decr(b"down", initial=0) == 0
+        assert client.incr(b"gone", initial=3, exptime=int(time.time()) - 10) == 3
+        assert client.get(b"gone") is None
 
 
 @pytest.mark.parametrize("value", [b"word", b"", b"-1", b"1.5", b"18446744073709551616"])
@@ -121,7 +137,7 @@ def test_counting_what_is_no_number(client: Client, value: bytes) -> None:
     client.set(b"key", value)
     for count in (client.incr, client.decr):
         with pytest.raises(ServerError, match=r"^Non-numeric server-side value for incr or decr \(status 0x0006\)$"):
-            count(b"key", 1, initial=7)
+            count(b"key", 1)
     assert client.get(b"key") == value
 
 
@@ -184,7 +200,7 @@ def test_version_and_noop(client: Client) -> None:
     assert client.noop() is True
 
 
-def test_over_the_limit(client: Client) -> None:
+def test_over_the_limit(client: Client, dialect: Dialect) -> None:
     client.set(b"key", b"old")
     for store in (client.set, client.add, client.replace):
         with pytest.raises(ServerError, match=r"^Too large\. \(status 0x0003\)$"):
@@ -194,28 +210,39 @@ def test_over_the_limit(client: Client) -> None:
     client.set(b"key", NOISE)
     for put in (client.append, client.prepend):
         assert put(b"key", NOISE) is False
+        assert client.get(b"key") == NOISE
         with pytest.raises(ServerError, match=r"status 0x0003"):
             put(b"key", bytes(2**20 + 1))
-    assert client.get(b"key") == NOISE
+        # In meta any value that is too large costs the item.
+        assert client.get(b"key") == (None if dialect is Dialect.META else NOISE)
+        client.set(b"key", NOISE)
 
 
-@pytest.mark.parametrize("length", [1, 250])
-def test_keys_at_the_limits(client: Client, length: int) -> None:
+@pytest.mark.parametrize("length", [1, 186, 250])
+def test_keys_at_the_limits(client: Client, dialect: Dialect, length: int) -> None:
     key = bytes(range(256))[-length:]
+    if dialect is Dialect.CLASSIC or (dialect is Dialect.META and length > 186):
+        # One has no way to write such a key, the other writes it in base64.
+        assert client.set(b"k" * length, b"value")
+        assert client.get(b"k" * length) == b"value"
+        key = bytes(250)
+        with pytest.raises(LocalProtocolError, match="key is"):
+            client.set(key, b"value")
+        return
     assert client.set(key, b"value")
     assert client.get_multi([key]) == {key: b"value"}
 
 
-def test_wrong_arguments_are_not_sent(port: int) -> None:
+def test_wrong_arguments_are_not_sent(port: int, dialect: Dialect) -> None:
     sent: list[bytes] = []
-    with Client(port=port, timeout=DEADLINE, trace=lambda way, data: sent.append(data)) as client:
+    with Client(port=port, timeout=DEADLINE, dialect=dialect, trace=lambda way, data: sent.append(data)) as client:
         for key in (b"", b"k" * 251):
             with pytest.raises(LocalProtocolError, match="key"):
                 client.set(key, b"value")
             with pytest.raises(LocalProtocolError, match="key"):
                 client.get_multi([b"key", key])
         with pytest.raises(LocalProtocolError, match="exp"):
-            client.set(b"key", b"value", exptime=-1)
+            client.set(b"key", b"value", exptime=2**32)
         with pytest.raises(LocalProtocolError, match="delta"):
             client.incr(b"key", 2**64)
         assert sent == []
@@ -232,7 +259,38 @@ def test_a_call_after_close_opens_anew(client: Client) -> None:
 
 def test_a_limit_of_ones_own(port: int, client: Client) -> None:
     client.set(b"key", bytes(1000))
-    with Client(port=port, timeout=DEADLINE, limits=Limits(value=999)) as small:
+    with Client(port=port, timeout=DEADLINE, dialect=client._dialect, limits=Limits(value=999)) as small:
         with pytest.raises(RemoteProtocolError, match="value is 1000 bytes, limit is 999"):
             small.get(b"key")
         assert small.get(b"absent") is None
+
+
+def test_a_negative_expiry_is_at_once(client: Client, dialect: Dialect) -> None:
+    if dialect is Dialect.BINARY:
+        with pytest.raises(LocalProtocolError, match="exp"):
+            client.set(b"key", b"value", exptime=-1)
+        return
+    assert client.set(b"key", b"value", exptime=-1) is True
+    assert client.get(b"key") is None
+    client.set(b"key", b"value")
+    assert client.touch(b"key", -1) is True
+    assert client.get(b"key") is None
+
+
+@pytest.mark.parametrize("one", Dialect, ids=lambda dialect: f"from {dialect.name.lower()}")
+def test_what_one_dialect_stores_another_reads(port: int, client: Client, one: Dialect) -> None:
+    with Client(port=port, timeout=DEADLINE, dialect=one) as writer:
+        for flags, value in ((0, b""), (7, b"value"), (0xFFFF_FFFF, b"\x00\r\nEND\r\n"), (5, NOISE)):
+            writer.set(b"key", value, flags=flags)
+            # Whoever asks is told the same, CAS number included.
+            assert client.gets(b"key") == writer.gets(b"key") == Item(b"key", value, flags, item(writer, b"key").cas)
+        cas = item(client, b"key").cas
+        assert writer.cas(b"key", b"10", cas, flags=3) is True
+        assert client.cas(b"key", b"no", cas) is False
+        assert client.incr(b"key", 5) == 15
+        assert writer.append(b"key", b"0") is True
+        found = item(client, b"key")
+        assert found == Item(b"key", b"150", 3, found.cas)
+        assert found.cas > cas
+        assert client.touch(b"key", int(time.time()) - 10) is True
+        assert writer.get(b"key") is None

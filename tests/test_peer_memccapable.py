@@ -1,4 +1,4 @@
-"""libmemcached's own conformance test of the binary protocol, with our servers."""
+"""libmemcached's own conformance tests of the binary and the classic text protocol, with our servers."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ pytestmark = pytest.mark.peer("memccapable")
 TESTS = 27
 
 
-def check(server: AbstractContextManager[int]) -> None:
+def check(server: AbstractContextManager[int], protocol: str) -> None:
     with server as port:
-        command = ["memccapable", "-h", "127.0.0.1", "-p", str(port), "-b"]
+        command = ["memccapable", "-h", "127.0.0.1", "-p", str(port), protocol]
         result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     outcomes = re.findall(r"^(\S.*?)\s+\[(\w+)\]$", result.stdout, re.MULTILINE)
     assert [name for name, outcome in outcomes if outcome != "pass"] == []
     assert (len(outcomes), result.returncode) == (TESTS, 0), result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("protocol", ["-a", "-b"])
 @pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))])
-def test_the_example_server_is_capable(loop: str) -> None:
+def test_the_example_server_is_capable(loop: str, protocol: str) -> None:
     require("memccapable")
     if loop == "uvloop":
         require("uvloop")
-    check(example_server("--loop", loop))
+    check(example_server("--loop", loop), protocol)
 
 
-def test_the_tiny_server_is_capable() -> None:
+@pytest.mark.parametrize("protocol", ["-a", "-b"])
+def test_the_tiny_server_is_capable(protocol: str) -> None:
     require("memccapable")
-    check(tiny_server())
+    check(tiny_server(), protocol)

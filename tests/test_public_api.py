@@ -16,9 +16,10 @@ import pytest
 import memproto
 import memproto.binary
 import memproto.testing
+import memproto.text
 from memproto.testing import strategies
 
-PUBLIC = (memproto, memproto.binary, memproto.testing)
+PUBLIC = (memproto, memproto.binary, memproto.text, memproto.testing)
 ROOT = Path(memproto.__file__).parent
 
 
@@ -106,7 +107,7 @@ def _mentions_any(annotation: object) -> bool:
 
 def _annotations(thing: type | types.FunctionType) -> Iterator[tuple[str, object]]:
     # Names for type checkers only, and those that a wrapped strategy does not see.
-    names = {**vars(strategies), "Exchange": memproto.Exchange}
+    names = {**vars(strategies), **vars(memproto.testing.text), "Exchange": memproto.Exchange}
     if isinstance(thing, types.FunctionType):
         yield from typing.get_type_hints(thing, localns=names).items()
         return

@@ -9,9 +9,11 @@ from memproto import (
     Authenticated,
     BinaryEnvelope,
     Challenge,
+    ClassicEnvelope,
     ConnectionClosed,
     Counter,
     Deleted,
+    Dialect,
     Failure,
     Get,
     Item,
@@ -29,6 +31,7 @@ from memproto import (
     Silence,
     Status,
     Stored,
+    UnknownLine,
     Values,
     Version,
     VersionReply,
@@ -218,7 +221,7 @@ def test_the_end_of_the_stream() -> None:
 def test_the_end_of_the_stream_inside_a_packet(size: int) -> None:
     served = serve([NOOP_REQUEST + GET[:size]], eof=True)
     assert (served.requests, served.output) == ([Noop()], NOOP_REPLY)
-    assert served.fault == f"stream ended inside a packet, of which {size} bytes are here"
+    assert served.fault == f"stream ended inside a request, of which {size} bytes are here"
 
 
 def test_the_end_of_the_stream_inside_a_value_that_is_swallowed() -> None:
@@ -226,7 +229,7 @@ def test_the_end_of_the_stream_inside_a_value_that_is_swallowed() -> None:
     server.receive_data(wire("80010001 08000000 00200000 00000000 0000000000000000 0000000000000000 'kvvv'"))
     assert server.next_event() is Signal.NEED_DATA
     server.receive_eof()
-    with pytest.raises(RemoteProtocolError, match=r"^stream ended inside a packet, of which 0 bytes are here$"):
+    with pytest.raises(RemoteProtocolError, match=r"^stream ended inside a request, of which 0 bytes are here$"):
         server.next_event()
 
 
@@ -248,11 +251,37 @@ def test_after_a_fault_what_was_asked_before_can_be_answered() -> None:
 
 def test_a_wrong_first_byte_is_reported_as_soon_as_it_is_there() -> None:
     # Also where the embedder has looked for events before it came.
-    server = ServerConnection()
+    server = ServerConnection(dialects={Dialect.BINARY})
     assert server.next_event() is Signal.NEED_DATA
     server.receive_data(b"\x00")
     with pytest.raises(RemoteProtocolError, match=r"^magic is 0x00, expected 0x80 \(request\)$"):
         server.next_event()
+
+
+def test_any_other_first_byte_begins_a_line_of_text() -> None:
+    server = ServerConnection()
+    for data in (b"\x00", b"\x0a"):
+        assert server.next_event() is Signal.NEED_DATA
+        server.receive_data(data)
+    assert server.next_event() == ClassicEnvelope(UnknownLine(b"\0"), b"\0")
+
+
+@pytest.mark.parametrize("first", [0x08, 0x18, 0x82, 0x83])
+def test_the_first_byte_of_another_framing_is_no_text(first: int) -> None:
+    server = ServerConnection()
+    server.receive_data(bytes([first]))
+    with pytest.raises(RemoteProtocolError, match=rf"^magic is {first:#04x}, expected 0x80") as caught:
+        server.next_event()
+    assert caught.value.last_words == b"ERROR\r\n"
+    # A server that speaks text alone takes it for a line, as memcached does.
+    server = ServerConnection(dialects={Dialect.CLASSIC, Dialect.META})
+    server.receive_data(bytes([first]) + b"\r\n")
+    assert server.next_event() == ClassicEnvelope(UnknownLine(bytes([first])), bytes([first]))
+
+
+def test_a_dialect_must_be_allowed() -> None:
+    with pytest.raises(LocalProtocolError, match=r"^dialects are none, at least one must be allowed$"):
+        ServerConnection(dialects=())
 
 
 # --- authentication, section 5.4

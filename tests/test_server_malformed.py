@@ -223,7 +223,7 @@ def test_a_value_too_large_is_swallowed() -> None:
         (refused,) = served.requests
         assert isinstance(refused, Malformed)
         assert refused.reply == Failure(Status.VALUE_TOO_LARGE)
-        assert repr(refused.request).endswith("(key=b'k', value=b'', flags=1, exptime=2, cas=5)")
+        assert repr(refused.request).endswith("(key=b'k', value=b'', flags=1, exptime=2, cas=5, meta=None)")
         assert served.output == wire(f"81{opcode:02x}0000 {TOO_LARGE}")
     for opcode in (0x0E, 0x0F, 0x19, 0x1A):
         data = wire(f"80{opcode:02x}0001 00000000 00000005 00000000 0000000000000000 'kvvvv'")

@@ -14,6 +14,7 @@ from memproto import (
     ClientConnection,
     ClientState,
     ConnectionClosed,
+    Dialect,
     Failure,
     LocalProtocolError,
     Malformed,
@@ -76,7 +77,7 @@ def _verdict(server: ServerConnection, reply: AnyReply) -> None:
 
 def _server(state: ServerState) -> tuple[ServerConnection, BinaryEnvelope | None]:
     """A connection in this state, and the request that waits there for its answer."""
-    server = ServerConnection(auth_required=state not in (ServerState.OPEN, *_ENDED))
+    server = ServerConnection(dialects={Dialect.BINARY}, auth_required=state not in (ServerState.OPEN, *_ENDED))
     waiting = None
     if state is ServerState.DECIDING:
         waiting = _event(server, AUTH)

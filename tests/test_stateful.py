@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,12 +14,13 @@ from memproto import (
     AnyReply,
     AnyRequest,
     Append,
-    BinaryEnvelope,
     ClientState,
     ConnectionClosed,
     Counter,
     Delete,
     Deleted,
+    Dialect,
+    Envelope,
     Exchange,
     Failure,
     Flush,
@@ -45,22 +46,24 @@ from memproto import (
 )
 from memproto.client import ClientConnection
 from memproto.server import ServerConnection
-from memproto.testing import Pipe, keys, multi_gets, values
+from memproto.testing import Pipe, text_keys, values
 
 LIMITS = Limits(value=1024, head=1024, outstanding=16, keys=4, stats=8)
 # Answered by a client's limits too, which are wider, so that it never runs into them.
 WIDE = Limits(value=4096)
 
+# In text such keys need no base64; in binary any key will do, but these are as good.
+KEYS = text_keys()
 QUIETABLE = st.one_of(
-    st.builds(Get, st.tuples(keys())),
-    st.builds(Set, keys(), values()),
-    st.builds(Delete, keys()),
-    st.builds(Add, keys(), values()),
-    st.builds(Append, keys(), values()),
-    st.builds(Increment, keys()),
+    st.builds(Get, st.tuples(KEYS)),
+    st.builds(Set, KEYS, values()),
+    st.builds(Delete, KEYS),
+    st.builds(Add, KEYS, values()),
+    st.builds(Append, KEYS, values()),
+    st.builds(Increment, KEYS),
     st.just(Flush()),
 )
-LOUD = st.one_of(QUIETABLE, st.just(Noop()), st.just(Version()), st.builds(Touch, keys()), st.just(Stats()))
+LOUD = st.one_of(QUIETABLE, st.just(Noop()), st.just(Version()), st.builds(Touch, KEYS), st.just(Stats()))
 
 
 @dataclass
@@ -70,7 +73,10 @@ class _Asked:
     request: AnyRequest
     exchange: Exchange[object] | None
     quiet: bool
+    #: Keys of a get that is one request each on the wire.
+    left: int = 0
     items: list[Item] = field(default_factory=list)
+    answered: int = 0
     refusal: Failure | None = None
     expected: AnyReply | Silence | None = None
     abandoned: bool = False
@@ -81,7 +87,7 @@ def _success(request: AnyRequest, tag: int) -> AnyReply:
     """A success that no other request gets."""
     match request:
         case Get():
-            return Values((Item(request.keys[0], b"%d" % tag, tag % 7, tag),))
+            return Values(tuple(Item(key, b"%d" % tag, tag % 7, tag) for key in request.keys))
         case Delete():
             return Deleted(tag)
         case Increment():
@@ -98,18 +104,43 @@ def _success(request: AnyRequest, tag: int) -> AnyReply:
             return Stored(tag)
 
 
+def _heard(reply: AnyReply, request: AnyRequest, dialect: Dialect) -> AnyReply:
+    """What of a reply comes through in a dialect."""
+    match reply:
+        case VersionReply() if isinstance(request, Noop):
+            return Ok()
+        case Touched() if dialect is not Dialect.BINARY:
+            return Touched()
+        case Deleted() if dialect is not Dialect.BINARY:
+            return Deleted()
+        case Stored() if dialect is Dialect.CLASSIC:
+            return Stored()
+        case Counter(value) if dialect is Dialect.CLASSIC:
+            return Counter(value)
+    return reply
+
+
+def _seen(request: AnyRequest, dialect: Dialect) -> AnyRequest:
+    """What a server makes of a request; classic has no Noop, and every meta get has its options."""
+    if isinstance(request, Noop) and dialect is Dialect.CLASSIC:
+        return Version()
+    return request
+
+
 class Conversation(RuleBasedStateMachine):
     """Both ends, what is between them, and a model of what was asked."""
 
+    dialect = Dialect.BINARY
+
     def __init__(self) -> None:
         super().__init__()
-        self.pipe = Pipe(ClientConnection(WIDE), ServerConnection(LIMITS))
+        self.pipe = Pipe(ClientConnection(WIDE, dialect=self.dialect), ServerConnection(LIMITS))
         self.client = self.pipe.client
         self.server = self.pipe.server
         self.asked: list[_Asked] = []
         # What the server shall see, packet by packet, and for whom.
         self.underway: deque[tuple[AnyRequest, _Asked]] = deque()
-        self.waiting: deque[tuple[BinaryEnvelope, _Asked]] = deque()
+        self.waiting: deque[tuple[Envelope, _Asked]] = deque()
         self.tag = 0
 
     # --- the client asks
@@ -119,9 +150,11 @@ class Conversation(RuleBasedStateMachine):
         asked = _Asked(request, exchange, quiet)
         self.asked.append(asked)
         self.pipe.write_to_server(exchange.data)
-        if isinstance(request, Get) and len(request.keys) > 1:
+        if isinstance(request, Get) and len(request.keys) > 1 and self.dialect is not Dialect.CLASSIC:
             self.underway.extend((Get((key,)), asked) for key in request.keys)
-            self.underway.append((Noop(), asked))
+            asked.left = len(request.keys)
+            if self.dialect is Dialect.BINARY:
+                self.underway.append((Noop(), asked))
         else:
             self.underway.append((request, asked))
 
@@ -136,7 +169,7 @@ class Conversation(RuleBasedStateMachine):
         self._ask(request, True)
 
     @precondition(lambda self: self.client.reusable)
-    @rule(request=multi_gets(4).map(lambda get: Get(get.keys)))
+    @rule(request=st.lists(KEYS, min_size=2, max_size=4).map(lambda several: Get(tuple(several))))
     def ask_for_many(self, request: Get) -> None:
         self._ask(request, False)
 
@@ -149,6 +182,7 @@ class Conversation(RuleBasedStateMachine):
     def fence(self) -> None:
         data = self.client.fence()
         if data:
+            assert self.dialect is Dialect.BINARY
             self.pipe.write_to_server(data)
             self.underway.append((Noop(), _Asked(Noop(), None, False)))
 
@@ -175,9 +209,12 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         event = self.server.next_event()
-        if isinstance(event, BinaryEnvelope):
+        if isinstance(event, Envelope):
             request, asked = self.underway.popleft()
-            assert event.request == request
+            seen = event.request
+            if isinstance(seen, Get | Set | Add | Append | Delete | Increment):
+                seen = replace(seen, meta=None)
+            assert seen == _seen(request, self.dialect)
             self.waiting.append((event, asked))
         elif event == ConnectionClosed():
             assert not self.underway
@@ -194,20 +231,29 @@ class Conversation(RuleBasedStateMachine):
             reply = Failure(Status.OUT_OF_MEMORY, b"%d" % self.tag)
         said = self.server.send(reply, event)
         self.pipe.write_to_client(said)
-        many = isinstance(asked.request, Get) and len(asked.request.keys) > 1
-        if not many:
-            asked.expected = reply
+        heard = _heard(reply, asked.request, self.dialect)
+        if not asked.left:
+            asked.expected = heard
             if asked.quiet:
                 # The quiet rules, said again: a get leaves out a miss, everything else its success.
                 silent = reply == Values() if isinstance(event.request, Get) else not isinstance(reply, Failure)
-                assert (said == b"") is silent
-                asked.expected = Silence() if silent else reply
+                if self.dialect is Dialect.BINARY:
+                    assert (said == b"") is silent
+                asked.expected = Silence() if silent else heard
+            if isinstance(event.request, Quit):
+                # Loud or quiet, the end of the stream is its answer.
+                asked.expected = Ok()
         elif isinstance(event.request, Noop):
             asked.expected = reply if isinstance(reply, Failure) else asked.refusal or Values(tuple(asked.items))
-        elif isinstance(reply, Values):
-            asked.items += reply.items
-        elif isinstance(reply, Failure):
-            asked.refusal = asked.refusal or reply
+        else:
+            if isinstance(reply, Values):
+                asked.items += reply.items
+            elif isinstance(reply, Failure):
+                asked.refusal = asked.refusal or reply
+            if self.dialect is Dialect.META:
+                asked.answered += 1
+                if asked.answered == asked.left:
+                    asked.expected = asked.refusal or Values(tuple(asked.items))
 
     # --- the client is told
 
@@ -258,3 +304,21 @@ class Conversation(RuleBasedStateMachine):
 
 TestConversation = Conversation.TestCase
 TestConversation.settings = settings(stateful_step_count=60)
+
+
+class ClassicConversation(Conversation):
+    """The same in classic text."""
+
+    dialect = Dialect.CLASSIC
+
+
+class MetaConversation(Conversation):
+    """The same in meta."""
+
+    dialect = Dialect.META
+
+
+TestClassicConversation = ClassicConversation.TestCase
+TestClassicConversation.settings = settings(stateful_step_count=60)
+TestMetaConversation = MetaConversation.TestCase
+TestMetaConversation.settings = settings(stateful_step_count=60)

@@ -143,6 +143,7 @@ class _Run:
             if isinstance(event, ConnectionClosed):
                 self.closed = True
             else:
+                assert isinstance(event, BinaryEnvelope)
                 output += self.server.send(answer(event), event)
         return output
 
@@ -192,7 +193,9 @@ def test_an_unknown_opcode_is_swallowed_exactly_once() -> None:
 def test_another_first_byte_is_refused(name: str) -> None:
     (vector,) = (vector for vector in ALL if vector.name == name)
     served = serve([vector.request])
-    assert (served.events, served.output, served.closed) == ([], b"", True)
+    # 0x82 is another framing and gets memcached's answer; 0x81 a packet the wrong way round.
+    last_words = b"ERROR\r\n" if vector.request[0] == 0x82 else b""
+    assert (served.events, served.output, served.closed) == ([], last_words, True)
     assert served.fault is not None
     assert served.fault.startswith(f"magic is {vector.request[0]:#04x}, expected 0x80 (request)")
 
@@ -202,7 +205,7 @@ def test_oversize_sets_tell_which_key_they_were_for() -> None:
     event = serve([vector.request], limits=_limits(vector)).events[0]
     assert isinstance(event.request, Malformed)
     assert event.request.reason == "value is 1000 bytes, limit is 960"
-    assert repr(event.request.request) == "Set(key=b'k2', value=b'', flags=0, exptime=0, cas=0)"
+    assert repr(event.request.request) == "Set(key=b'k2', value=b'', flags=0, exptime=0, cas=0, meta=None)"
 
 
 # --- the client

@@ -12,10 +12,13 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import stringify_annotation
 
 import memproto
+import memproto.conventions
 import memproto.engine
 import memproto.testing
+import memproto.udp
 
-_PUBLIC = {name: module.__name__ for module in (memproto.testing, memproto.engine, memproto) for name in module.__all__}
+_MODULES = (memproto.testing, memproto.engine, memproto.udp, memproto.conventions, memproto)
+_PUBLIC = {name: module.__name__ for module in _MODULES for name in module.__all__}
 
 # How autodoc writes the two long unions, and what they are called.
 _UNIONS = {
@@ -41,7 +44,8 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: ob
         return None
     target = f"{_PUBLIC[name]}.{name}"
     python = env.domains["py"]
-    return python.resolve_any_xref(env, node["refdoc"], app.builder, target, node, content)[0][1]
+    found = python.resolve_any_xref(env, node["refdoc"], app.builder, target, node, content)
+    return found[0][1] if found else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

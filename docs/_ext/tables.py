@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -18,8 +19,23 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import memproto
-from memproto import OPCODES, Body, Field, Layout, Limits, OpcodeSpec, Presence, Status, _layout, _state
+from memproto import (
+    OPCODES,
+    Body,
+    ClassicEnvelope,
+    Field,
+    Layout,
+    Limits,
+    Malformed,
+    OpcodeSpec,
+    Presence,
+    Status,
+    _classic_requests,
+    _layout,
+    _state,
+)
 from memproto._binary_messages import FAMILIES
+from memproto._meta_flags import FLAGS_OF
 
 #: A cell's text; literal columns are set in a fixed width.
 Row = tuple[str, ...]
@@ -117,6 +133,44 @@ def statuses() -> Table:
     return Table(("status", "name", "text"), rows, frozenset({0, 1}))
 
 
+# --- text
+
+
+def _read(words: list[bytes]) -> ClassicEnvelope:
+    """What the parser of a command makes of these words."""
+    parsed = _classic_requests.PARSERS[words[0]](words, b" ".join(words), Limits())
+    if isinstance(parsed, ClassicEnvelope):
+        return parsed
+    finished = parsed.finish(b"")
+    assert isinstance(finished, ClassicEnvelope)
+    return finished
+
+
+def _classic_row(verb: bytes) -> Row:
+    counted = ([verb, *[b"0"] * count] for count in range(6))
+    words = next(words for words in counted if not isinstance(_read(words).request, Malformed))
+    hushed = _read([*words, _classic_requests.NOREPLY])
+    may_hush = hushed.noreply and not isinstance(hushed.request, Malformed)
+    kind = type(_read(words).request).__name__
+    return (verb.decode(), kind, str(len(words) - 1), _classic_requests.NOREPLY.decode() if may_hush else "")
+
+
+def classic_commands() -> Table:
+    """The commands of classic text, as their parsers read them."""
+    rows = tuple(_classic_row(verb) for verb in _classic_requests.PARSERS)
+    return Table(("command", "message", "fewest words behind it", "may end in"), rows, frozenset({0, 1, 3}))
+
+
+def _flags(command: bytes) -> Table:
+    """The flags of a meta command that mean something to it."""
+    rows = tuple(
+        (flag.letter.decode(), flag.token.value, "yes" if flag.returned else "", flag.meaning)
+        for flag in FLAGS_OF[command].values()
+        if not flag.meaning.startswith("of other commands")
+    )
+    return Table(("flag", "token behind the letter", "returned", "meaning"), rows, frozenset({0}))
+
+
 # --- comments beside the code
 
 
@@ -156,6 +210,8 @@ TABLES: dict[str, Callable[[], Table]] = {
     "other-opcodes": other_opcodes,
     "statuses": statuses,
     "limits": limits,
+    "classic-commands": classic_commands,
+    **{f"flags-of-{command.decode()}": functools.partial(_flags, command) for command in FLAGS_OF},
     "server-states": lambda: _members(_state.ServerState, "state"),
     "server-inputs": lambda: _members(_state.ServerInput, "input"),
     "server-transitions": lambda: _transitions(_state.SERVER),

@@ -8,7 +8,8 @@ import signal
 import sys
 from collections.abc import Callable
 
-from examples.server.host import Server
+from examples.server.host import Server, log_level
+from examples.server.listeners import ListenError
 from examples.server.options import Options, parse
 
 
@@ -20,11 +21,11 @@ async def serve(options: Options) -> int:
         loop.add_signal_handler(each, stop.set)
     server = Server(options)
     try:
-        host, port = await server.start()
-    except OSError as error:
-        print(f"cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
+        listeners = await server.start()
+    except ListenError as error:
+        print(f"cannot listen on {error}", file=sys.stderr)
         return 71  # EX_OSERR, as memcached
-    print(f"listening on {host}:{port}", file=sys.stderr, flush=True)
+    print(f"listening on {', '.join(listeners.addresses)}", file=sys.stderr, flush=True)
     await stop.wait()
     await server.stop()
     return 0
@@ -47,8 +48,7 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 def main() -> int:
     """The command line; the exit code."""
     options = parse()
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=log_level(options.verbose), format="%(asctime)s %(message)s", stream=sys.stderr)
     with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
         return runner.run(serve(options))
 

@@ -11,6 +11,7 @@ from memproto import (
     AnyReply,
     AnyRequest,
     ConnectionClosed,
+    Dialect,
     Envelope,
     Limits,
     RemoteProtocolError,
@@ -27,6 +28,7 @@ class Host(Protocol):
     """What a session asks of the server it belongs to."""
 
     limits: Limits
+    dialects: frozenset[Dialect]
     requests_per_turn: int
     bytes_read: int
     bytes_written: int
@@ -46,7 +48,7 @@ class Session(asyncio.Protocol):
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._connection = ServerConnection(host.limits)
+        self._connection = ServerConnection(host.limits, dialects=host.dialects)
         self._transport: asyncio.Transport | None = None
         self._held_up = False  # the client does not read its answers
         self._turn: asyncio.Handle | None = None  # the rest of a long pipeline, due in the next turn of the loop
@@ -97,7 +99,14 @@ class Session(asyncio.Protocol):
             # Not at once: asyncio reports the loss of a connection twice if it is closed in here.
             self._turn = asyncio.get_running_loop().call_soon(self._answer)
 
-    # --- answering
+    # --- what the server asks
+
+    @property
+    def peer(self) -> str:
+        """Where the client is, as memcached writes it."""
+        assert self._transport is not None
+        name = self._transport.get_extra_info("peername")
+        return f"tcp:{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix:"
 
     def finish(self) -> None:
         """Answer what has been received, and close when it is sent."""
@@ -110,6 +119,8 @@ class Session(asyncio.Protocol):
         """Close without sending the rest."""
         if self._transport is not None:
             self._transport.abort()
+
+    # --- answering
 
     def _answer(self) -> None:
         self._turn = None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from memproto.engine._administer import administer
 from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, stored_size
+from memproto.engine._meta import ask, facts, is_outdated, told_of, touched_by
 from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
-from memproto.engine._statistics import COUNTERS, general, item_statistics, settings
+from memproto.engine._statistics import COUNTERS, settings, statistics
 from memproto.enums import Status
 from memproto.messages import (
     Add,
+    Administer,
     AnyReply,
     AnyRequest,
     Append,
     Counter,
+    Debug,
     Decrement,
     Delete,
     Deleted,
@@ -23,6 +27,7 @@ from memproto.messages import (
     Increment,
     Item,
     Malformed,
+    MetaOptions,
     Noop,
     Ok,
     Prepend,
@@ -38,6 +43,7 @@ from memproto.messages import (
     Touch,
     Touched,
     Unknown,
+    UnknownLine,
     Values,
     Verbosity,
     Version,
@@ -67,7 +73,7 @@ class Engine:
     Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
     features by it. A ``journal`` is loaded first and told every change.
 
-    Requests that are not a cache's business (SASL, Verbosity, unknown opcodes) are answered UNKNOWN_COMMAND,
+    Requests that are not a cache's business (SASL, unknown commands) are answered UNKNOWN_COMMAND,
     as memcached answers them in binary without ``-S``.
     """
 
@@ -112,7 +118,10 @@ class Engine:
             Noop: lambda _request, _now: _OK,
             Quit: lambda _request, _now: _OK,
             Malformed: self._malformed,
-            **dict.fromkeys((Verbosity, SaslList, SaslAuth, SaslStep, Unknown), lambda _request, _now: _UNKNOWN),
+            Debug: self._debug,
+            Administer: self._administer,
+            Verbosity: lambda _request, _now: _OK,
+            **dict.fromkeys((SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _request, _now: _UNKNOWN),
         }
 
     def __len__(self) -> int:
@@ -137,6 +146,8 @@ class Engine:
     # --- reading
 
     def _get(self, request: Get, now: float) -> AnyReply:
+        if request.meta is not None:
+            return self._meta_get(request, request.meta, now)
         if request.exptime is not None:
             return self._get_and_touch(request.keys, request.exptime, now)
         entries = self._items.entries
@@ -148,6 +159,7 @@ class Engine:
                 continue
             entries.move_to_end(key)
             entry.fetched = True
+            entry.accessed = now
             found.append(entry.item)
         self._counters["get_hits"] += len(found)
         return Values(tuple(found)) if found else _MISS
@@ -161,6 +173,28 @@ class Engine:
         # As with memcached's binary protocol these count as touches and not as gets.
         touched = [self._touched(key, exptime, now) for key in keys]
         return Values(tuple(entry.item for entry in touched if entry is not None))
+
+    def _meta_get(self, request: Get, options: MetaOptions, now: float) -> AnyReply:
+        # A get that sets the expiry counts as a touch.
+        hits, misses = ("get_hits", "get_misses") if request.exptime is None else ("touch_hits", "touch_misses")
+        found = []
+        for key in request.keys:
+            entry = self._items.find(key, now)
+            self._counters[misses if entry is None else hits] += 1
+            created = entry is None and options.vivify is not None
+            if entry is None:
+                if options.vivify is None:
+                    continue
+                # As with memcached such an item does not remember a base64 key.
+                item = Item(key, b"", 0, self._next_cas(options))
+                entry = self._put(item, expires_at(options.vivify, now), now) or Entry(item, now)
+                entry.accessed = now
+            found.append(ask(self._items, entry, created, request, options, now))
+        return Values(tuple(found))
+
+    def _debug(self, request: Debug, now: float) -> AnyReply:
+        entry = self._items.find(request.key, now)
+        return _NOT_FOUND if entry is None else facts(entry, now, self._with_cas)
 
     def _touch(self, request: Touch, now: float) -> AnyReply:
         entry = self._touched(request.key, request.exptime, now)
@@ -182,9 +216,11 @@ class Engine:
 
     # --- storing
 
-    def _next_cas(self) -> int:
+    def _next_cas(self, options: MetaOptions | None = None) -> int:
         if not self._with_cas:
             return 0
+        if options is not None and options.new_cas:
+            return options.new_cas
         self._cas = self._cas + 1
         return self._cas
 
@@ -198,6 +234,8 @@ class Engine:
         if request.cas and self._with_cas:
             # A CAS makes a compare-and-swap of all three, whatever the command.
             refusal = self._compare(request.cas, old)
+            if refusal is _EXISTS and old is not None and is_outdated(request, old):
+                return self._store_stale(request, old, now)
         elif isinstance(request, Add):
             if old is not None:
                 # As with memcached, who asks in vain uses the item.
@@ -209,17 +247,35 @@ class Engine:
             return refusal
         if not (self._evict or items.fits(key, len(request.value))):
             return self._no_memory(request)
-        item = Item(key, request.value, request.flags, self._next_cas())
+        item = self._item(request)
         self._put(item, expires_at(request.exptime, now), now)
         return Stored(item.cas)
 
-    def _put(self, item: Item, expires: float, now: float) -> None:
-        """Store a new item, which may have expired already."""
+    def _item(self, request: Set | Add | Replace) -> Item:
+        options = request.meta
+        base64 = options is not None and options.base64
+        return Item(request.key, request.value, request.flags, self._next_cas(options), base64)
+
+    def _store_stale(self, request: Set | Add | Replace, old: Entry, now: float) -> Stored:
+        """Store what was computed from an older item than the present one: better than nothing, but stale.
+
+        When it expires, and whether somebody was told to make it anew, stays as it was.
+        """
+        item, leased = self._item(request), old.leased
+        entry = self._put(item, old.expires, now)
+        assert entry is not None
+        entry.stale, entry.leased = True, leased
+        return Stored(item.cas)
+
+    def _put(self, item: Item, expires: float, now: float) -> Entry | None:
+        """Store a new item, which may have expired already: then there is no entry."""
         self._counters["total_items"] += 1
         if expires <= now:
             self._items.discard(item.key)
-        else:
-            self._items.put(item, expires)
+            return None
+        entry = self._items.put(item, expires)
+        entry.accessed = now
+        return entry
 
     def _is_too_large(self, key: bytes, length: int, flags: int) -> bool:
         return len(key) + length + (FLAGS_SIZE if flags else 0) > self._item_room
@@ -244,7 +300,7 @@ class Engine:
         entry = self._items.find(key, now)
         self._counters["cmd_set"] += 1
         if entry is None:
-            return _NOT_STORED
+            return self._vivified(request, now)
         old = entry.item
         if request.cas and self._with_cas and old.cas != request.cas:
             return _EXISTS
@@ -254,9 +310,16 @@ class Engine:
         if not self._has_room(key, length):
             return self._no_memory(request)
         value = old.value + request.value if isinstance(request, Append) else request.value + old.value
-        item = Item(old.key, value, old.flags, self._next_cas())
+        # As with memcached an item that is made anew from an old one does not remember a base64 key.
+        item = Item(old.key, value, old.flags, self._next_cas(request.meta))
         self._put(item, entry.expires, now)
         return Stored(item.cas)
+
+    def _vivified(self, request: Append | Prepend, now: float) -> AnyReply:
+        options = request.meta
+        if options is None or options.vivify is None:
+            return _NOT_STORED
+        return self._store(Add(request.key, request.value, 0, options.vivify, 0, options), now)
 
     def _too_large(self, request: object) -> Failure:
         self._counters["store_too_large"] += 1
@@ -287,7 +350,23 @@ class Engine:
         if request.cas and entry.item.cas != request.cas:
             return _EXISTS
         self._counters["delete_hits"] += 1
-        self._items.discard(request.key)
+        options = request.meta
+        if options is None:
+            self._items.discard(request.key)
+            return Deleted()
+        return self._deface(entry, options, now)
+
+    def _deface(self, entry: Entry, options: MetaOptions, now: float) -> AnyReply:
+        """A delete that keeps the item: marked stale, or without its value."""
+        item = entry.item
+        value, flags = (b"", 0) if options.drop_value else (item.value, item.flags)
+        item = Item(item.key, value, flags, self._next_cas(options), item.base64)
+        expires = touched_by(options, entry.expires, now)
+        if options.invalidate:
+            entry.stale = True
+            # Another may win the right to make it anew.
+            entry.leased = False
+        self._items.change(entry, item, expires)
         return Deleted()
 
     def _count(self, request: Increment | Decrement, now: float) -> AnyReply:
@@ -310,23 +389,26 @@ class Engine:
         self._counters["incr_hits" if up else "decr_hits"] += 1
         number = counted(number, request.delta if up else -request.delta)
         value = recounted(old.value, number)
+        before = entry.expires
+        expires = touched_by(request.meta, before, now)
         if len(value) > len(old.value):
             if self._is_too_large(old.key, len(value), old.flags) or not self._has_room(old.key, len(value)):
                 return self._no_memory(request, _NO_MEMORY_TO_COUNT)
-            item = Item(old.key, value, old.flags, self._next_cas())
-            self._put(item, entry.expires, now)
+            item = Item(old.key, value, old.flags, self._next_cas(request.meta))
+            self._put(item, expires, now)
         else:
-            item = Item(old.key, value, old.flags, self._next_cas())
-            self._items.change(entry, item, entry.expires)
-        return Counter(number, item.cas)
+            item = Item(old.key, value, old.flags, self._next_cas(request.meta), old.base64)
+            self._items.change(entry, item, expires)
+        return Counter(number, item.cas, told_of(request.meta, before, expires, now))
 
     def _create_counter(self, request: Increment | Decrement, exptime: int, now: float) -> AnyReply:
         key, value = request.key, str(request.initial).encode()
         if self._is_too_large(key, len(value), 0) or not self._has_room(key, len(value)):
             return self._no_memory(request, _NO_MEMORY_TO_CREATE)
-        item = Item(key, value, 0, self._next_cas())
-        self._put(item, expires_at(exptime, now), now)
-        return Counter(request.initial, item.cas)
+        item = Item(key, value, 0, self._next_cas(request.meta))
+        expires = expires_at(exptime, now)
+        self._put(item, expires, now)
+        return Counter(request.initial, item.cas, told_of(request.meta, expires, expires, now))
 
     def _flush(self, request: Flush, now: float) -> AnyReply:
         if not self._may_flush:
@@ -341,27 +423,18 @@ class Engine:
             self._next_cas()
         return _OK
 
+    def _administer(self, request: Administer, now: float) -> AnyReply:
+        return administer(request.words, self._items, now)
+
     # --- statistics
 
     def _stats(self, request: Stats, now: float) -> AnyReply:
-        group = request.group
-        if group == b"":
-            return StatsReply(general(self._counters, self._items))
-        if group == b"settings":
-            return StatsReply(
-                settings(self._items.budget, self._item_size_max, self._evict, self._with_cas, self._may_flush)
-            )
-        if group == b"items":
-            return StatsReply(item_statistics(self._items))
-        if group == b"sizes":
-            return StatsReply(((b"sizes_status", b"disabled"),))
-        if group == b"reset":
+        if request.group == b"reset":
             self._counters = dict.fromkeys(COUNTERS, 0)
             self._items.forget_counts()
             return StatsReply()
-        # There are no slabs and no statistics by key prefix here.
-        if group in (b"slabs", b"detail on", b"detail off"):
-            return StatsReply()
-        if group == b"detail dump":
-            return StatsReply(((b"detailed", b"END\r\n"),))
-        return _NOT_FOUND
+        if request.group == b"settings":
+            return StatsReply(
+                settings(self._items.budget, self._item_size_max, self._evict, self._with_cas, self._may_flush)
+            )
+        return statistics(request.group, self._counters, self._items)

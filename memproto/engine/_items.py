@@ -10,10 +10,10 @@ from memproto.messages import Item
 
 #: What one item costs beside its key and value, in bytes. memcached's own header is 48 to 56; objects of Python cost
 #: more, and the budget is meant for real memory: on CPython 3.11 (``benchmarks/memory.py``) the resident memory of a
-#: full cache grows by 440 to 520 per item that expires. 330 to 350 of them are objects (two of ours, the headers of
-#: key and value, two numbers, a link of the order); the rest is the table of keys, which doubles at once and is
+#: full cache grows by 500 to 590 per item that expires. 395 to 420 of them are objects (two of ours, the headers of
+#: key and value, three numbers, a link of the order); the rest is the table of keys, which doubles at once and is
 #: largest just after that, and what the allocator rounds up.
-ITEM_OVERHEAD = 500
+ITEM_OVERHEAD = 560
 
 # memcached's header (48), the key's NUL and the value's CR LF: what counts against the item size limit.
 _HEADER = 48 + 1 + 2
@@ -30,13 +30,18 @@ def stored_size(key: bytes, value_length: int, flags: int, cas: bool = True) -> 
 class Entry:
     """An item in the cache: what a get returns, and when it expires (Unix time, ``math.inf`` for never)."""
 
-    __slots__ = ("expires", "fetched", "item")
+    __slots__ = ("accessed", "expires", "fetched", "item", "leased", "stale")
 
     def __init__(self, item: Item, expires: float) -> None:
         self.item = item
         self.expires = expires
+        #: When it was last used.
+        self.accessed = 0.0
         #: Whether it was read since it was stored.
         self.fetched = False
+        #: Whether it was marked stale, and whether somebody was told to make it anew.
+        self.stale = False
+        self.leased = False
 
 
 class Journal(Protocol):
@@ -113,24 +118,26 @@ class Items:
         cost = ITEM_OVERHEAD + len(key) + length
         return self.size + cost - (0 if old is None else _cost(old.item)) <= self.budget
 
-    def put(self, item: Item, expires: float) -> None:
+    def put(self, item: Item, expires: float) -> Entry:
         """Store, as the most recently used, and evict from the other end until the budget holds."""
-        self._insert(item, expires)
+        entry = self._insert(item, expires)
         self._settle(item, expires)
+        return entry
 
     def change(self, entry: Entry, item: Item, expires: float) -> None:
         """Give an entry another item of the same key, or another expiry; it becomes the most recently used."""
         self._set(entry, item, expires)
         self._settle(item, expires)
 
-    def _insert(self, item: Item, expires: float) -> None:
+    def _insert(self, item: Item, expires: float) -> Entry:
         entry = self.entries.get(item.key)
         if entry is None:
-            self.entries[item.key] = Entry(item, expires)
+            entry = self.entries[item.key] = Entry(item, expires)
             self.size += _cost(item)
         else:
-            entry.fetched = False
+            entry.fetched = entry.stale = entry.leased = False
             self._set(entry, item, expires)
+        return entry
 
     def _set(self, entry: Entry, item: Item, expires: float) -> None:
         self.size += _cost(item) - _cost(entry.item)
@@ -148,6 +155,11 @@ class Items:
         # The last one stays, whatever its size: it has just been stored.
         while self.size > self.budget and len(self.entries) > 1:
             self._evict()
+
+    def resize(self, budget: int) -> None:
+        """Change the budget; what no longer fits is evicted."""
+        self.budget = budget
+        self._shrink()
 
     def _evict(self) -> None:
         key, entry = next(iter(self.entries.items()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from memproto.engine._items import Items
+from memproto.enums import Status
+from memproto.messages import AnyReply, Failure, StatsReply
 
 #: What the engine counts; ``cmd_get`` and ``cmd_touch`` are sums of hits and misses.
 COUNTERS = (
@@ -35,7 +37,22 @@ def _encoded(numbers: Mapping[str, object]) -> Statistics:
     return tuple((name.encode(), str(number).encode()) for name, number in numbers.items())
 
 
-def general(counters: Mapping[str, int], items: Items) -> Statistics:
+def statistics(group: bytes, counters: Mapping[str, int], items: Items) -> AnyReply:
+    """The reply to STAT with this group. There are no slabs and no statistics by key prefix here."""
+    if group == b"":
+        return StatsReply(_general(counters, items))
+    if group == b"items":
+        return StatsReply(_item_statistics(items))
+    if group == b"sizes":
+        return StatsReply(((b"sizes_status", b"disabled"),))
+    if group in (b"slabs", b"detail on", b"detail off"):
+        return StatsReply()
+    if group == b"detail dump":
+        return StatsReply(((b"detailed", b"END\r\n"),))
+    return Failure(Status.KEY_NOT_FOUND)
+
+
+def _general(counters: Mapping[str, int], items: Items) -> Statistics:
     """The statistics of STAT without a group; the embedder adds those of its process and connections."""
     return _encoded(
         {
@@ -66,7 +83,7 @@ def settings(budget: int, item_size_max: int, evict: bool, cas: bool, flush: boo
     )
 
 
-def item_statistics(items: Items) -> Statistics:
+def _item_statistics(items: Items) -> Statistics:
     """STAT items: one class holds all, and there is nothing to tell of an empty cache."""
     if not items.entries:
         return ()

@@ -18,19 +18,25 @@ from memproto.testing.strategies import (
     unknown_requests,
     values,
 )
+from memproto.testing.text import classic_envelopes, meta_envelopes, meta_lines, text_keys, text_replies_to
 
 __all__ = [
     "Pipe",
     "binary_envelopes",
+    "classic_envelopes",
     "cuts",
     "failures",
     "keys",
+    "meta_envelopes",
+    "meta_lines",
     "multi_gets",
     "packets",
     "pieces",
     "replies",
     "replies_to",
     "requests",
+    "text_keys",
+    "text_replies_to",
     "unknown_requests",
     "values",
 ]

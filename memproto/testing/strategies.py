@@ -261,8 +261,10 @@ def _successes(request: AnyRequest) -> st.SearchStrategy[AnyReply]:
             return st.builds(Authenticated, values(_TEXT)) | st.builds(Challenge, values(_TEXT))
         case Unknown():
             return _raw_replies()
-        case _:
+        case Malformed():
             return st.just(request.reply)
+        case _:
+            raise TypeError(f"{type(request).__name__} cannot be said in binary")
 
 
 def _raw_replies() -> st.SearchStrategy[RawReply]:

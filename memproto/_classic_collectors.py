@@ -1,0 +1,313 @@
+"""Classic text replies, read in the light of their requests: each collector takes lines until its reply is complete."""
+
+from __future__ import annotations
+
+from memproto._buffer import ReceiveBuffer
+from memproto._classic_replies import BARE_STATS, DETAIL_USAGE, DUMPS, END, NO_STATISTICS, OWN_AUTH_TEXTS, WORDED
+from memproto._collecting import LineCollector
+from memproto._text import (
+    CRLF,
+    U32,
+    U64,
+    failure_in,
+    take_line,
+    unexpected,
+    unsigned,
+    words_of,
+)
+from memproto.enums import Status
+from memproto.errors import RemoteProtocolError
+from memproto.limits import Limits
+from memproto.messages import (
+    Add,
+    Administer,
+    AnyReply,
+    Append,
+    Authenticated,
+    Counter,
+    Decrement,
+    Delete,
+    Deleted,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    Lines,
+    Noop,
+    Ok,
+    Prepend,
+    RawReply,
+    Replace,
+    Request,
+    SaslAuth,
+    Set,
+    Stats,
+    StatsReply,
+    Stored,
+    Touch,
+    Touched,
+    UnknownLine,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+
+
+def _failure_of(line: bytes, request: Request[object]) -> Failure | None:
+    """The failure that a line says to this request, ``None`` if it says none."""
+    if isinstance(request, WORDED):
+        if line == b"NOT_STORED":
+            if isinstance(request, Add):
+                return Failure(Status.KEY_EXISTS)
+            return Failure(Status.KEY_NOT_FOUND if isinstance(request, Replace) else Status.NOT_STORED)
+        if line == b"EXISTS":
+            return Failure(Status.KEY_EXISTS)
+        if line == b"NOT_FOUND":
+            return Failure(Status.KEY_NOT_FOUND)
+    elif line == b"ERROR" and isinstance(request, Stats):
+        return Failure(Status.KEY_NOT_FOUND)
+    failure = failure_in(line)
+    if failure == DETAIL_USAGE and isinstance(request, Stats):
+        return NO_STATISTICS
+    if failure is not None and failure == OWN_AUTH_TEXTS.get(type(request)):
+        return Failure(Status.AUTH_ERROR)
+    return failure
+
+
+class Collector(LineCollector):
+    """Reads the reply to one request from the head of the stream; keeps what came so far between calls."""
+
+    __slots__ = ("limits", "request")
+
+    def __init__(self, request: Request[object], limits: Limits) -> None:
+        self.request = request
+        self.limits = limits
+
+    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
+        """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        line = take_line(buffer, self.limits.line, self.limits.line)
+        if line is None:
+            return None
+        reply = _failure_of(line, self.request) or _success_of(line, self.request)
+        if reply is None:
+            raise unexpected(line, type(self.request).__name__)
+        return reply
+
+
+def _success_of(line: bytes, request: Request[object]) -> AnyReply | None:
+    """The reply of one line that is not a failure, ``None`` if it fits nothing."""
+    match request:
+        case Set() | Add() | Replace() | Append() | Prepend() if line == b"STORED":
+            return Stored()
+        case Delete() if line == b"DELETED":
+            return Deleted()
+        case Increment() | Decrement():
+            # Older servers pad the number as it is stored.
+            number = unsigned(line.rstrip(b" "), U64)
+            return None if number is None else Counter(number)
+        case Touch() if line == b"TOUCHED":
+            return Touched()
+        case Flush() | Verbosity() if line == b"OK":
+            return Ok()
+        case Version() if line.startswith(b"VERSION "):
+            return VersionReply(line[8:])
+        case Noop() if line.startswith(b"VERSION "):
+            return Ok()
+        case SaslAuth() if line == b"STORED":
+            return Authenticated()
+        case Administer():
+            return Lines((line,))
+        case UnknownLine():
+            return RawReply(value=line + CRLF)
+    return None
+
+
+# "VALUE ", three spaces and 20 digits: no number in such a line is longer than a reader takes.
+_FEW_DIGITS = 29
+
+
+class ItemCollector(Collector):
+    """VALUE lines with their data, until END."""
+
+    __slots__ = ("head", "items", "next", "size")
+
+    def __init__(self, request: Get, limits: Limits) -> None:
+        super().__init__(request, limits)
+        self.items: list[Item] = []
+        self.head: tuple[bytes, int, int, int] | None = None
+        self.next = 0
+        self.size = 0
+
+    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
+        while True:
+            if self.head is not None and not self._take_data(buffer, *self.head):
+                return None
+            self._take_whole(buffer)
+            line = take_line(buffer, self.limits.line, self.limits.line)
+            if line is None:
+                return None
+            if line == END:
+                return Values(tuple(self.items))
+            failure = failure_in(line)
+            if failure is not None:
+                return failure
+            self.head = self._head(line)
+
+    def _take_whole(self, buffer: ReceiveBuffer) -> None:
+        """Take the items that are here whole. What is unusual in any way is left to the slower and stricter readers."""
+        keys = self.request.keys if isinstance(self.request, Get) else ()
+        data, at, ahead, total = buffer.data, buffer.at, self.next, self.size
+        taken = total
+        find, keep, end_of_keys = data.find, self.items.append, len(keys)
+        most, room, line_limit = self.limits.value, self.limits.answer, self.limits.line
+        more = data[at : at + 6] == b"VALUE "
+        while more:
+            end = find(CRLF, at, at + line_limit)
+            if end < 0:
+                break
+            try:
+                key, flags_word, size_word, cas_word = data[at + 6 : end].split(b" ")
+                if not (flags_word.isdigit() and size_word.isdigit() and cas_word.isdigit()):
+                    break
+                size, cas = int(size_word), int(cas_word)
+                flags = 0 if flags_word == b"0" else int(flags_word)
+                if ahead >= end_of_keys or key != keys[ahead]:
+                    ahead = keys.index(key, ahead)
+            except ValueError:
+                break
+            start, stop = end + 2, end + 2 + size
+            behind = data[stop : stop + 8]
+            more = behind == b"\r\nVALUE "
+            total += size
+            if size > most or total > room or flags > U32 or cas > U64 or end - at > len(key) + _FEW_DIGITS:
+                break
+            if not more and behind[:2] != CRLF:
+                break
+            keep(Item(key, data[start:stop], flags, cas))
+            ahead += 1
+            at, taken = stop + 2, total
+        buffer.at, self.next, self.size = at, ahead, taken
+
+    def _head(self, line: bytes) -> tuple[bytes, int, int, int]:
+        words = words_of(line)
+        if words[:1] != [b"VALUE"] or not 4 <= len(words) <= 5:
+            raise unexpected(line, "Get")
+        flags, size = unsigned(words[2], U32), unsigned(words[3], U32)
+        cas = unsigned(words[4], U64) if len(words) == 5 else 0
+        if flags is None or size is None or cas is None:
+            raise RemoteProtocolError(f"numbers in {line[:80]!r} are not flags, length and cas")
+        if size > self.limits.value:
+            raise RemoteProtocolError(f"value is {size} bytes, limit is {self.limits.value}")
+        self.size += size
+        if self.size > self.limits.answer:
+            raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
+        keys = self.request.keys if isinstance(self.request, Get) else ()
+        try:
+            # Hits come in the order of the keys, so each is asked for behind the one before.
+            self.next = keys.index(words[1], self.next) + 1
+        except ValueError:
+            raise RemoteProtocolError(f"key of a VALUE is {words[1]!r}, which was not asked for here") from None
+        return words[1], flags, size, cas
+
+    def _take_data(self, buffer: ReceiveBuffer, key: bytes, flags: int, size: int, cas: int) -> bool:
+        if not buffer.gather(size + 2):
+            return False
+        at = buffer.at
+        if buffer.data[at + size : at + size + 2] != CRLF:
+            raise RemoteProtocolError(f"data of {key!r} are not followed by CR LF after {size} bytes")
+        self.items.append(Item(key, buffer.data[at : at + size], flags, cas))
+        buffer.at = at + size + 2
+        self.head = None
+        return True
+
+
+class StatCollector(Collector):
+    """STAT lines until END, or the one line of a group that tells nothing."""
+
+    __slots__ = ("bare", "size", "stats")
+
+    def __init__(self, request: Stats, limits: Limits) -> None:
+        super().__init__(request, limits)
+        self.bare = BARE_STATS.get(request.group)
+        self.stats: list[tuple[bytes, bytes]] = []
+        self.size = 0
+
+    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
+        while (line := take_line(buffer, self.limits.line, self.limits.line)) is not None:
+            if line == END or (not self.stats and line == self.bare):
+                return StatsReply(tuple(self.stats))
+            failure = _failure_of(line, self.request)
+            if failure is not None:
+                return failure
+            if not line.startswith(b"STAT "):
+                raise unexpected(line, "Stats")
+            name, _, value = line[5:].partition(b" ")
+            if not name:
+                raise unexpected(line, "Stats")
+            self.stats.append((name, value))
+            self.size += len(line)
+            if len(self.stats) > self.limits.stats:
+                raise RemoteProtocolError(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}")
+            if self.size > self.limits.answer:
+                raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}")
+        return None
+
+
+class PrefixCollector(Collector):
+    """``stats detail dump``: PREFIX lines until END, given as the one statistic that binary makes of them."""
+
+    __slots__ = ("end", "lines", "size")
+
+    def __init__(self, request: Request[object], limits: Limits, end: bytes = END) -> None:
+        super().__init__(request, limits)
+        self.end = end
+        self.lines: list[bytes] = []
+        self.size = 0
+
+    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
+        while (line := take_line(buffer, self.limits.line, self.limits.line)) is not None:
+            failure = _failure_of(line, self.request)
+            if failure is not None:
+                return failure
+            self.lines.append(line)
+            self.size += len(line) + len(CRLF)
+            if self.size > self.limits.answer:
+                raise RemoteProtocolError(f"lines are {self.size} bytes and more, limit is {self.limits.answer}")
+            if line == self.end or self.is_refusal(line):
+                return self.reply()
+        return None
+
+    def is_refusal(self, line: bytes) -> bool:
+        """Whether this line is the whole answer."""
+        return False
+
+    def reply(self) -> AnyReply:
+        """What the lines say."""
+        return StatsReply(((b"detailed", b"".join(line + CRLF for line in self.lines)),))
+
+
+class DumpCollector(PrefixCollector):
+    """Lines until END, for the administrative commands that list items."""
+
+    __slots__ = ()
+
+    def is_refusal(self, line: bytes) -> bool:
+        return len(self.lines) == 1 and line.split(b" ")[0] in (b"BUSY", b"BADCLASS", b"LOCKED")
+
+    def reply(self) -> AnyReply:
+        return Lines(tuple(self.lines))
+
+
+def collector_for(request: Request[object], limits: Limits) -> Collector:
+    """What collects the reply to this request."""
+    if isinstance(request, Get):
+        return ItemCollector(request, limits)
+    if isinstance(request, Stats):
+        kind = PrefixCollector if request.group == b"detail dump" else StatCollector
+        return kind(request, limits)
+    end = DUMPS.get(request.words[1:2]) if isinstance(request, Administer) else None
+    if end is not None:
+        return DumpCollector(request, limits, end)
+    return Collector(request, limits)

@@ -1,0 +1,199 @@
+"""What both text dialects share: lines, words, numbers, keys, and the lines that say a failure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from memproto._buffer import ReceiveBuffer
+from memproto._packet import check_bytes
+from memproto.enums import Status
+from memproto.errors import LocalProtocolError, RemoteProtocolError
+from memproto.events import ClassicEnvelope, MetaEnvelope
+from memproto.limits import MAX_KEY
+from memproto.messages import Add, Append, Decrement, Delete, Failure, Increment, Prepend, Replace, Set
+
+TextEnvelope: TypeAlias = ClassicEnvelope | MetaEnvelope
+
+CRLF = b"\r\n"
+
+# Kinds of requests, once made: a union that is written where it is asked for is made anew each time.
+WITH_FLAGS = (Set, Add, Replace)
+STORES = (*WITH_FLAGS, Append, Prepend)
+COUNTS = (Increment, Decrement)
+OF_ONE_KEY = (*STORES, Delete, *COUNTS)
+
+U32 = (1 << 32) - 1
+U64 = (1 << 64) - 1
+_I32 = 1 << 31
+
+#: A length this large or larger is refused before anything else is looked at, as memcached does.
+HUGE = (1 << 31) - 2
+
+# Lines that may be as long as their keys; memcached looks no further than 100 spaces.
+_KEYS_LINE = re.compile(rb" {0,100}gets? ")
+
+# No word of a line that we write holds one of these.
+BREAKS = frozenset(b"\r\n\0 ")
+BREAK = re.compile(b"[\r\n\0 ]").search
+
+BAD_FORMAT = b"bad command line format"
+
+
+def words_of(line: bytes) -> list[bytes]:
+    """The words of a line; only the space separates them."""
+    words = line.split(b" ")
+    return [word for word in words if word] if b"" in words else words
+
+
+def unsigned(word: bytes, most: int) -> int | None:
+    """The number a word spells, ``None`` if it spells none or one above ``most``."""
+    # 20 digits are enough for 2**64 - 1; longer words are not even converted.
+    if len(word) > 20 or not (word.isdigit() or (word[:1] == b"+" and word[1:].isdigit())):
+        return None
+    number = int(word)
+    return number if number <= most else None
+
+
+def exptime_of(word: bytes) -> int | None:
+    """A signed 32-bit number as memcached reads an expiry: out of range it wraps; ``None`` if it is no number."""
+    digits = word[1:] if word[:1] in (b"-", b"+") else word
+    if not digits.isdigit() or len(digits) > 20:
+        return None
+    return (int(word) + _I32) % (1 << 32) - _I32
+
+
+def check_word(name: str, word: bytes, most: int = MAX_KEY) -> None:
+    """Raise LocalProtocolError unless ``word`` can stand in a line: 1 to ``most`` bytes, no blank, CR, LF or NUL."""
+    check_bytes(name, word, most, 1)
+    if BREAK(word):
+        raise LocalProtocolError(f"{name} is {word!r}, must hold no space, CR, LF or NUL")
+
+
+def check_keys(keys: tuple[bytes, ...]) -> None:
+    """Raise LocalProtocolError unless each key can stand in a line. All are looked at together: they may be many."""
+    if len(keys) > 1 and set(map(type, keys)) == {bytes}:
+        joined, lengths = b"".join(keys), set(map(len, keys))
+        if min(lengths) >= 1 and max(lengths) <= MAX_KEY and len(joined.translate(None, bytes(BREAKS))) == len(joined):
+            return
+    for key in keys:
+        check_word("key", key)
+
+
+def check_number(name: str, number: int, low: int, high: int) -> None:
+    """Raise LocalProtocolError unless ``number`` is an integer from ``low`` to ``high``."""
+    if not isinstance(number, int):
+        raise LocalProtocolError(f"{name} is {number!r}, must be an integer")
+    if not low <= number <= high:
+        raise LocalProtocolError(f"{name} is {number}, must be {low} to {high}")
+
+
+def exptime_word(exptime: int) -> bytes:
+    """An expiry as a word; it must fit signed 32 bits."""
+    check_number("exptime", exptime, -_I32, _I32 - 1)
+    return b"%d" % exptime
+
+
+def check_text(name: str, text: bytes, most: int = 1 << 20) -> None:
+    """Raise LocalProtocolError unless ``text``, of up to ``most`` bytes, can end a line: no CR, LF or NUL."""
+    check_bytes(name, text, most)
+    if not {0, 10, 13}.isdisjoint(text):
+        raise LocalProtocolError(f"{name} is {text!r}, must hold no CR, LF or NUL")
+
+
+def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int) -> bytes | None:
+    """The next line without its end, CR LF or a bare LF; ``None`` if it is not complete.
+
+    Raises RemoteProtocolError if there are more than ``limit`` bytes before the LF; for a line of many keys
+    (``get`` or ``gets``) the limit is ``keys_limit``. memcached looks at it only while the LF is missing, so that
+    it depends on how the bytes arrive; here it never does.
+    """
+    end = buffer.find_newline(limit)
+    length = len(buffer) if end < 0 else end - buffer.at
+    if length > limit:
+        most = limit
+        if keys_limit > limit:
+            # One byte over the limit is there in any case, and no more is looked at.
+            buffer.gather(limit + 1)
+            end = buffer.find_newline(keys_limit)
+            if _KEYS_LINE.match(buffer.data, buffer.at, buffer.at + limit + 1):
+                most = keys_limit
+        if length > most:
+            raise RemoteProtocolError(f"line has more than {most} bytes, which is the limit")
+    if end < 0:
+        return None
+    data, at = buffer.data, buffer.at
+    buffer.at = end + 1
+    if end > at and data[end - 1] == 13:
+        end -= 1
+    return data[at:end]
+
+
+@dataclass(slots=True)
+class Block:
+    """A command line that has been read; ``size`` bytes of data and CR LF are still to come.
+
+    ``finish`` makes the envelope of the data; with ``refused`` the data are swallowed and that is the event.
+    """
+
+    size: int
+    finish: Callable[[bytes], TextEnvelope]
+    refused: TextEnvelope | None = None
+
+
+# --- failures as lines
+
+_ERROR = b"ERROR"
+_CLIENT_ERROR = b"CLIENT_ERROR "
+_SERVER_ERROR = b"SERVER_ERROR "
+
+TOO_LARGE = b"object too large for cache"
+NOT_A_NUMBER = b"cannot increment or decrement non-numeric value"
+UNAUTHENTICATED = b"unauthenticated"
+
+# The lines with a status of their own; any other CLIENT_ERROR is INVALID_ARGUMENTS, any other SERVER_ERROR
+# OUT_OF_MEMORY, the nearest that the protocol has, and keeps its text.
+_WORDS: dict[int, tuple[bytes, bytes]] = {
+    Status.UNKNOWN_COMMAND: (_ERROR, b""),
+    Status.INVALID_ARGUMENTS: (_CLIENT_ERROR, BAD_FORMAT),
+    Status.DELTA_BAD_VALUE: (_CLIENT_ERROR, NOT_A_NUMBER),
+    Status.AUTH_ERROR: (_CLIENT_ERROR, UNAUTHENTICATED),
+    Status.VALUE_TOO_LARGE: (_SERVER_ERROR, TOO_LARGE),
+    Status.OUT_OF_MEMORY: (_SERVER_ERROR, b"out of memory storing object"),
+}
+_OWN_STATUS = {
+    _CLIENT_ERROR + NOT_A_NUMBER: Status.DELTA_BAD_VALUE,
+    _CLIENT_ERROR + UNAUTHENTICATED: Status.AUTH_ERROR,
+    _SERVER_ERROR + TOO_LARGE: Status.VALUE_TOO_LARGE,
+}
+
+
+def error_line(failure: Failure) -> bytes:
+    """The line, with its end, that says a failure which has no word of its own in the dialect."""
+    prefix, words = _WORDS.get(failure.status, (_SERVER_ERROR, failure.reason))
+    text = words if failure.text is None else failure.text
+    check_text("text", text)
+    if prefix is _ERROR:
+        # ``ERROR: shutdown not enabled`` is such a line; the colon belongs to the text, as a blank would.
+        return _ERROR + (text if text[:1] in (b"", b":", b" ") else b" " + text) + CRLF
+    return prefix + text + CRLF
+
+
+def failure_in(line: bytes) -> Failure | None:
+    """The failure that a line says, ``None`` if it is not an error line."""
+    if line == _ERROR or line.startswith((b"ERROR ", b"ERROR:")):
+        text = line[len(_ERROR) :]
+        return Failure(Status.UNKNOWN_COMMAND, text or None)
+    for prefix, status in ((_CLIENT_ERROR, Status.INVALID_ARGUMENTS), (_SERVER_ERROR, Status.OUT_OF_MEMORY)):
+        if line.startswith(prefix):
+            status = _OWN_STATUS.get(line, status)
+            text = line[len(prefix) :]
+            return Failure(status, None if text == _WORDS[status][1] else text)
+    return None
+
+
+def unexpected(line: bytes, asked: str) -> RemoteProtocolError:
+    """The error of a line that answers nothing asked."""
+    return RemoteProtocolError(f"line {line[:80]!r} does not answer {asked}")

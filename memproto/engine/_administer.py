@@ -1,0 +1,88 @@
+"""The administrative commands, as far as a cache without slabs can carry them out."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from memproto.engine._items import Items
+from memproto.enums import Status
+from memproto.messages import AnyReply, Failure, Lines
+
+_OK = Lines()
+_ERROR = Failure(Status.UNKNOWN_COMMAND)
+_BAD_FORMAT = Failure(Status.INVALID_ARGUMENTS)
+_MEGABYTE = 1024 * 1024
+
+#: memcached refuses to shrink below this many megabytes.
+_LEAST_MEGABYTES = 8
+
+# What tunes or moves memory that is not divided here: agreed to, and without effect; and how memcached refuses wrong
+# words. The first that fits the whole command counts; what fits none is an error.
+_ANSWERS: tuple[tuple[re.Pattern[bytes], AnyReply], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), reply)
+    for pattern, reply in (
+        (rb"slabs automove (?:[0-2]|ratio [0-9.]+)", _OK),
+        (rb"slabs automove (?:ratio(?: .*)?|[0-9]+)", _ERROR),
+        (rb"slabs automove [^ ]+", _BAD_FORMAT),
+        (rb"slabs reassign ([0-9]+) \1", Lines((b"SAME src and dst class are identical",))),
+        # There is one class, so no two different ones.
+        (rb"slabs reassign [0-9]+ [0-9]+", Lines((b"BADCLASS invalid src or dst class id",))),
+        (rb"slabs reassign [^ ]+ [^ ]+", _BAD_FORMAT),
+        (rb"lru mode (?:flat|segmented)", _OK),
+        (rb"lru tune(?: [0-9.]+){4}", _OK),
+        (rb"lru temp_ttl -?[0-9]+", _OK),
+        (rb"lru_crawler (?:enable|disable|tocrawl [0-9]+|sleep (?:[0-9]{1,6}|1000000))", _OK),
+        (rb"lru_crawler sleep [0-9]+", Failure(Status.INVALID_ARGUMENTS, b"sleep must be one second or less")),
+        (rb"lru_crawler (?:tocrawl|sleep) [^ ]+", _BAD_FORMAT),
+        (rb"lru_crawler crawl (?:all|[0-9]{1,2}(?:,[0-9]{1,2})*)", _OK),
+        (rb"lru_crawler crawl [^ ]+", Lines((b"BADCLASS invalid class id",))),
+        # Stopping the process is the embedder's to offer.
+        (rb"shutdown(?: .*)?", Failure(Status.UNKNOWN_COMMAND, b": shutdown not enabled")),
+    )
+)
+
+# memcached's classes are numbered below this.
+_CLASSES = 64
+
+
+def administer(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
+    """The reply to an administrative command, after its effect if it has one here."""
+    if words[:1] == (b"cache_memlimit",):
+        return _limit_memory(words, items)
+    if words[:2] == (b"stats", b"cachedump"):
+        return _dump(words, items, now)
+    command = b" ".join(words)
+    return next((reply for pattern, reply in _ANSWERS if pattern.fullmatch(command)), _ERROR)
+
+
+def _limit_memory(words: tuple[bytes, ...], items: Items) -> AnyReply:
+    # As with memcached a third word is not looked at.
+    if not 2 <= len(words) <= 3 or not words[1].isdigit() or len(words[1]) > 10:
+        return _ERROR
+    megabytes = int(words[1])
+    if megabytes < _LEAST_MEGABYTES:
+        return Lines((b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than %dm" % _LEAST_MEGABYTES,))
+    items.resize(megabytes * _MEGABYTE)
+    return _OK
+
+
+def _dump(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
+    """``stats cachedump CLASS LIMIT``: all items are of class 1; a limit of 0 is none."""
+    if len(words) < 4:
+        return Failure(Status.INVALID_ARGUMENTS, b"bad command line")
+    if not all(word.isdigit() and len(word) <= 10 for word in words[2:4]):
+        return _BAD_FORMAT
+    number, limit = int(words[2]), int(words[3])
+    if number >= _CLASSES:
+        return Failure(Status.INVALID_ARGUMENTS, b"Illegal slab id")
+    lines: list[bytes] = []
+    for entry in items.entries.values() if number == 1 else ():
+        item = entry.item
+        # A key that cannot stand in a line cannot be told here.
+        if entry.expires > now and not any(byte <= 0x20 or byte == 0x7F for byte in item.key):
+            expires = 0 if entry.expires == math.inf else int(entry.expires)
+            lines.append(b"ITEM %b [%d b; %d s]" % (item.key, len(item.value), expires))
+            if len(lines) == limit:
+                break
+    return Lines((*lines, b"END"))

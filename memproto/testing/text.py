@@ -1,0 +1,352 @@
+"""Hypothesis strategies for the text dialects; the flags of meta are read from the tables of the codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from memproto import text
+from memproto._classic_replies import BARE_STATS, DUMPS, OWN_AUTH_TEXTS, WORDED
+from memproto._classic_requests import ADMINISTRATIVE
+from memproto._classic_requests import PARSERS as CLASSIC
+from memproto._meta_flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Token, key_word
+from memproto._meta_requests import PARSERS as META
+from memproto._text import BREAKS, TextEnvelope, failure_in
+from memproto.enums import Status
+from memproto.events import ClassicEnvelope, MetaEnvelope
+from memproto.limits import MAX_KEY
+from memproto.messages import (
+    Add,
+    Administer,
+    AnyReply,
+    AnyRequest,
+    Append,
+    Authenticated,
+    Counter,
+    Debug,
+    DebugReply,
+    Decrement,
+    Delete,
+    Deleted,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    ItemMeta,
+    Lines,
+    Malformed,
+    Noop,
+    Ok,
+    Prepend,
+    Quit,
+    RawReply,
+    Replace,
+    SaslAuth,
+    Set,
+    Stats,
+    StatsReply,
+    Stored,
+    Touch,
+    Touched,
+    UnknownLine,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+from memproto.testing.strategies import values
+
+T = TypeVar("T")
+
+_TEXT = 40
+
+# What cannot stand in a word becomes a digit, so that no example is thrown away.
+_LEGAL = bytes.maketrans(bytes(sorted(BREAKS)), b"0123")
+_LEGAL_TEXT = bytes.maketrans(b"\0\r\n", b"012")
+
+
+def _words(max_size: int = _TEXT) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=1, max_size=max_size).map(lambda word: word.translate(_LEGAL))
+
+
+def _texts() -> st.SearchStrategy[bytes]:
+    """What can stand at the end of a line."""
+    return st.binary(max_size=_TEXT).map(lambda line: line.translate(_LEGAL_TEXT))
+
+
+def text_keys() -> st.SearchStrategy[bytes]:
+    """Every key that can stand in a line as it is: 1 to 250 bytes, none of them a space, CR, LF or NUL."""
+    return _words(MAX_KEY)
+
+
+def _u32() -> st.SearchStrategy[int]:
+    return st.integers(0, (1 << 32) - 1)
+
+
+def _u64() -> st.SearchStrategy[int]:
+    return st.integers(0, (1 << 64) - 1)
+
+
+def _exptimes() -> st.SearchStrategy[int]:
+    return st.integers(-(1 << 31), (1 << 31) - 1)
+
+
+# --- classic requests
+
+
+def _stores(
+    verb: bytes, kind: Callable[[bytes, bytes, int, int, int], AnyRequest], cas: st.SearchStrategy[int]
+) -> st.SearchStrategy[ClassicEnvelope]:
+    request = st.builds(kind, text_keys(), values(), _u32(), _exptimes(), cas)
+    return st.builds(ClassicEnvelope, request, st.just(verb), st.booleans())
+
+
+def _lines(verb: bytes, request: st.SearchStrategy[AnyRequest], noreply: bool) -> st.SearchStrategy[ClassicEnvelope]:
+    return st.builds(ClassicEnvelope, request, st.just(verb), st.booleans() if noreply else st.just(False))
+
+
+def _groups() -> st.SearchStrategy[bytes]:
+    known = st.sampled_from([b"", b"items", b"detail dump", *BARE_STATS])
+    return known | st.lists(_words(20).filter(lambda word: word != b"cachedump"), max_size=3).map(b" ".join)
+
+
+def _administration() -> st.SearchStrategy[ClassicEnvelope]:
+    rest = st.lists(_words(20) | st.sampled_from([words[0] for words in DUMPS]), max_size=3)
+    tuned = st.builds(lambda verb, words: (verb, *words), st.sampled_from(ADMINISTRATIVE), rest)
+    dumped = rest.map(lambda words: (b"stats", b"cachedump", *words))
+    kept = (tuned | dumped).filter(lambda words: words[0] != b"cache_memlimit" or words[-1] != b"noreply")
+    return kept.flatmap(lambda words: _lines(words[0], st.just(Administer(words)), words[0] == b"cache_memlimit"))
+
+
+def _is_unknown(line: bytes) -> bool:
+    words = line.split()
+    return line[:1] < b"\x7f" and not (words and (words[0] in CLASSIC.keys() | META.keys() or b"HTTP/" in words[-1]))
+
+
+def _unknown_lines() -> st.SearchStrategy[ClassicEnvelope]:
+    line = _texts().map(lambda line: line.lstrip(b" ")).filter(_is_unknown)
+    return line.map(lambda line: ClassicEnvelope(UnknownLine(line), line.split(b" ")[0]))
+
+
+def classic_envelopes() -> st.SearchStrategy[ClassicEnvelope]:
+    """Every request of classic text under every verb, loud and with ``noreply``; also lines that nobody knows."""
+    none = st.just(0)
+    some_keys = st.lists(text_keys(), min_size=1, max_size=4).map(tuple)
+    key = text_keys()
+    return st.one_of(
+        _lines(b"version", st.just(Version()), False),
+        _lines(b"quit", st.just(Quit()), False),
+        *(_lines(verb, st.builds(Get, some_keys), False) for verb in (b"get", b"gets")),
+        *(_lines(verb, st.builds(Get, some_keys, _exptimes()), False) for verb in (b"gat", b"gats")),
+        _stores(b"set", Set, none),
+        _stores(b"add", Add, none),
+        _stores(b"replace", Replace, none),
+        _stores(b"cas", Set, _u64()),
+        _lines(b"append", st.builds(Append, key, values()), True),
+        _lines(b"prepend", st.builds(Prepend, key, values()), True),
+        _lines(b"delete", st.builds(Delete, key), True),
+        _lines(b"incr", st.builds(Increment, key, _u64()), True),
+        _lines(b"decr", st.builds(Decrement, key, _u64()), True),
+        _lines(b"touch", st.builds(Touch, key, _exptimes()), True),
+        _lines(b"flush_all", st.builds(Flush, st.none() | _exptimes()), True),
+        _lines(b"verbosity", st.builds(Verbosity, _u32()), True),
+        _lines(b"stats", st.builds(Stats, _groups()), False),
+        _administration(),
+        _unknown_lines(),
+    )
+
+
+# --- meta requests
+
+
+def _tokens(command: bytes, flag: Flag) -> st.SearchStrategy[bytes]:
+    modes = {b"ms": STORE_MODES, b"ma": COUNT_MODES}.get(command, STORE_MODES)
+    tokens: dict[Token, st.SearchStrategy[bytes]] = {
+        Token.NONE: st.just(b""),
+        Token.ANY: st.just(b"") | _words(),
+        Token.OPAQUE: st.just(b"") | _words(MAX_OPAQUE),
+        Token.NUMBER32: _exptimes().map(lambda number: b"%d" % number),
+        Token.FLAGS: _u32().map(lambda number: b"%d" % number),
+        Token.NUMBER64: _u64().map(lambda number: b"%d" % number),
+        Token.MODE: st.sampled_from(sorted(modes)),
+    }
+    return tokens[flag.token].map(lambda token: flag.letter + token)
+
+
+@st.composite
+def meta_lines(draw: st.DrawFn) -> bytes:
+    """Every request of the meta dialect as bytes: each command, its flags in any order, plain and base64 keys."""
+    command = draw(st.sampled_from(sorted(META)))
+    if command == b"mn":
+        return b"mn\r\n"
+    if command == b"me":
+        flags = draw(st.sampled_from([(), (b"b",), (b"b", b"x")]))
+    else:
+        letters = draw(st.lists(st.sampled_from(sorted(FLAGS_OF[command])), unique=True, max_size=MAX_FLAGS))
+        flags = tuple(draw(_tokens(command, FLAGS_OF[command][letter])) for letter in letters)
+    # 186 bytes are 248 of base64.
+    key = key_word(draw(st.binary(min_size=1, max_size=186)), True) if b"b" in flags else draw(text_keys())
+    if command != b"ms":
+        return b" ".join((command, key, *flags)) + b"\r\n"
+    data = draw(values())
+    return b" ".join((command, key, b"%d" % len(data), *flags)) + b"\r\n" + data + b"\r\n"
+
+
+@st.composite
+def meta_envelopes(draw: st.DrawFn) -> MetaEnvelope:
+    """Every request of the meta dialect, as :func:`meta_lines` spells them."""
+    envelope = text.decode_request(draw(meta_lines()))
+    assert isinstance(envelope, MetaEnvelope)
+    return replace(envelope, line=b"")
+
+
+# --- replies
+
+
+def _failures(envelope: TextEnvelope) -> st.SearchStrategy[Failure]:
+    """The failures that come out of a text reply to this as they went in."""
+    request = envelope.request
+    own = OWN_AUTH_TEXTS.get(type(request))
+    texts = _texts().filter(lambda line: failure_in(b"CLIENT_ERROR " + line) == Failure(4, line))
+    texts = texts.filter(lambda line: own is None or line != own.text)
+    server_texts = _texts().filter(lambda line: failure_in(b"SERVER_ERROR " + line) == Failure(0x82, line))
+    plain = [
+        Status.VALUE_TOO_LARGE,
+        Status.INVALID_ARGUMENTS,
+        Status.DELTA_BAD_VALUE,
+        Status.AUTH_ERROR,
+        Status.OUT_OF_MEMORY,
+    ]
+    # ERROR is an unknown group to a client that asked for one.
+    plain.append(Status.KEY_NOT_FOUND if isinstance(request, Stats) else Status.UNKNOWN_COMMAND)
+    if isinstance(request, WORDED):
+        plain += [Status.KEY_NOT_FOUND, Status.KEY_EXISTS]
+        if not isinstance(request, Add | Replace):
+            plain.append(Status.NOT_STORED)
+    return st.one_of(
+        st.sampled_from(plain).map(Failure),
+        texts.map(lambda line: Failure(Status.INVALID_ARGUMENTS, line)),
+        server_texts.map(lambda line: Failure(Status.OUT_OF_MEMORY, line)),
+        _texts().map(lambda line: Failure(Status.UNKNOWN_COMMAND, b": " + line)),
+    )
+
+
+def _ends_dump(line: bytes) -> bool:
+    return line in DUMPS.values() or failure_in(line) is not None or line.split(b" ")[0].isupper()
+
+
+def _administered(words: tuple[bytes, ...]) -> st.SearchStrategy[Lines]:
+    end = DUMPS.get(words[1:2])
+    if end is None:
+        return _texts().filter(lambda line: failure_in(line) is None).map(lambda line: Lines((line,)))
+    inner = st.lists(_texts().filter(lambda line: not _ends_dump(line)), max_size=4)
+    return inner.map(lambda lines: Lines((*lines, end))) | st.just(Lines((b"BUSY currently processing",)))
+
+
+def _statistics(group: bytes) -> st.SearchStrategy[StatsReply]:
+    if group in BARE_STATS:
+        return st.just(StatsReply())
+    if group == b"detail dump":
+        lines = st.lists(_words().map(lambda word: b"PREFIX " + word + b" get 1\r\n"), max_size=3).map(b"".join)
+        return lines.map(lambda dump: StatsReply(((b"detailed", dump + b"END\r\n"),)))
+    return st.lists(st.tuples(_words(), _texts()), max_size=4).map(lambda pairs: StatsReply(tuple(pairs)))
+
+
+@st.composite
+def _found(draw: st.DrawFn, envelope: ClassicEnvelope, keys: tuple[bytes, ...]) -> Values:
+    with_cas = envelope.verb in (b"gets", b"gats")
+    hits = [key for key in keys if draw(st.booleans())]
+    return Values(tuple(Item(key, draw(values()), draw(_u32()), draw(_u64()) if with_cas else 0) for key in hits))
+
+
+def _classic_successes(envelope: ClassicEnvelope) -> st.SearchStrategy[AnyReply]:
+    request = envelope.request
+    match request:
+        case Get(keys):
+            return _found(envelope, keys)
+        case Increment() | Decrement():
+            return st.builds(Counter, _u64())
+        case Version():
+            return st.builds(VersionReply, _texts())
+        case Stats(group):
+            return _statistics(group)
+        case Administer(words):
+            return _administered(words)
+        case UnknownLine():
+            lines = _texts().filter(lambda line: failure_in(line) is None)
+            return lines.map(lambda line: RawReply(value=line + b"\r\n"))
+        case _:
+            return st.just(_PLAIN[type(request)])
+
+
+_PLAIN: dict[type[AnyRequest], AnyReply] = {
+    **dict.fromkeys((Set, Add, Replace, Append, Prepend), Stored()),
+    **dict.fromkeys((Flush, Verbosity, Quit), Ok()),
+    Delete: Deleted(),
+    Touch: Touched(),
+    SaslAuth: Authenticated(),
+}
+
+
+@st.composite
+def _meta_item(draw: st.DrawFn, request: Get, letters: frozenset[bytes]) -> Values:
+    (key,) = request.keys
+    unchanged = b"v" in letters and b"C" in letters and draw(st.booleans())
+    with_value = b"v" in letters and not unchanged
+    meta = ItemMeta(
+        ttl=draw(st.integers(-1, 1 << 32)) if b"t" in letters else -1,
+        hit_before=b"h" in letters and draw(st.booleans()),
+        last_access=draw(_u32()) if b"l" in letters else 0,
+        won=draw(st.booleans()),
+        lost=draw(st.booleans()),
+        stale=draw(st.booleans()),
+        unchanged=unchanged,
+        size=draw(_u32()) if b"s" in letters and not with_value else None,
+    )
+    told = meta != ItemMeta() or not letters.isdisjoint((b"h", b"l", b"t", b"N", b"R"))
+    spelt = not BREAKS.isdisjoint(key) or draw(st.booleans())
+    item = Item(
+        key,
+        draw(values()) if with_value else b"",
+        draw(_u32()) if b"f" in letters else 0,
+        draw(_u64()) if b"c" in letters else 0,
+        b"k" in letters and spelt,
+        meta if told else None,
+    )
+    return Values((item,))
+
+
+def _meta_successes(envelope: MetaEnvelope) -> st.SearchStrategy[AnyReply]:
+    request = envelope.request
+    letters = frozenset(word[:1] for word in envelope.flags)
+    cas = _u64() if b"c" in letters else st.just(0)
+    match request:
+        case Get():
+            return st.just(Values()) | _meta_item(request, letters)
+        case Increment() | Decrement():
+            left = st.integers(-1, 1 << 32).map(ItemMeta) if b"t" in letters else st.none()
+            return st.builds(Counter, _u64() if b"v" in letters else st.just(0), cas, left)
+        case Delete():
+            return st.just(Deleted())
+        case Noop():
+            return st.just(Ok())
+        case Debug():
+            fact = _words().map(lambda word: word.replace(b"=", b"-"))
+            return st.lists(st.tuples(fact, fact), max_size=4).map(lambda facts: DebugReply(tuple(facts)))
+        case _:
+            return st.builds(Stored, cas)
+
+
+def text_replies_to(envelope: TextEnvelope) -> st.SearchStrategy[AnyReply]:
+    """Every reply to this request that a text dialect can say in full: a success, a miss, a failure."""
+    request = envelope.request
+    if isinstance(request, Malformed):
+        return st.just(request.reply)
+    if isinstance(envelope, ClassicEnvelope):
+        return _classic_successes(envelope) | _failures(envelope)
+    debugged = st.just(Failure(Status.KEY_NOT_FOUND)) if isinstance(request, Debug) else st.nothing()
+    return _meta_successes(envelope) | _failures(envelope) | debugged

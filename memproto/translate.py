@@ -1,0 +1,200 @@
+"""From one dialect to another: a gateway is a change of envelope.
+
+:func:`translate` wraps a request anew, for another dialect; :func:`translate_reply` turns the reply to that into
+the reply to the original. What a dialect cannot say raises :class:`TranslationError`, which names it. A
+:class:`~memproto.ClientConnection` translates by itself: a gateway can hand it the requests of any front as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from memproto import _classic_requests, _meta_requests
+from memproto._binary_messages import opcode_for
+from memproto._binary_requests import request_parts
+from memproto._layout import OPCODES, Quiet
+from memproto._plain import plain
+from memproto.enums import Dialect, Opcode, Status
+from memproto.errors import LocalProtocolError, ProtocolError
+from memproto.events import BinaryEnvelope, ClassicEnvelope, Envelope, MetaEnvelope
+from memproto.messages import (
+    Add,
+    AnyReply,
+    AnyRequest,
+    Append,
+    Debug,
+    Decrement,
+    Delete,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    Noop,
+    Ok,
+    Prepend,
+    Quit,
+    Replace,
+    Set,
+    Stats,
+    Touch,
+    Touched,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+
+_I31 = 1 << 31
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+_NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
+
+#: Requests that every dialect can say, as far as their fields allow.
+_KNOWN = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats, Version)
+_KNOWN_WITHOUT_KEY = (Verbosity, Noop, Quit)
+
+
+class TranslationError(ProtocolError):
+    """The other dialect cannot say this. The message names what it cannot keep."""
+
+
+def translate(envelope: Envelope, to: Dialect) -> Envelope:
+    """The same request in another dialect; the envelope itself if it is in that dialect already.
+
+    To META, what has no meta form (Flush, Stats, Version, Verbosity, Quit) is said in classic text, where it has no
+    opaque. A quiet request stays quiet where the other dialect leaves the same unsaid, and is asked aloud
+    where it does not (classic ``noreply`` would lose errors): drop what the original leaves unsaid with
+    the original's envelope, as ``ServerConnection.send`` does.
+
+    Raises :class:`TranslationError`.
+    """
+    if envelope.dialect is to:
+        return envelope
+    request = envelope.request
+    if not isinstance(request, _KNOWN + _KNOWN_WITHOUT_KEY + (Debug,)):
+        raise TranslationError(f"{type(request).__name__} belongs to one connection or dialect and is not translated")
+    try:
+        if to is Dialect.BINARY:
+            return _to_binary(envelope, plain(request))
+        if to is Dialect.META and not isinstance(request, Flush | Stats | Version | Verbosity | Quit):
+            return _to_meta(envelope, request)
+        return _to_classic(plain(request))
+    except LocalProtocolError as error:
+        raise TranslationError(str(error)) from None
+
+
+# --- to binary
+
+
+def _to_binary(envelope: Envelope, request: AnyRequest) -> BinaryEnvelope:
+    if isinstance(request, Get) and len(request.keys) != 1:
+        raise TranslationError(f"keys are {len(request.keys)}, one binary packet carries 1")
+    quiet, opaque, with_key = False, 0, False
+    if isinstance(envelope, MetaEnvelope):
+        quiet, with_key = b"q" in envelope.flags, b"k" in envelope.flags
+        opaque = _opaque_of(envelope.flags)
+        unseen = b"v" not in envelope.flags and b"s" not in envelope.flags
+        if isinstance(request, Get) and request.exptime is not None and unseen:
+            request = Touch(request.keys[0], request.exptime)
+            quiet = False
+    request = _unsigned(request)
+    opcode = opcode_for(request)
+    if with_key and isinstance(request, Get):
+        opcode = Opcode.GETK if request.exptime is None else Opcode.GATK
+    twin = OPCODES[opcode].twin
+    if quiet and twin is not None:
+        opcode = twin
+    request_parts(request, opcode, opaque)
+    return BinaryEnvelope(request, opcode, opaque)
+
+
+def _opaque_of(flags: tuple[bytes, ...]) -> int:
+    for word in flags:
+        if word[:1] == b"O":
+            if len(word) != 9 or not _HEX.issuperset(word[1:]):
+                raise TranslationError(f"opaque is {word[1:]!r}, binary has 32 bits: 8 hexadecimal digits")
+            return int(word[1:], 16)
+    return 0
+
+
+def _unsigned(request: AnyRequest) -> AnyRequest:
+    """Text can say "expired already" by a negative number, binary only by a time long past."""
+    exptime = getattr(request, "exptime", None)
+    if not isinstance(exptime, int) or exptime >= 0:
+        return request
+    if isinstance(request, Flush):
+        # In binary a time long past flushes nothing; now is what a negative delay means.
+        return Flush(0)
+    assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
+    return replace(request, exptime=30 * 24 * 60 * 60 + 1)
+
+
+# --- to meta
+
+
+def _to_meta(envelope: Envelope, request: AnyRequest) -> MetaEnvelope:
+    ask: tuple[bytes, ...] = ()
+    request = _signed(request)
+    if isinstance(request, Touch):
+        request, ask = Get((request.key,), request.exptime), (b"f", b"c")
+    elif isinstance(request, Get):
+        ask = (b"v", b"f", b"c")
+    elif isinstance(request, Increment | Decrement):
+        ask = (b"v", b"c")
+    elif isinstance(request, Set | Add | Replace | Append | Prepend):
+        ask = (b"c",)
+    if isinstance(envelope, BinaryEnvelope):
+        spec = OPCODES[envelope.opcode]
+        if spec.opcode in (Opcode.GETK, Opcode.GETKQ, Opcode.GATK, Opcode.GATKQ):
+            ask += (b"k",)
+        if not isinstance(request, Noop):
+            ask += (b"O%08x" % envelope.opaque,)
+        if spec.quiet is not Quiet.NOTHING:
+            ask += (b"q",)
+    return _meta_requests.envelope_of(request, ask)
+
+
+def _signed(request: AnyRequest) -> AnyRequest:
+    """Expiries are signed in text: from 2**31 on they would be negative, which means "at once"; they become never."""
+    exptime = getattr(request, "exptime", None)
+    if not isinstance(exptime, int) or exptime < _I31:
+        return request
+    if isinstance(request, Flush):
+        raise TranslationError(f"delay is {exptime}, text has signed 32 bits")
+    assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
+    return replace(request, exptime=0)
+
+
+# --- to classic
+
+
+def _to_classic(request: AnyRequest) -> ClassicEnvelope:
+    request = _signed(request)
+    if isinstance(request, Add | Replace) and request.cas:
+        request = Set(request.key, request.value, request.flags, request.exptime, request.cas)
+    verb = _classic_requests.verb_for(request)
+    _classic_requests.request_parts(request, verb)
+    return ClassicEnvelope(request, verb)
+
+
+# --- replies
+
+
+def translate_reply(reply: AnyReply, original: Envelope) -> AnyReply:
+    """The reply to ``original``, made of the reply to its translation."""
+    request = original.request
+    if isinstance(request, Touch) and isinstance(reply, Values):
+        if not reply.items:
+            return _NOT_FOUND
+        return Touched(reply.items[0].flags, reply.items[0].cas)
+    if isinstance(request, Get) and isinstance(reply, Touched):
+        return Values((Item(request.keys[0], b"", reply.flags or 0, reply.cas),))
+    if isinstance(request, Noop) and isinstance(reply, VersionReply):
+        return Ok()
+    if isinstance(reply, Failure):
+        if isinstance(request, Get) and reply.status == Status.KEY_NOT_FOUND:
+            return Values()
+        if isinstance(request, Stats) and reply.status == Status.INVALID_ARGUMENTS:
+            # Binary has one status for a group that is not there and for one that is spelt wrong.
+            return Failure(Status.KEY_NOT_FOUND, reply.text) if original.dialect is Dialect.BINARY else reply
+    return reply

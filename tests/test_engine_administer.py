@@ -1,0 +1,120 @@
+"""The administrative commands, each with its effect and its answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from memproto import Administer, AnyReply, Failure, Get, Lines, Set, Stats, StatsReply, Status, Values
+from memproto.engine import Engine
+
+NOW = 1_700_000_000.0
+
+
+def told(engine: Engine, command: str) -> AnyReply:
+    return engine.execute(Administer(tuple(command.encode().split())), NOW)
+
+
+ERROR = Failure(Status.UNKNOWN_COMMAND)
+BAD = Failure(Status.INVALID_ARGUMENTS)
+OK = Lines((b"OK",))
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("slabs automove 2", OK),
+        ("slabs automove ratio 0.8", OK),
+        ("slabs automove ratio x", ERROR),
+        ("slabs automove 3", ERROR),
+        ("slabs automove x", BAD),
+        ("slabs reassign 1 1", Lines((b"SAME src and dst class are identical",))),
+        ("slabs reassign 1 2", Lines((b"BADCLASS invalid src or dst class id",))),
+        ("slabs reassign x 2", BAD),
+        ("slabs reassign 1", ERROR),
+        ("lru mode flat", OK),
+        ("lru mode round", ERROR),
+        ("lru tune 10 25 0.1 2.0", OK),
+        ("lru temp_ttl -1", OK),
+        ("lru_crawler enable", OK),
+        ("lru_crawler sleep 1000000", OK),
+        ("lru_crawler sleep 1000001", Failure(Status.INVALID_ARGUMENTS, b"sleep must be one second or less")),
+        ("lru_crawler tocrawl x", BAD),
+        ("lru_crawler crawl 1,22", OK),
+        ("lru_crawler crawl all", OK),
+        ("lru_crawler crawl 100", Lines((b"BADCLASS invalid class id",))),
+        ("lru_crawler metadump all", ERROR),
+        ("shutdown", Failure(Status.UNKNOWN_COMMAND, b": shutdown not enabled")),
+        ("shutdown graceful", Failure(Status.UNKNOWN_COMMAND, b": shutdown not enabled")),
+        ("shutdowns", ERROR),
+        ("", ERROR),
+    ],
+)
+def test_what_has_no_effect(command: str, reply: AnyReply) -> None:
+    engine = Engine()
+    engine.execute(Set(b"key", b"value"), NOW)
+    before = engine.execute(Stats(), NOW)
+    assert told(engine, command) == reply
+    assert engine.execute(Stats(), NOW) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("cache_memlimit", ERROR),
+        ("cache_memlimit x", ERROR),
+        ("cache_memlimit -1", ERROR),
+        ("cache_memlimit 10000000000000", ERROR),
+        ("cache_memlimit 64 x y", ERROR),
+        ("cache_memlimit 7", Lines((b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m",))),
+        ("cache_memlimit 64 x", OK),
+    ],
+)
+def test_limits_that_change_nothing(command: str, reply: AnyReply) -> None:
+    engine = Engine()
+    assert told(engine, command) == reply
+    assert limit(engine) == b"67108864"
+
+
+def limit(engine: Engine) -> bytes:
+    reply = engine.execute(Stats(), NOW)
+    assert isinstance(reply, StatsReply)
+    return dict(reply.stats)[b"limit_maxbytes"]
+
+
+def test_a_smaller_memory_evicts_the_least_recently_used() -> None:
+    engine = Engine()
+    for number in range(20):
+        engine.execute(Set(b"%02d" % number, bytes(1_000_000)), NOW)
+    assert told(engine, "cache_memlimit 8") == OK
+    assert limit(engine) == b"8388608"
+    assert (len(engine), engine.size <= 8 * 2**20) == (8, True)
+    assert engine.execute(Get((b"11",)), NOW) == Values()
+    assert engine.execute(Get((b"12",)), NOW) != Values()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reply"),
+    [
+        ("", Failure(Status.INVALID_ARGUMENTS, b"bad command line")),
+        ("1", Failure(Status.INVALID_ARGUMENTS, b"bad command line")),
+        ("x 0", BAD),
+        ("1 x", BAD),
+        ("1 10000000000", BAD),
+        ("64 0", Failure(Status.INVALID_ARGUMENTS, b"Illegal slab id")),
+        ("63 0", Lines((b"END",))),
+        ("2 0", Lines((b"END",))),
+        ("1 0", Lines((b"ITEM a [3 b; 0 s]", b"ITEM c [0 b; 1700000100 s]", b"END"))),
+        ("1 0 more", Lines((b"ITEM a [3 b; 0 s]", b"ITEM c [0 b; 1700000100 s]", b"END"))),
+        ("1 2", Lines((b"ITEM a [3 b; 0 s]", b"ITEM c [0 b; 1700000100 s]", b"END"))),
+        ("1 1", Lines((b"ITEM a [3 b; 0 s]", b"END"))),
+    ],
+)
+def test_the_list_of_items(arguments: str, reply: AnyReply) -> None:
+    engine = Engine()
+    engine.execute(Set(b"a", b"one"), NOW)
+    engine.execute(Set(b"past", b"", exptime=5), NOW - 10)
+    # Neither can stand in a line.
+    engine.execute(Set(b"with blank", b""), NOW)
+    engine.execute(Set(b"\x7f", b""), NOW)
+    engine.execute(Set(b"c", b"", exptime=100), NOW)
+    assert told(engine, f"stats cachedump {arguments}") == reply

@@ -1,0 +1,118 @@
+"""Where the example server listens, and what it speaks there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from examples.client import Client, ServerError
+from memproto import Dialect
+from tests.peers import DEADLINE, require, running_example
+from tests.test_example_process import run_server
+
+LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))]
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_unix_socket(tmp_path: Path, loop: str, dialect: Dialect) -> None:
+    if loop == "uvloop":
+        require("uvloop")
+    path = tmp_path / "socket"
+    with running_example("-s", str(path), "--loop", loop) as server:
+        assert server.said == f"listening on unix:{path}\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        with Client(f"unix:{path}", timeout=DEADLINE, dialect=dialect) as client:
+            assert client.set(b"key", b"value") is True
+            assert client.get(b"key") == b"value"
+            assert client.stats(b"settings")[b"domain_socket"] == str(path).encode()
+            assert b"unix:" in client.stats(b"conns").values()
+    assert not path.exists()
+
+
+def test_both_if_both_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with running_example("-s", str(path), "-p", "-1", "-U", "-1") as server:
+        assert server.said == f"listening on udp:127.0.0.1:{server.udp}, unix:{path}, 127.0.0.1:{server.port}\n"
+        with Client(f"unix:{path}", timeout=DEADLINE) as one, Client(port=server.port, timeout=DEADLINE) as other:
+            one.set(b"key", b"value")
+            assert other.get(b"key") == b"value"
+            told = set(other.stats(b"conns").values())
+            assert told > {b"conn_listening", b"unix:%b" % os.fsencode(path), b"tcp:127.0.0.1:%d" % server.port}
+
+
+def test_a_socket_that_was_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as link:
+        link.bind(str(path))
+    with running_example("-s", str(path)), Client(f"unix:{path}", timeout=DEADLINE) as client:
+        assert client.noop()
+
+
+def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    told = run_server("-s", str(path), "-p", "-1", "-U", "-1")
+    assert told.returncode == 71
+    assert told.stderr.startswith(f"cannot listen on unix:{path}: [Errno ")
+    assert path.read_text() == "precious"
+
+
+def test_nobody_listens_on_the_socket(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Client(f"unix:{tmp_path}/none", timeout=DEADLINE).noop()
+
+
+def test_a_udp_port_in_use() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.bind(("127.0.0.1", 0))
+        port = link.getsockname()[1]
+        told = run_server("-p", "-1", "-U", str(port))
+    assert told.returncode == 71
+    assert told.stderr.startswith(f"cannot listen on udp:127.0.0.1:{port}: ")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "binary", "text"), [("auto", True, True), ("ascii", False, True), ("binary", True, False)]
+)
+def test_what_is_spoken(protocol: str, binary: bool, text: bool) -> None:
+    noop = b"\x80\x0a" + bytes(22)
+    with running_example("-B", protocol) as server:
+        for sent, answer, spoken in ((noop, b"\x81" + noop[1:], binary), (b"mn\r\n", b"MN\r\n", text)):
+            with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as link:
+                link.sendall(sent)
+                link.shutdown(socket.SHUT_WR)
+                assert (link.recv(100) == answer) is spoken
+        with Client(
+            port=server.port, timeout=DEADLINE, dialect=Dialect.BINARY if binary else Dialect.CLASSIC
+        ) as client:
+            name = {"auto": b"auto-negotiate"}.get(protocol, protocol.encode())
+            assert client.stats(b"settings")[b"binding_protocol"] == name
+
+
+def test_verbosity_is_set_by_text_and_unknown_in_binary() -> None:
+    with (
+        running_example() as server,
+        socket.create_connection(("127.0.0.1", server.port), DEADLINE) as link,
+        Client(port=server.port, timeout=DEADLINE) as client,
+    ):
+        assert client.stats(b"settings")[b"verbosity"] == b"0"
+        link.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert link.recv(100) == b""
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as other:
+            other.sendall(b"verbosity 1\r\n")
+            assert other.recv(100) == b"OK\r\n"
+            assert client.stats(b"settings")[b"verbosity"] == b"1"
+            other.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert other.recv(100) == b""
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as other:
+            other.sendall(b"\x80\x1b\0\0\4\0\0\0\0\0\0\4" + bytes(12) + b"\0\0\0\2")
+            assert other.recv(100)[6:8] == b"\0\x81"
+        assert client.stats(b"settings")[b"verbosity"] == b"1"
+        with pytest.raises(ServerError):
+            client.stats(b"nonsense")
+    assert server.said.count("is HTTP") == 1

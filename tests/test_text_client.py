@@ -1,0 +1,458 @@
+"""The client's side of the text dialects: what it says, what it understands, and that nothing puts it out of step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memproto import (
+    Add,
+    Administer,
+    AnyReply,
+    AnyRequest,
+    Append,
+    Authenticated,
+    ClientConnection,
+    ClientState,
+    Counter,
+    Debug,
+    DebugReply,
+    Decrement,
+    Delete,
+    Deleted,
+    Dialect,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    ItemMeta,
+    Limits,
+    Lines,
+    LocalProtocolError,
+    MetaOptions,
+    Noop,
+    Ok,
+    Prepend,
+    Quit,
+    RawReply,
+    Replace,
+    ReplyReceived,
+    SaslAuth,
+    SaslStep,
+    Set,
+    Signal,
+    Silence,
+    Stats,
+    StatsReply,
+    Status,
+    Stored,
+    Touch,
+    Touched,
+    UnknownLine,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+from tests.text_helpers import TEXT, Told, serve, tell, tell_three_ways
+
+CLASSIC, META = Dialect.CLASSIC, Dialect.META
+MISS = Failure(Status.KEY_NOT_FOUND)
+
+BOTH: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
+    (Touch(b"k", 5), b"touch k 5\r\n", b"TOUCHED\r\n", Touched()),
+    (Touch(b"k", 5), b"touch k 5\r\n", b"NOT_FOUND\r\n", MISS),
+    (Flush(), b"flush_all\r\n", b"OK\r\n", Ok()),
+    (Flush(5), b"flush_all 5\r\n", b"CLIENT_ERROR flush_all not allowed\r\n", Failure(Status.AUTH_ERROR)),
+    (Version(), b"version\r\n", b"VERSION 1.6.18\r\n", VersionReply(b"1.6.18")),
+    (Verbosity(2), b"verbosity 2\r\n", b"OK\r\n", Ok()),
+    (Stats(), b"stats\r\n", b"STAT a b c\r\nSTAT d \r\nEND\r\n", StatsReply(((b"a", b"b c"), (b"d", b"")))),
+    (Stats(b"reset"), b"stats reset\r\n", b"RESET\r\n", StatsReply()),
+    (Stats(b"nope"), b"stats nope\r\n", b"ERROR\r\n", MISS),
+    (Stats(b"detail dump"), b"stats detail dump\r\n", b"PREFIX a get 1\r\nEND\r\n",
+     StatsReply(((b"detailed", b"PREFIX a get 1\r\nEND\r\n"),))),
+    (Stats(b"detail dump"), b"stats detail dump\r\n", b"CLIENT_ERROR x\r\n", Failure(4, b"x")),
+    (Administer((b"slabs", b"automove", b"0")), b"slabs automove 0\r\n", b"OK\r\n", Lines()),
+    (Administer((b"shutdown",)), b"shutdown\r\n", b"ERROR: no\r\n", Failure(Status.UNKNOWN_COMMAND, b": no")),
+    (Administer((b"lru_crawler", b"metadump", b"all")), b"lru_crawler metadump all\r\n", b"key=k\r\nEND\r\n",
+     Lines((b"key=k", b"END"))),
+    (Administer((b"lru_crawler", b"mgdump", b"all")), b"lru_crawler mgdump all\r\n", b"OK\r\nmg k\r\nEN\r\n",
+     Lines((b"OK", b"mg k", b"EN"))),
+    (Administer((b"lru_crawler", b"metadump", b"9")), b"lru_crawler metadump 9\r\n", b"BADCLASS x\r\n",
+     Lines((b"BADCLASS x",))),
+    (Administer((b"stats", b"cachedump", b"1", b"1")), b"stats cachedump 1 1\r\n", b"END\r\n", Lines((b"END",))),
+    (SaslAuth(b"PLAIN", b"\0u\0p w"), b"set auth 0 0 5\r\nu p w\r\n", b"STORED\r\n", Authenticated()),
+    (SaslAuth(b"PLAIN", b"\0u\0p"), b"set auth 0 0 3\r\nu p\r\n", b"CLIENT_ERROR authentication failure\r\n",
+     Failure(Status.AUTH_ERROR)),
+    (UnknownLine(b"foo x"), b"foo x\r\n", b"BAR\r\n", RawReply(value=b"BAR\r\n")),
+    (UnknownLine(b""), b"\r\n", b"ERROR\r\n", Failure(Status.UNKNOWN_COMMAND)),
+]  # fmt: skip
+IN_CLASSIC: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
+    (Get((b"k",)), b"gets k\r\n", b"VALUE k 5 2 9\r\nab\r\nEND\r\n", Values((Item(b"k", b"ab", 5, 9),))),
+    (Get((b"k",)), b"gets k\r\n", b"END\r\n", Values()),
+    (Get((b"k",)), b"gets k\r\n", b"SERVER_ERROR x\r\n", Failure(Status.OUT_OF_MEMORY, b"x")),
+    (Get((b"a", b"b", b"a")), b"gets a b a\r\n", b"VALUE a 0 0\r\n\r\nVALUE a 0 1 2\r\nx\r\nEND\r\n",
+     Values((Item(b"a", b""), Item(b"a", b"x", 0, 2)))),
+    (Get((b"k",), -1), b"gats -1 k\r\n", b"END\r\n", Values()),
+    (Set(b"k", b"v", 5, 6), b"set k 5 6 1\r\nv\r\n", b"STORED\r\n", Stored()),
+    (Set(b"k", b"v", cas=6), b"cas k 0 0 1 6\r\nv\r\n", b"EXISTS\r\n", Failure(Status.KEY_EXISTS)),
+    (Add(b"k", b"v"), b"add k 0 0 1\r\nv\r\n", b"NOT_STORED\r\n", Failure(Status.KEY_EXISTS)),
+    (Replace(b"k", b"v"), b"replace k 0 0 1\r\nv\r\n", b"NOT_STORED\r\n", MISS),
+    (Append(b"k", b"v"), b"append k 0 0 1\r\nv\r\n", b"NOT_STORED\r\n", Failure(Status.NOT_STORED)),
+    (Prepend(b"k", b"\r\n"), b"prepend k 0 0 2\r\n\r\n\r\n", b"STORED\r\n", Stored()),
+    (Delete(b"k"), b"delete k\r\n", b"DELETED\r\n", Deleted()),
+    (Delete(b"noreply"), b"delete noreply 0\r\n", b"NOT_FOUND\r\n", MISS),
+    (Increment(b"k", 2), b"incr k 2\r\n", b"17\r\n", Counter(17)),
+    (Decrement(b"k", 2), b"decr k 2\r\n", b"9 \r\n", Counter(9)),
+    (Increment(b"k"), b"incr k 1\r\n", b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
+     Failure(Status.DELTA_BAD_VALUE)),
+    (Noop(), b"version\r\n", b"VERSION 1.6.18\r\n", Ok()),
+]  # fmt: skip
+IN_META: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
+    (Get((b"k",)), b"mg k v f c k\r\n", b"VA 2 f5 c9 kk\r\nab\r\n", Values((Item(b"k", b"ab", 5, 9),))),
+    (Get((b"k",)), b"mg k v f c k\r\n", b"EN\r\n", Values()),
+    # Older releases put two spaces.
+    (Get((b"k",)), b"mg k v f c k\r\n", b"VA 0  f5  c9 kk \r\n\r\n", Values((Item(b"k", b"", 5, 9),))),
+    (Get((b"a", b"b"), 5), b"mg a T5 v f c k\r\nmg b T5 v f c k\r\n", b"EN kk\r\n".replace(b"kk", b"ka") +
+     b"VA 1 f0 c1 kb\r\nx\r\n", Values((Item(b"b", b"x", 0, 1),))),
+    (Get((b"a", b"b")), b"mg a v f c k\r\nmg b v f c k\r\n", b"SERVER_ERROR x\r\nSERVER_ERROR y\r\n",
+     Failure(Status.OUT_OF_MEMORY, b"x")),
+    (Get((b"\0\xff",)), b"mg AP8= v f c k b\r\n", b"VA 0 f0 c1 kAP8= b\r\n\r\n",
+     Values((Item(b"\0\xff", b"", 0, 1, True),))),
+    (Get((b"k",), 9, MetaOptions(recache=6, bump=False, unless_cas=7, details=True)),
+     b"mg k R6 C7 u T9 h l t v f c k\r\n", b"HD h1 l2 t-1 f0 c7 kk Z X W\r\n",
+     Values((Item(b"k", b"", 0, 7, False, ItemMeta(-1, True, 2, True, True, True, True)),))),
+    (Set(b"k", b"v", 5, 6, 7), b"ms k 1 F5 T6 C7 c\r\nv\r\n", b"HD c9\r\n", Stored(9)),
+    (Set(b"k", b"v", cas=7), b"ms k 1 C7 c\r\nv\r\n", b"EX c0\r\n", Failure(Status.KEY_EXISTS)),
+    (Add(b"k", b"v"), b"ms k 1 ME c\r\nv\r\n", b"NS c0\r\n", Failure(Status.KEY_EXISTS)),
+    (Replace(b"k", b"v"), b"ms k 1 MR c\r\nv\r\n", b"NS\r\n", MISS),
+    (Append(b"k", b"v", 3), b"ms k 1 MA C3 c\r\nv\r\n", b"NF\r\n", MISS),
+    (Prepend(b"k", b"v"), b"ms k 1 MP c\r\nv\r\n", b"NS\r\n", Failure(Status.NOT_STORED)),
+    (Delete(b"k", 3), b"md k C3\r\n", b"HD\r\n", Deleted()),
+    (Delete(b"k"), b"md k\r\n", b"NF\r\n", MISS),
+    (Increment(b"k"), b"ma k MI D1 v c\r\n", b"VA 2 c3\r\n17\r\n", Counter(17, 3)),
+    (Decrement(b"k", 2, 3, 4, 5), b"ma k MD D2 C5 N4 J3 v c\r\n", b"NF\r\n", MISS),
+    (Increment(b"k", meta=MetaOptions(details=True)), b"ma k MI D1 t v c\r\n", b"VA 1 t30 c1\r\n1\r\n",
+     Counter(1, 1, ItemMeta(30))),
+    (Noop(), b"mn\r\n", b"MN\r\n", Ok()),
+    (Debug(b"k"), b"me k\r\n", b"ME k exp=-1 la=0\r\n", DebugReply(((b"exp", b"-1"), (b"la", b"0")))),
+    (Debug(b"\0"), b"me AA== b\r\n", b"EN\r\n", MISS),
+]  # fmt: skip
+ALL = [
+    *((dialect, *row) for dialect in TEXT for row in BOTH),
+    *((CLASSIC, *row) for row in IN_CLASSIC),
+    *((META, *row) for row in IN_META),
+]
+
+
+@pytest.mark.parametrize(("dialect", "request_", "said", "heard", "reply"), ALL, ids=lambda value: repr(value)[:40])
+def test_exchanges(dialect: Dialect, request_: AnyRequest, said: bytes, heard: bytes, reply: AnyReply) -> None:
+    assert ClientConnection(dialect=dialect).send(request_).data == said
+    told = tell_three_ways(lambda client: client.send(request_), heard, dialect)
+    assert told == Told([reply])
+
+
+# --- in step
+
+
+@pytest.mark.parametrize(
+    ("dialect", "request_", "heard", "fault"),
+    [
+        (CLASSIC, Get((b"k",)), b"VALUE x 0 1\r\nv\r\nEND\r\n", "key of a VALUE is b'x', which was not asked for here"),
+        (CLASSIC, Get((b"a", b"b")), b"VALUE b 0 0\r\n\r\nVALUE a 0 0\r\n", "key of a VALUE is b'a', which was not"),
+        (CLASSIC, Get((b"k",)), b"VALUE k 0 1\r\nvv\r\n", "data of b'k' are not followed by CR LF after 1 bytes"),
+        (CLASSIC, Get((b"k",)), b"VALUE k x 1\r\n", "numbers in b'VALUE k x 1' are not flags, length and cas"),
+        (CLASSIC, Get((b"k",)), b"VALUE k 0\r\n", "line b'VALUE k 0' does not answer Get"),
+        (CLASSIC, Get((b"k",)), b"VALUE k 0 1048577\r\n", "value is 1048577 bytes, limit is 1048576"),
+        (CLASSIC, Get((b"k",)), b"STORED\r\n", "line b'STORED' does not answer Get"),
+        (CLASSIC, Get((b"k",)), b"NOT_FOUND\r\n", "line b'NOT_FOUND' does not answer Get"),
+        (CLASSIC, Set(b"k", b""), b"DELETED\r\n", "line b'DELETED' does not answer Set"),
+        (CLASSIC, Set(b"k", b""), b"ERRORS\r\n", "line b'ERRORS' does not answer Set"),
+        (CLASSIC, Set(b"k", b""), b"x" * 2049, "line has more than 2048 bytes, which is the limit"),
+        (CLASSIC, Increment(b"k"), b"x\r\n", "line b'x' does not answer Increment"),
+        (CLASSIC, Flush(), b"STORED\r\n", "line b'STORED' does not answer Flush"),
+        (CLASSIC, Stats(), b"VALUE\r\n", "line b'VALUE' does not answer Stats"),
+        (CLASSIC, Stats(), b"STAT  x\r\n", "line b'STAT  x' does not answer Stats"),
+        (CLASSIC, Stats(), b"RESET\r\n", "line b'RESET' does not answer Stats"),
+        (META, Get((b"k",)), b"VA 1 kx\r\nv\r\n", "key of the reply is b'x', asked was b'k'"),
+        (META, Get((b"k",)), b"EN kx\r\n", "key of the reply is b'x', asked was b'k'"),
+        (META, Get((b"k",)), b"EN O1\r\n", "opaque of the reply is b'1', which was not sent with this request"),
+        (META, Get((b"k",)), b"VA 1 f0 c0\r\nv\r\n", "key is missing in the reply, asked was b'k'"),
+        (META, Get((b"k",)), b"VA 1 kk\r\nvv\r\n", "value is not followed by CR LF after 1 bytes"),
+        (META, Get((b"k",)), b"VA 1048577 kk\r\n", "value is 1048577 bytes, limit is 1048576"),
+        (META, Get((b"k",)), b"VA x kk\r\n", "line b'VA x kk' does not answer Get"),
+        (META, Get((b"k",)), b"VA\r\n", "line b'VA' does not answer Get"),
+        # The value was asked for.
+        (META, Get((b"k",)), b"HD kk\r\n", "line b'HD kk' does not answer Get"),
+        (META, Get((b"k",)), b"VA 0 kk cx\r\n\r\n", "flag c of the reply is b'x', must be a number"),
+        (META, Get((b"k",)), b"\r\n", "line b'' does not answer Get"),
+        (META, Get((b"k",)), b"MN\r\n", "line b'MN' does not answer Get"),
+        (META, Set(b"k", b""), b"EN\r\n", "line b'EN' does not answer Set"),
+        (META, Set(b"k", b""), b"VA 0\r\n\r\n", "line b'VA 0' does not answer Set"),
+        (META, Increment(b"k"), b"VA 1\r\nx\r\n", "counter is b'x', must be a number"),
+        (META, Increment(b"k"), b"HD\r\n", "line b'HD' does not answer Increment"),
+        (META, Noop(), b"HD\r\n", "line b'HD' does not answer Noop"),
+        (META, Debug(b"k"), b"ME x\r\n", "line b'ME x' does not answer Debug of b'k'"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_answers_that_do_not_fit(dialect: Dialect, request_: Get, heard: bytes, fault: str) -> None:
+    told = tell_three_ways(lambda client: client.send(request_), heard, dialect)
+    assert told.replies == []
+    assert told.fault is not None
+    assert told.fault.startswith(fault)
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+def test_stray_bytes(dialect: Dialect) -> None:
+    client = ClientConnection(dialect=dialect)
+    assert tell(client, [b"E", b"RROR Too many open connections\r\n"]).fault == "byte 0x45 came that nothing asked for"
+    assert (client.state, client.reusable) == (ClientState.FAULTED, False)
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+@pytest.mark.parametrize("request_", [Set(b"k", b"v"), Append(b"k", b"v"), Add(b"k", b"v")])
+@pytest.mark.parametrize("line", [b"CLIENT_ERROR bad command line format", b"ERROR", b"CLIENT_ERROR unauthenticated"])
+def test_after_a_refused_store_nothing_is_believed(dialect: Dialect, request_: Set, line: bytes) -> None:
+    """Its data may have been read as commands, whose answers look like those to later requests."""
+    client = ClientConnection(dialect=dialect)
+    exchange = client.send(request_)
+    client.send(Version())
+    client.receive_data(line + b"\r\nERROR\r\nVERSION 1\r\n")
+    told = client.next_event()
+    assert isinstance(told, ReplyReceived)
+    assert told.exchange is exchange
+    assert isinstance(told.reply, Failure)
+    fault = tell(client, [b""]).fault
+    assert fault is not None
+    assert fault.startswith("the server may have read the data of ")
+    assert not client.reusable
+
+
+def test_a_refusal_that_took_the_data_changes_nothing() -> None:
+    client = ClientConnection(dialect=CLASSIC)
+    client.send(Set(b"k", b"v"))
+    client.send(Increment(b"k"))
+    told = tell(client, [b"SERVER_ERROR object too large for cache\r\nCLIENT_ERROR invalid numeric delta argument\r\n"])
+    refused = Failure(Status.INVALID_ARGUMENTS, b"invalid numeric delta argument")
+    assert told == Told([Failure(Status.VALUE_TOO_LARGE), refused])
+    assert client.reusable
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+@pytest.mark.parametrize("heard", [b"", b"V", b"VALUE k 0 3\r\n", b"VALUE k 0 3\r\nab"])
+def test_the_end_in_the_middle(dialect: Dialect, heard: bytes) -> None:
+    client = ClientConnection(dialect=dialect)
+    client.send(Stats() if dialect is META else Get((b"k",)))
+    told = tell(client, [heard[:1] if dialect is META else heard], eof=True)
+    assert told.replies == []
+    assert told.fault is not None
+    assert told.fault.startswith("stream ended ")
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+def test_an_abandoned_answer_is_read_and_dropped(dialect: Dialect) -> None:
+    client = ClientConnection(dialect=dialect)
+    dropped = client.send(Version())
+    kept = client.send(Version())
+    client.abandon(dropped)
+    client.receive_data(b"VERSION 1\r\nVERSION 2\r\n")
+    assert client.next_event() == ReplyReceived(kept, VersionReply(b"2"))
+    assert (client.next_event(), dropped.reply, client.outstanding) == (Signal.NEED_DATA, None, 0)
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+def test_quiet_requests_are_asked_aloud(dialect: Dialect) -> None:
+    client = ClientConnection(dialect=dialect)
+    stored = b"HD c1\r\n" if dialect is META else b"STORED\r\n"
+    missed, failed = (b"EN\r\n", b"NS\r\n") if dialect is META else (b"END\r\n", b"NOT_STORED\r\n")
+    for request in (Set(b"k", b"v"), Get((b"k",)), Add(b"k", b"v"), Flush()):
+        sent = client.send_quiet(request).data
+        assert b"noreply" not in sent
+        assert b" q" not in sent
+    assert client.fence() == b""
+    told = tell(client, [stored + missed + failed + b"OK\r\n"])
+    assert told == Told([Silence(), Silence(), Failure(Status.KEY_EXISTS), Silence()])
+    client.send_quiet(Get((b"k",)))
+    hit = b"VA 1 f0 c1 kk\r\nv\r\n" if dialect is META else b"VALUE k 0 1 1\r\nv\r\nEND\r\n"
+    assert tell(client, [hit]) == Told([Values((Item(b"k", b"v", 0, 1),))])
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quit(dialect: Dialect, quiet: bool) -> None:
+    client = ClientConnection(dialect=dialect)
+    client.send(Version())
+    assert (client.send_quiet(Quit()) if quiet else client.send(Quit())).data == b"quit\r\n"
+    assert client.state is ClientState.QUITTING
+    assert tell(client, [b"VERSION 1\r\n"], eof=True) == Told([VersionReply(b"1"), Ok()], None, True)
+
+
+# --- limits
+
+
+def test_the_limits_of_answers() -> None:
+    def told(dialect: Dialect, request: AnyRequest, heard: bytes, limits: Limits) -> str | None:
+        return tell_three_ways(lambda client: client.send(request), heard, dialect, limits).fault
+
+    many = Get((b"a", b"b"))
+    limits = Limits(answer=3)
+    over = "values are 4 bytes and more, limit is 3"
+    assert told(CLASSIC, many, b"VALUE a 0 2\r\nvv\r\nVALUE b 0 1\r\nv\r\nEND\r\n", limits) is None
+    assert told(CLASSIC, many, b"VALUE a 0 2\r\nvv\r\nVALUE b 0 2\r\nvv\r\nEND\r\n", limits) == over
+    assert told(META, many, b"VA 2 ka\r\nvv\r\nVA 1 kb\r\nv\r\n", limits) is None
+    assert told(META, many, b"VA 2 ka\r\nvv\r\nVA 2 kb\r\nvv\r\n", limits) == over
+    limits = Limits(stats=2, answer=20)
+    assert told(CLASSIC, Stats(), b"STAT a 1\r\nSTAT b 2\r\nEND\r\n", limits) is None
+    assert told(CLASSIC, Stats(), b"STAT a 1\r\n" * 3, limits) == "statistics are 3 and more, limit is 2"
+    assert (
+        told(CLASSIC, Stats(), b"STAT a 12345678901234\r\n", limits) == "statistics are 21 bytes and more, limit is 20"
+    )
+    dump = Stats(b"detail dump")
+    assert told(CLASSIC, dump, b"PREFIX a\r\n" + b"12345\r\n" + b"END\r\n", Limits(answer=22)) is None
+    assert told(CLASSIC, dump, b"PREFIX a\r\n" * 3, Limits(answer=22)) == "lines are 30 bytes and more, limit is 22"
+
+
+def test_the_limits_of_requests() -> None:
+    for dialect in TEXT:
+        client = ClientConnection(Limits(keys=2), dialect=dialect)
+        client.send(Get((b"a", b"b")))
+        for request in (Get((b"a", b"b", b"c")), Get(())):
+            with pytest.raises(LocalProtocolError, match=r"^keys are \d, must be 1 to 2$"):
+                client.send(request)
+        assert client.outstanding == 1
+
+
+def test_long_lines_are_split() -> None:
+    keys = tuple(b"%04d" % number for number in range(1000))
+    for exptime, verb, line in ((None, b"gets ", 5000), (5, b"gats 5 ", 2048)):
+        client = ClientConnection(Limits(keys_line=line), dialect=CLASSIC)
+        exchange = client.send(Get(keys, exptime))
+        lines = exchange.data.split(b"\r\n")[:-1]
+        assert len(lines) == (2 if exptime is None else 3)
+        assert all(each.startswith(verb) and len(each) < line for each in lines)
+        assert b" ".join(each.removeprefix(verb) for each in lines).split() == list(keys)
+        told = tell(client, [b"VALUE 0001 0 1\r\nx\r\nEND\r\n" + b"END\r\n" * (len(lines) - 1)])
+        assert told == Told([Values((Item(b"0001", b"x"),))])
+
+
+# --- nothing can be put into a line that does not belong there
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Get((b"a b",)), "key is b'a b', must hold no space, CR, LF or NUL"),
+        (Get((b"k", b"a\r\nb")), "key is b'a\\r\\nb', must hold no"),
+        (Get((b"",)), "key is 0 bytes, the least is 1"),
+        (Get((b"k" * 251,)), "key is 251 bytes, limit is 250"),
+        (Get((b"k",), 1 << 31), "exptime is 2147483648, must be -2147483648 to 2147483647"),
+        (Set(b"k", b"", -1), "flags is -1, must be 0 to 4294967295"),
+        (Set(b"k", b"", cas=1 << 64), "cas is 18446744073709551616"),
+        (Add(b"k", b"", cas=1), "cas is 1, add cannot compare one in classic text"),
+        (Delete(b"k", 1), "cas is 1, delete cannot compare one in classic text"),
+        (Increment(b"k", exptime=0), "classic text can neither create a counter (exptime) nor compare a cas"),
+        (Increment(b"k", 1 << 64), "delta is 18446744073709551616"),
+        (Verbosity(-1), "level is -1, must be 0 to 4294967295"),
+        (Touch(b"k", "5"), "exptime is '5', must be an integer"),  # type: ignore[arg-type]
+        (Stats(b"a\r\nb"), "group is b'a\\r\\nb', must hold no CR, LF or NUL"),
+        (Stats(b"a  b"), "its words must be separated by one space"),
+        (Stats(b"cachedump 1 1"), "in text this is an Administer request"),
+        (Administer(()), "Administer cannot be said in classic text"),
+        (Administer((b"set", b"k", b"0", b"0", b"9")), "command is b'set', not an administrative one"),
+        (Administer((b"slabs", b"a\nb")), "word is b'a\\nb', must hold no"),
+        (Administer((b"cache_memlimit", b"9", b"noreply")), "its answer would be waited for"),
+        (UnknownLine(b"set k 0 0 9"), "whose command is known"),
+        (UnknownLine(b"\x80"), "line begins with 0x80"),
+        (SaslAuth(b"PLAIN", b"\0u x\0p"), "user is b'u x', must hold no"),
+        (SaslAuth(b"PLAIN", b"\0u\0p\r\n"), "password is b'p\\r\\n', must hold no"),
+        (SaslAuth(b"PLAIN", b"\0u\0" + b"p" * 1025), "password is 1025 bytes, limit is 1024"),
+        (SaslStep(b"PLAIN"), "SaslStep cannot be said in classic text"),
+        (Set(b"k", b"", meta=MetaOptions(vivify=5)), "has meta options that only meta can say"),
+        (Debug(b"k"), "Debug cannot be said in classic text"),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_what_is_not_said(request_: Get, message: str) -> None:
+    client = ClientConnection(dialect=CLASSIC)
+    with pytest.raises(LocalProtocolError, match=re.escape(message)):
+        client.send(request_)
+    assert (client.outstanding, client.state) == (0, ClientState.OPEN)
+
+
+def test_meta_options_are_said_in_meta_only() -> None:
+    request = Get((b"k",), None, MetaOptions(vivify=30))
+    for dialect in (Dialect.BINARY, CLASSIC):
+        client = ClientConnection(dialect=dialect)
+        with pytest.raises(LocalProtocolError, match="has meta options that only meta can say"):
+            client.send(request)
+        assert client.outstanding == 0
+        # How the key was spelt is no question.
+        client.send(Get((b"k",), None, MetaOptions(base64=True)))
+
+
+_NASTY = st.binary(max_size=300) | st.sampled_from(
+    [b"k", b"noreply", b"a b", b"a\r\nflush_all\r\n", b"\n", b"cachedump 1", b"0", b"\x80", b"k\0", b"", b"mn", b"set"]
+)
+_NUMBER = st.integers(-(1 << 65), 1 << 65) | st.sampled_from([0, 1, -1, 1 << 31, (1 << 32) - 1, (1 << 64) - 1])
+_WORDS = st.lists(_NASTY | st.sampled_from([b"slabs", b"stats", b"cachedump", b"get"]), max_size=4).map(tuple)
+_KINDS: list[type[AnyRequest]] = [
+    *(Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats, Verbosity),
+    *(UnknownLine, Administer, Debug, SaslAuth),
+]  # fmt: skip
+
+
+@st.composite
+def _anything(draw: st.DrawFn) -> AnyRequest:
+    """A request with any bytes and any numbers in its fields."""
+    kind = draw(st.sampled_from(_KINDS))
+    if kind is SaslAuth:
+        user, password = draw(_NASTY), draw(_NASTY)
+        return SaslAuth(b"PLAIN", draw(_NASTY | st.just(b"")) + b"\0" + user + b"\0" + password)
+    strategies: dict[str, st.SearchStrategy[object]] = {
+        "keys": st.lists(_NASTY, max_size=3).map(tuple),
+        "words": _WORDS,
+        **dict.fromkeys(("key", "value", "group", "line"), _NASTY),
+        **dict.fromkeys(("flags", "cas", "delta", "initial", "level"), _NUMBER | st.just(0)),
+        "exptime": (_NUMBER | st.none()) if kind in (Get, Increment, Decrement, Flush) else _NUMBER,
+        "meta": st.none(),
+    }
+    return kind(*(draw(strategies[field.name]) for field in fields(kind)))  # type: ignore[arg-type]
+
+
+def _same(was: AnyRequest, is_: AnyRequest, dialect: Dialect) -> bool:
+    """Whether a server was told what the client was asked to say."""
+    if dialect is META and isinstance(is_, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement):
+        is_ = type(is_)(*(getattr(is_, field.name) if field.name != "meta" else None for field in fields(is_)))  # type: ignore[arg-type]
+    if isinstance(was, Add | Replace) and was.cas:
+        # A compare-and-swap.
+        was = Set(was.key, was.value, was.flags, was.exptime, was.cas)
+    if isinstance(was, Increment | Decrement) and dialect is CLASSIC:
+        # What to create with is of no use to one that creates nothing.
+        was = type(was)(was.key, was.delta)
+    return was == is_
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+@given(request_=_anything())
+def test_no_argument_can_say_something_else(dialect: Dialect, request_: AnyRequest) -> None:
+    client = ClientConnection(dialect=dialect)
+    try:
+        data = client.send(request_).data
+    except LocalProtocolError:
+        assert (client.outstanding, client.state) == (0, ClientState.OPEN)
+        return
+    served = serve([data], auth_required=isinstance(request_, SaslAuth), eof=not isinstance(request_, SaslAuth))
+    assert served.fault is None
+    if dialect is META and isinstance(request_, Get):
+        assert len(served.requests) == len(request_.keys)
+        for key, is_ in zip(request_.keys, served.requests, strict=True):
+            assert _same(Get((key,), request_.exptime), is_, dialect)
+    else:
+        (is_,) = served.requests
+        assert _same(request_, is_, dialect)

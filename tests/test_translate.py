@@ -1,0 +1,429 @@
+"""From one dialect to another: what is kept, and that what is not kept is named."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memproto import (
+    Add,
+    AnyReply,
+    AnyRequest,
+    Append,
+    BinaryEnvelope,
+    ClassicEnvelope,
+    Counter,
+    Decrement,
+    Delete,
+    Deleted,
+    Dialect,
+    Envelope,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    Malformed,
+    MetaEnvelope,
+    MetaOptions,
+    Noop,
+    Ok,
+    Packet,
+    Prepend,
+    Quit,
+    Replace,
+    SaslAuth,
+    SaslList,
+    SaslStep,
+    Set,
+    Stats,
+    Status,
+    Stored,
+    Touch,
+    Touched,
+    TranslationError,
+    Unknown,
+    UnknownLine,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+    binary,
+    text,
+    translate,
+    translate_reply,
+)
+from memproto.testing import binary_envelopes, classic_envelopes, meta_envelopes
+from memproto.text import decode_request, encode_request
+
+# --- law 6
+
+OPAQUELESS = (Flush, Stats, Version, Verbosity, Quit)
+NO_TIME = (1 << 31) - 1
+
+
+def _needs_base64(key: bytes) -> bool:
+    return any(byte <= 32 or byte >= 127 for byte in key)
+
+
+def _lost(envelope: BinaryEnvelope) -> str | None:
+    """What keeps this from being said in meta, told without the code under test."""
+    request = envelope.request
+    if isinstance(request, Unknown | SaslList | SaslAuth | SaslStep):
+        return type(request).__name__
+    key = request.keys[0] if isinstance(request, Get) else getattr(request, "key", b"")
+    if len(key) > 186 and _needs_base64(key):
+        return f"key is {len(key)} bytes and needs base64, limit is 186"
+    if isinstance(request, Flush) and (request.exptime or 0) > NO_TIME:
+        return f"delay is {request.exptime}, text has signed 32 bits"
+    if isinstance(request, Stats):
+        words = [word for word in request.group.split(b" ") if word]
+        spaced = b" ".join(words) == request.group
+        if not spaced or not set(request.group).isdisjoint(b"\r\n\0") or words[:1] == [b"cachedump"]:
+            return "group is "
+    return None
+
+
+def _meaning(request: AnyRequest) -> AnyRequest:
+    """The request with what means the same made the same: dates after 2038 are never, CAS stores are sets."""
+    match request:
+        case Get(keys, exptime):
+            return Get(keys, _time(exptime))
+        case Set(key, value, flags, exptime, cas):
+            return Set(key, value, flags, _time(exptime) or 0, cas)
+        case Add(key, value, flags, exptime, cas):
+            return (Set if cas else Add)(key, value, flags, _time(exptime) or 0, cas)
+        case Replace(key, value, flags, exptime, cas):
+            return (Set if cas else Replace)(key, value, flags, _time(exptime) or 0, cas)
+        case Touch(key, exptime):
+            return Touch(key, _time(exptime) or 0)
+        case Increment(key, delta, initial, exptime, cas):
+            return Increment(key, delta, initial, _time(exptime), cas)
+        case Decrement(key, delta, initial, exptime, cas):
+            return Decrement(key, delta, initial, _time(exptime), cas)
+        case _:
+            return request
+
+
+def _time(exptime: int | None) -> int | None:
+    return 0 if exptime is not None and exptime > NO_TIME else exptime
+
+
+@given(binary_envelopes())
+def test_binary_to_meta_and_back_keeps_meaning_opaque_and_cas(envelope: BinaryEnvelope) -> None:
+    lost = _lost(envelope)
+    if lost is not None:
+        with pytest.raises(TranslationError, match=re.escape(lost)):
+            translate(envelope, Dialect.META)
+        return
+    there = translate(envelope, Dialect.META)
+    assert isinstance(there, MetaEnvelope | ClassicEnvelope)
+    # It goes over the wire as it is.
+    arrived = decode_request(encode_request(there))
+    assert arrived == there
+    back = translate(arrived, Dialect.BINARY)
+    assert isinstance(back, BinaryEnvelope)
+    assert back.request == _meaning(envelope.request)
+    if isinstance(envelope.request, OPAQUELESS):
+        assert isinstance(there, ClassicEnvelope)
+        assert back.opaque == 0
+    elif not isinstance(envelope.request, Noop):
+        assert isinstance(there, MetaEnvelope)
+        assert back.opaque == envelope.opaque
+    # A quiet one stays quiet, but for those that are said in classic words.
+    loud = {0x18: 0x08, 0x17: 0x07}
+    cas_store = {0x02: 0x01, 0x03: 0x01, 0x12: 0x11, 0x13: 0x11}
+    opcode = loud.get(envelope.opcode, envelope.opcode)
+    if getattr(envelope.request, "cas", 0):
+        opcode = cas_store.get(opcode, opcode)
+    assert back.opcode == opcode
+    assert binary.decode_request(binary.encode_request(back)) == back
+
+
+@given(classic_envelopes() | meta_envelopes())
+def test_text_is_translated_whole_or_refused(envelope: ClassicEnvelope | MetaEnvelope) -> None:
+    for dialect in Dialect:
+        try:
+            there = translate(envelope, dialect)
+        except TranslationError:
+            assert dialect is not envelope.dialect
+            continue
+        if dialect is envelope.dialect:
+            assert there is envelope
+        elif isinstance(there, BinaryEnvelope):
+            assert binary.decode_request(binary.encode_request(there)) == there
+        else:
+            assert isinstance(there, ClassicEnvelope | MetaEnvelope)
+            data = encode_request(there)
+            assert decode_request(data) == there or (isinstance(there.request, Noop) and data == b"version\r\n")
+
+
+# --- requests, row by row: mapping.md section 2
+
+ROWS: list[tuple[BinaryEnvelope, bytes, bytes | None]] = [
+    (BinaryEnvelope(Get((b"k",)), 0x00, 1), b"mg k v f c O00000001\r\n", b"gets k\r\n"),
+    (BinaryEnvelope(Get((b"k",)), 0x0C, 2), b"mg k v f c k O00000002\r\n", b"gets k\r\n"),
+    (BinaryEnvelope(Get((b"k",)), 0x09, 3), b"mg k v f c O00000003 q\r\n", b"gets k\r\n"),
+    (BinaryEnvelope(Get((b"k",)), 0x0D, 0xFEED), b"mg k v f c k O0000feed q\r\n", b"gets k\r\n"),
+    (BinaryEnvelope(Touch(b"k", 9), 0x1C), b"mg k T9 f c O00000000\r\n", b"touch k 9\r\n"),
+    (BinaryEnvelope(Get((b"k",), 9), 0x1D), b"mg k T9 v f c O00000000\r\n", b"gats 9 k\r\n"),
+    (BinaryEnvelope(Get((b"k",), 9), 0x24), b"mg k T9 v f c k O00000000 q\r\n", b"gats 9 k\r\n"),
+    (
+        BinaryEnvelope(Set(b"k", b"v", 5, 6), 0x01, 7),
+        b"ms k 1 F5 T6 c O00000007\r\nv\r\n",
+        b"set k 5 6 1\r\nv\r\n",
+    ),
+    (
+        BinaryEnvelope(Set(b"k", b"v", 5, 6, 9), 0x11, 7),
+        b"ms k 1 F5 T6 C9 c O00000007 q\r\nv\r\n",
+        b"cas k 5 6 1 9\r\nv\r\n",
+    ),
+    (BinaryEnvelope(Add(b"k", b"v"), 0x02), b"ms k 1 ME c O00000000\r\nv\r\n", b"add k 0 0 1\r\nv\r\n"),
+    (BinaryEnvelope(Add(b"k", b"v", cas=9), 0x02), b"ms k 1 C9 c O00000000\r\nv\r\n", b"cas k 0 0 1 9\r\nv\r\n"),
+    (BinaryEnvelope(Replace(b"k", b"v"), 0x03), b"ms k 1 MR c O00000000\r\nv\r\n", b"replace k 0 0 1\r\nv\r\n"),
+    (
+        BinaryEnvelope(Replace(b"k", b"v", cas=9), 0x03),
+        b"ms k 1 C9 c O00000000\r\nv\r\n",
+        b"cas k 0 0 1 9\r\nv\r\n",
+    ),
+    (BinaryEnvelope(Append(b"k", b"v"), 0x0E), b"ms k 1 MA c O00000000\r\nv\r\n", b"append k 0 0 1\r\nv\r\n"),
+    (BinaryEnvelope(Prepend(b"k", b"v", 3), 0x0F), b"ms k 1 MP C3 c O00000000\r\nv\r\n", None),
+    (BinaryEnvelope(Delete(b"k"), 0x04), b"md k O00000000\r\n", b"delete k\r\n"),
+    (BinaryEnvelope(Delete(b"k", 3), 0x14), b"md k C3 O00000000 q\r\n", None),
+    (BinaryEnvelope(Increment(b"k", 2), 0x05), b"ma k MI D2 v c O00000000\r\n", b"incr k 2\r\n"),
+    (BinaryEnvelope(Decrement(b"k", 2, 5, 6), 0x06), b"ma k MD D2 N6 J5 v c O00000000\r\n", None),
+    (BinaryEnvelope(Flush(), 0x08), b"flush_all\r\n", b"flush_all\r\n"),
+    (BinaryEnvelope(Flush(9), 0x18), b"flush_all 9\r\n", b"flush_all 9\r\n"),
+    (BinaryEnvelope(Noop(), 0x0A, 5), b"mn\r\n", b"version\r\n"),
+    (BinaryEnvelope(Version(), 0x0B), b"version\r\n", b"version\r\n"),
+    (BinaryEnvelope(Stats(b"items"), 0x10), b"stats items\r\n", b"stats items\r\n"),
+    (BinaryEnvelope(Verbosity(1), 0x1B), b"verbosity 1\r\n", b"verbosity 1\r\n"),
+    (BinaryEnvelope(Quit(), 0x17), b"quit\r\n", b"quit\r\n"),
+    # A key that cannot stand in a line, and a date after 2038.
+    (BinaryEnvelope(Get((b"\0\xff",)), 0x00), b"mg AP8= v f c O00000000 b\r\n", None),
+    (BinaryEnvelope(Set(b"k", b"", 0, 1 << 31), 0x01), b"ms k 0 c O00000000\r\n\r\n", b"set k 0 0 0\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize(("envelope", "meta", "classic"), ROWS, ids=lambda value: repr(value)[:60])
+def test_requests_of_binary(envelope: BinaryEnvelope, meta: bytes, classic: bytes | None) -> None:
+    there = translate(envelope, Dialect.META)
+    assert isinstance(there, MetaEnvelope | ClassicEnvelope)
+    assert encode_request(there) == meta
+    if classic is None:
+        with pytest.raises(TranslationError):
+            translate(envelope, Dialect.CLASSIC)
+    else:
+        there = translate(envelope, Dialect.CLASSIC)
+        assert isinstance(there, ClassicEnvelope)
+        assert encode_request(there) == classic
+
+
+@pytest.mark.parametrize(
+    ("data", "dialect", "translated"),
+    [
+        (b"get k\r\n", Dialect.META, b"mg k v f c\r\n"),
+        (b"gat 5 k\r\n", Dialect.META, b"mg k T5 v f c\r\n"),
+        (b"touch k 5\r\n", Dialect.META, b"mg k T5 f c\r\n"),
+        (b"set k 1 2 1 noreply\r\nv\r\n", Dialect.META, b"ms k 1 F1 T2 c\r\nv\r\n"),
+        (b"cas k 1 -2 1 7\r\nv\r\n", Dialect.META, b"ms k 1 F1 T-2 C7 c\r\nv\r\n"),
+        (b"incr k 5\r\n", Dialect.META, b"ma k MI D5 v c\r\n"),
+        (b"delete k\r\n", Dialect.META, b"md k\r\n"),
+        (b"mn\r\n", Dialect.CLASSIC, b"version\r\n"),
+        (b"mg k s v\r\n", Dialect.CLASSIC, b"gets k\r\n"),
+        (b"mg Zm9v b v\r\n", Dialect.CLASSIC, b"gets foo\r\n"),
+        (b"ms k 1 F7 Oabc\r\nv\r\n", Dialect.CLASSIC, b"set k 7 0 1\r\nv\r\n"),
+    ],
+)
+def test_requests_of_text(data: bytes, dialect: Dialect, translated: bytes) -> None:
+    there = translate(decode_request(data), dialect)
+    assert isinstance(there, MetaEnvelope | ClassicEnvelope)
+    assert encode_request(there) == translated
+
+
+def test_meta_to_binary() -> None:
+    def to_binary(data: bytes) -> Envelope:
+        return translate(decode_request(data), Dialect.BINARY)
+
+    assert to_binary(b"mg k T5\r\n") == BinaryEnvelope(Touch(b"k", 5), 0x1C)
+    assert to_binary(b"mg k T5 q O0000000a\r\n") == BinaryEnvelope(Touch(b"k", 5), 0x1C, 10)
+    # The size is known by the value only.
+    assert to_binary(b"mg k T5 s\r\n") == BinaryEnvelope(Get((b"k",), 5), 0x1D)
+    assert to_binary(b"mg k T5 v k q\r\n") == BinaryEnvelope(Get((b"k",), 5), 0x24)
+    assert to_binary(b"mg k v O0000FEED\r\n") == BinaryEnvelope(Get((b"k",)), 0x00, 0xFEED)
+    assert to_binary(b"md k q C4\r\n") == BinaryEnvelope(Delete(b"k", 4), 0x14)
+    # Expired already: a time long past.
+    assert to_binary(b"ms k 0 T-1\r\n\r\n") == BinaryEnvelope(Set(b"k", b"", 0, 2592001), 0x01)
+    assert to_binary(b"flush_all -1\r\n") == BinaryEnvelope(Flush(0), 0x08)
+    assert to_binary(b"mn\r\n") == BinaryEnvelope(Noop(), 0x0A)
+
+
+# --- what is not kept
+
+
+@pytest.mark.parametrize(
+    ("envelope", "dialect", "named"),
+    [
+        (BinaryEnvelope(SaslList(), 0x20), Dialect.META, "SaslList belongs to one connection or dialect"),
+        (BinaryEnvelope(SaslAuth(b"PLAIN"), 0x21), Dialect.CLASSIC, "SaslAuth belongs to one connection or dialect"),
+        (BinaryEnvelope(SaslStep(b"PLAIN"), 0x22), Dialect.META, "SaslStep belongs to one connection or dialect"),
+        (BinaryEnvelope(Unknown(Packet(0x80, 0x99)), 0x99), Dialect.META, "Unknown belongs to one connection"),
+        (ClassicEnvelope(UnknownLine(b"foo"), b"foo"), Dialect.BINARY, "UnknownLine belongs to one connection"),
+        (MetaEnvelope(Malformed(Failure(4), "x"), b"mg"), Dialect.BINARY, "Malformed belongs to one connection"),
+        (BinaryEnvelope(Get((b" " * 187,)), 0), Dialect.META, "key is 187 bytes and needs base64, limit is 186"),
+        (BinaryEnvelope(Get((b" ",)), 0), Dialect.CLASSIC, "key is b' ', must hold no space, CR, LF or NUL"),
+        (BinaryEnvelope(Flush(1 << 31), 8), Dialect.META, "delay is 2147483648, text has signed 32 bits"),
+        (BinaryEnvelope(Delete(b"k", 1), 4), Dialect.CLASSIC, "cas is 1, delete cannot compare one"),
+        (BinaryEnvelope(Append(b"k", b"", 1), 0xE), Dialect.CLASSIC, "cas is 1, append cannot compare one"),
+        (BinaryEnvelope(Increment(b"k", 1, 0, 0), 5), Dialect.CLASSIC, "can neither create a counter"),
+        (BinaryEnvelope(Stats(b"cachedump 1 1"), 0x10), Dialect.META, "this is an Administer request"),
+        (decode_request(b"get a b\r\n"), Dialect.BINARY, "keys are 2, one binary packet carries 1"),
+        (decode_request(b"get a b\r\n"), Dialect.META, "keys are 2, one meta command carries 1"),
+        (decode_request(b"gat 0\r\n"), Dialect.BINARY, "keys are 0, one binary packet carries 1"),
+        (decode_request(b"stats " + b"x" * 251 + b"\r\n"), Dialect.BINARY, "limit is 250"),
+        (decode_request(b"me k\r\n"), Dialect.BINARY, "Debug has no opcode of its own in binary"),
+        (decode_request(b"me k\r\n"), Dialect.CLASSIC, "Debug cannot be said in classic text"),
+        (decode_request(b"mg k Oxyz\r\n"), Dialect.BINARY, "opaque is b'xyz', binary has 32 bits"),
+        (decode_request(b"mg k O0x0000ab\r\n"), Dialect.BINARY, "opaque is b'0x0000ab', binary has 32 bits"),
+        (decode_request(b"mg k O000000001\r\n"), Dialect.BINARY, "opaque is b'000000001', binary has 32 bits"),
+        *(
+            (decode_request(b"mg k " + flag + b"\r\n"), dialect, "only meta can say")
+            for flag in (b"N30", b"R30", b"h", b"l", b"t", b"u", b"C5", b"E5")
+            for dialect in (Dialect.BINARY, Dialect.CLASSIC)
+        ),
+        *(
+            (decode_request(b"md k " + flag + b"\r\n"), Dialect.BINARY, "only meta can say")
+            for flag in (b"I", b"x", b"I T30", b"x E9")
+        ),
+        *(
+            (decode_request(b"ma k " + flag + b"\r\n"), Dialect.BINARY, "only meta can say")
+            for flag in (b"t", b"T30", b"E9")
+        ),
+        *(
+            (decode_request(b"ms k 0 " + flag + b"\r\n\r\n"), Dialect.CLASSIC, "only meta can say")
+            for flag in (b"I", b"E9", b"MA N5")
+        ),
+    ],
+    ids=lambda value: repr(value)[:80],
+)
+def test_what_is_lost_is_named(envelope: Envelope, dialect: Dialect, named: str) -> None:
+    with pytest.raises(TranslationError, match=re.escape(named)):
+        translate(envelope, dialect)
+
+
+# --- replies: mapping.md section 4, every row
+
+SET = BinaryEnvelope(Set(b"k", b"v"), 0x01)
+ADD = BinaryEnvelope(Add(b"k", b"v"), 0x02)
+REPLACE = BinaryEnvelope(Replace(b"k", b"v"), 0x03)
+APPEND = BinaryEnvelope(Append(b"k", b"v"), 0x0E)
+GETK = BinaryEnvelope(Get((b"k",)), 0x0C)
+DELETE = BinaryEnvelope(Delete(b"k"), 0x04)
+INCR = BinaryEnvelope(Increment(b"k"), 0x05)
+TOUCH = BinaryEnvelope(Touch(b"k", 5), 0x1C)
+NOOP = BinaryEnvelope(Noop(), 0x0A)
+STAT = BinaryEnvelope(Stats(b"x"), 0x10)
+TOO_LARGE = b"SERVER_ERROR object too large for cache\r\n"
+NOT_A_NUMBER = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
+
+REPLIES: list[tuple[BinaryEnvelope, bytes | None, bytes | None, AnyReply]] = [
+    (
+        GETK,
+        b"VA 1 f7 c3 kk O00000000\r\nv\r\n",
+        b"VALUE k 7 1 3\r\nv\r\nEND\r\n",
+        Values((Item(b"k", b"v", 7, 3),)),
+    ),
+    (GETK, b"EN kk O00000000\r\n", b"END\r\n", Values()),
+    (SET, b"HD c9 O00000000\r\n", None, Stored(9)),
+    (SET, None, b"STORED\r\n", Stored(0)),
+    (ADD, b"NS\r\n", b"NOT_STORED\r\n", Failure(Status.KEY_EXISTS)),
+    (REPLACE, b"NS\r\n", b"NOT_STORED\r\n", Failure(Status.KEY_NOT_FOUND)),
+    (APPEND, b"NS\r\n", b"NOT_STORED\r\n", Failure(Status.NOT_STORED)),
+    (BinaryEnvelope(Prepend(b"k", b"v"), 0x0F), b"NS\r\n", b"NOT_STORED\r\n", Failure(Status.NOT_STORED)),
+    (SET, b"NS\r\n", None, Failure(Status.NOT_STORED)),
+    (BinaryEnvelope(Set(b"k", b"v", cas=1), 1), b"EX c0\r\n", b"EXISTS\r\n", Failure(Status.KEY_EXISTS)),
+    (BinaryEnvelope(Set(b"k", b"v", cas=1), 1), b"NF c0\r\n", b"NOT_FOUND\r\n", Failure(Status.KEY_NOT_FOUND)),
+    (DELETE, b"NF\r\n", b"NOT_FOUND\r\n", Failure(Status.KEY_NOT_FOUND)),
+    (INCR, b"NF\r\n", b"NOT_FOUND\r\n", Failure(Status.KEY_NOT_FOUND)),
+    (DELETE, b"HD O00000000\r\n", b"DELETED\r\n", Deleted(0)),
+    (INCR, b"VA 2 c4\r\n17\r\n", None, Counter(17, 4)),
+    (INCR, None, b"17\r\n", Counter(17)),
+    (TOUCH, b"HD f7 c3\r\n", None, Touched(7, 3)),
+    (TOUCH, b"EN\r\n", b"NOT_FOUND\r\n", Failure(Status.KEY_NOT_FOUND)),
+    (TOUCH, None, b"TOUCHED\r\n", Touched()),
+    (NOOP, b"MN\r\n", b"VERSION 1.6.18\r\n", Ok()),
+    (SET, TOO_LARGE, TOO_LARGE, Failure(Status.VALUE_TOO_LARGE)),
+    (INCR, NOT_A_NUMBER, NOT_A_NUMBER, Failure(Status.DELTA_BAD_VALUE)),
+    (
+        SET,
+        b"CLIENT_ERROR bad command line format\r\n",
+        b"CLIENT_ERROR bad command line format\r\n",
+        Failure(Status.INVALID_ARGUMENTS),
+    ),
+    (SET, b"CLIENT_ERROR x\r\n", b"CLIENT_ERROR x\r\n", Failure(Status.INVALID_ARGUMENTS, b"x")),
+    (
+        SET,
+        b"SERVER_ERROR out of memory storing object\r\n",
+        b"SERVER_ERROR out of memory storing object\r\n",
+        Failure(Status.OUT_OF_MEMORY),
+    ),
+    (SET, b"SERVER_ERROR x\r\n", b"SERVER_ERROR x\r\n", Failure(Status.OUT_OF_MEMORY, b"x")),
+    (SET, b"ERROR\r\n", b"ERROR\r\n", Failure(Status.UNKNOWN_COMMAND)),
+    (STAT, b"ERROR\r\n", b"ERROR\r\n", Failure(Status.KEY_NOT_FOUND)),
+    (STAT, b"CLIENT_ERROR x\r\n", b"CLIENT_ERROR x\r\n", Failure(Status.KEY_NOT_FOUND, b"x")),
+]
+
+
+@pytest.mark.parametrize(("asked", "meta", "classic", "reply"), REPLIES, ids=lambda value: repr(value)[:70])
+def test_replies(asked: BinaryEnvelope, meta: bytes | None, classic: bytes | None, reply: AnyReply) -> None:
+    for data, dialect in ((meta, Dialect.META), (classic, Dialect.CLASSIC)):
+        if data is not None:
+            there = translate(asked, dialect)
+            assert isinstance(there, MetaEnvelope | ClassicEnvelope)
+            assert translate_reply(text.decode_reply(data, there), asked) == reply
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply", "said"),
+    [
+        (b"add k 0 0 1\r\nv\r\n", Failure(Status.KEY_EXISTS), b"NOT_STORED\r\n"),
+        (b"cas k 0 0 1 1\r\nv\r\n", Failure(Status.KEY_EXISTS), b"EXISTS\r\n"),
+        (b"delete k\r\n", Failure(Status.KEY_EXISTS), b"EXISTS\r\n"),
+        (b"replace k 0 0 1\r\nv\r\n", Failure(Status.KEY_NOT_FOUND), b"NOT_STORED\r\n"),
+        (b"get k\r\n", Failure(Status.KEY_NOT_FOUND, b"no words of memcached's"), b"END\r\n"),
+        (b"delete k\r\n", Failure(Status.KEY_NOT_FOUND), b"NOT_FOUND\r\n"),
+        (b"ms k 1 ME\r\nv\r\n", Failure(Status.KEY_EXISTS), b"NS\r\n"),
+        (b"ms k 1 C1\r\nv\r\n", Failure(Status.KEY_EXISTS), b"EX\r\n"),
+        (b"ms k 1 MR\r\nv\r\n", Failure(Status.KEY_NOT_FOUND), b"NS\r\n"),
+        (b"ms k 1 MR C1\r\nv\r\n", Failure(Status.KEY_NOT_FOUND), b"NF\r\n"),
+        (b"ms k 1 MA\r\nv\r\n", Failure(Status.NOT_STORED), b"NS\r\n"),
+        (b"mg k v\r\n", Failure(Status.KEY_NOT_FOUND), b"EN\r\n"),
+        (b"md k\r\n", Failure(Status.KEY_NOT_FOUND, b"other words"), b"NF\r\n"),
+        (b"mg k v\r\n", Failure(0x86), b"SERVER_ERROR \r\n"),
+    ],
+)
+def test_replies_of_a_binary_server(asked: bytes, reply: AnyReply, said: bytes) -> None:
+    envelope = decode_request(asked)
+    assert text.encode_reply(translate_reply(reply, envelope), envelope) == said
+
+
+def test_replies_of_another_shape() -> None:
+    touch = decode_request(b"mg k T5 f c\r\n")
+    assert translate_reply(Touched(7, 3), touch) == Values((Item(b"k", b"", 7, 3),))
+    assert translate_reply(Touched(None, 3), touch) == Values((Item(b"k", b"", 0, 3),))
+    assert translate_reply(Failure(Status.OUT_OF_MEMORY), touch) == Failure(Status.OUT_OF_MEMORY)
+    assert translate_reply(VersionReply(b"1"), NOOP) == Ok()
+    assert translate_reply(VersionReply(b"1"), BinaryEnvelope(Version(), 0x0B)) == VersionReply(b"1")
+    # A text front keeps the words.
+    stats = decode_request(b"stats x\r\n")
+    assert translate_reply(Failure(Status.INVALID_ARGUMENTS, b"x"), stats) == Failure(Status.INVALID_ARGUMENTS, b"x")
+
+
+@given(st.sampled_from([Dialect.BINARY, Dialect.CLASSIC]))
+def test_how_a_key_is_spelt_is_no_loss(dialect: Dialect) -> None:
+    there = translate(decode_request(b"ms Zm9v 1 b\r\nv\r\n"), dialect)
+    assert there.request == Set(b"foo", b"v")
+    assert decode_request(b"ms Zm9v 1 b\r\nv\r\n").request == Set(b"foo", b"v", meta=MetaOptions(base64=True))
