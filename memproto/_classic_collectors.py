@@ -87,7 +87,7 @@ class Collector(LineCollector):
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        line = take_line(buffer, self.limits.line, self.limits.line)
+        line = take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)
         if line is None:
             return None
         reply = _failure_of(line, self.request) or _success_of(line, self.request)
@@ -145,7 +145,7 @@ class ItemCollector(Collector):
             if self.head is not None and not self._take_data(buffer, *self.head):
                 return None
             self._take_whole(buffer)
-            line = take_line(buffer, self.limits.line, self.limits.line)
+            line = take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)
             if line is None:
                 return None
             if line == END:
@@ -235,7 +235,7 @@ class StatCollector(Collector):
         self.size = 0
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
-        while (line := take_line(buffer, self.limits.line, self.limits.line)) is not None:
+        while (line := take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)) is not None:
             if line == END or (not self.stats and line == self.bare):
                 return StatsReply(tuple(self.stats))
             failure = _failure_of(line, self.request)
@@ -267,7 +267,7 @@ class PrefixCollector(Collector):
         self.size = 0
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
-        while (line := take_line(buffer, self.limits.line, self.limits.line)) is not None:
+        while (line := take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)) is not None:
             failure = _failure_of(line, self.request)
             if failure is not None:
                 return failure

@@ -271,7 +271,7 @@ class MetaCollector(LineCollector):
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
         if self._head is None:
-            line = take_line(buffer, self.limits.line, self.limits.line)
+            line = take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)
             if line is None:
                 return None
             words = words_of(line)

@@ -103,10 +103,11 @@ def check_text(name: str, text: bytes, most: int = 1 << 20) -> None:
         raise LocalProtocolError(f"{name} is {text!r}, must hold no CR, LF or NUL")
 
 
-def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int) -> bytes | None:
-    """The next line without its end, CR LF or a bare LF; ``None`` if it is not complete.
+def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int, bare_lf: bool = True) -> bytes | None:
+    """The next line without its end, CR LF or, if allowed, a bare LF; ``None`` if it is not complete.
 
-    Raises RemoteProtocolError if there are more than ``limit`` bytes before the LF; for a line of many keys
+    Raises RemoteProtocolError if it ends in a bare LF that is not allowed, or if there are more than ``limit`` bytes
+    before the LF; for a line of many keys
     (``get`` or ``gets``) the limit is ``keys_limit``. memcached looks at it only while the LF is missing, so that
     it depends on how the bytes arrive; here it never does.
     """
@@ -128,6 +129,8 @@ def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int) -> bytes | Non
     buffer.at = end + 1
     if end > at and data[end - 1] == 13:
         end -= 1
+    elif not bare_lf:
+        raise RemoteProtocolError(f"line {data[at : min(end, at + 80)]!r} ends in a bare LF, must end in CR LF")
     return data[at:end]
 
 

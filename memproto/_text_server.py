@@ -58,7 +58,7 @@ class TextServer:
         if self._block is not None:
             return self._finish(self._block, buffer)
         limits = self._limits
-        line = take_line(buffer, limits.line, limits.line if self.locked else limits.keys_line)
+        line = take_line(buffer, limits.line, limits.line if self.locked else limits.keys_line, limits.bare_lf)
         if line is None:
             return None
         words = words_of(line)

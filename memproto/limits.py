@@ -30,6 +30,9 @@ class Limits:
     line: int = 2048
     #: Longest ``get`` or ``gets`` line, which memcached does not limit.
     keys_line: int = 4 * 1024 * 1024
+    #: Whether a bare LF ends a line of text, as with memcached; if not, only CR LF does, and a bare LF is a
+    #: :class:`~memproto.RemoteProtocolError`.
+    bare_lf: bool = True
     #: Requests handed out (server) or sent (client) that still wait for their reply.
     outstanding: int = 1024
     #: Most keys of one multi-key get.
@@ -42,5 +45,5 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             number = getattr(self, field.name)
-            if number < 1:
+            if field.name != "bare_lf" and number < 1:
                 raise LocalProtocolError(f"limit {field.name} is {number}, the least is 1")

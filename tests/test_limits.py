@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from memproto import (
@@ -41,12 +44,13 @@ def test_the_defaults_are_memcacheds() -> None:
     assert limits.answer == 67108864
 
 
-@pytest.mark.parametrize("name", ["value", "head", "outstanding", "keys", "answer", "stats"])
+@pytest.mark.parametrize("name", ["value", "head", "line", "keys_line", "outstanding", "keys", "answer", "stats"])
 def test_a_limit_is_at_least_one(name: str) -> None:
-    assert getattr(Limits(**{name: 1}), name) == 1
+    least: dict[str, Any] = {name: 1}
+    assert getattr(replace(Limits(), **least), name) == 1
     for number in (0, -1):
         with pytest.raises(LocalProtocolError, match=f"^limit {name} is {number}, the least is 1$"):
-            Limits(**{name: number})
+            replace(Limits(), **{**least, name: number})
 
 
 # --- keys of the protocol

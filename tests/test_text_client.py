@@ -42,6 +42,7 @@ from memproto import (
     RawReply,
     Replace,
     ReplyReceived,
+    Request,
     SaslAuth,
     SaslStep,
     Set,
@@ -456,3 +457,27 @@ def test_no_argument_can_say_something_else(dialect: Dialect, request_: AnyReque
     else:
         (is_,) = served.requests
         assert _same(request_, is_, dialect)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "request_", "said"),
+    [
+        (Dialect.CLASSIC, Delete(b"k"), b"DELETED\n"),
+        (Dialect.CLASSIC, Get((b"k",)), b"END\n"),
+        (Dialect.CLASSIC, Stats(), b"END\n"),
+        (Dialect.CLASSIC, Stats(b"detail dump"), b"END\n"),
+        (Dialect.META, Delete(b"k"), b"HD\n"),
+        (Dialect.META, Get((b"k", b"l")), b"EN\nEN\n"),
+    ],
+)
+def test_a_bare_lf_ends_a_line_of_a_reply_unless_it_is_forbidden(
+    dialect: Dialect, request_: Request[object], said: bytes
+) -> None:
+    for limits, fault in ((None, False), (Limits(bare_lf=False), True)):
+        client = ClientConnection(limits, dialect=dialect)
+        client.send(request_)
+        told = tell(client, [said])
+        assert (told.fault is not None) is fault
+        assert len(told.replies) == (not fault)
+    assert told.fault is not None
+    assert told.fault.endswith("ends in a bare LF, must end in CR LF")

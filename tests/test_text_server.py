@@ -59,6 +59,7 @@ from memproto import (
     VersionReply,
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request, meta_envelope
+from tests.helpers import each_byte
 from tests.text_helpers import TEXT, serve, serve_three_ways
 
 ITEM = Item(b"k", b"ab", 5, 9)
@@ -640,3 +641,13 @@ def test_decoding_what_is_no_request(data: bytes, message: str) -> None:
 def test_decoding_what_is_no_reply(asked: bytes, data: bytes, message: str) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^{message}$"):
         decode_reply(data, decode_request(asked))
+
+
+@pytest.mark.parametrize("line", [b"version\n", b"\n", b"get k\n", b"mn\n"])
+def test_a_bare_lf_ends_a_line_unless_it_is_forbidden(line: bytes) -> None:
+    assert len(serve([line]).events) == 1
+    crlf = line[:-1] + b"\r\n"
+    for cut in ([crlf + line], each_byte(crlf + line)):
+        served = serve(cut, limits=Limits(bare_lf=False))
+        assert len(served.events) == 1
+        assert served.fault == f"line {line[:-1]!r} ends in a bare LF, must end in CR LF"
