@@ -60,7 +60,8 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.text_helpers import TEXT, Told, serve, tell, tell_three_ways
+from tests.helpers import Told, tell
+from tests.text_helpers import TEXT, serve, tell_three_ways
 
 CLASSIC, META = Dialect.CLASSIC, Dialect.META
 MISS = Failure(Status.KEY_NOT_FOUND)

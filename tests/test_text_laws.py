@@ -43,9 +43,9 @@ from memproto.testing import (
     text_replies_to,
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
-from tests.helpers import each_byte
+from tests.helpers import Told, each_byte, tell
 from tests.test_laws import mutated
-from tests.text_helpers import TEXT, Served, Told, serve, tell
+from tests.text_helpers import TEXT, Served, serve
 
 SMALL = Limits(value=64, line=400, keys_line=800, outstanding=3, keys=3, stats=3, answer=200)
 

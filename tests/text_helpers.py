@@ -31,11 +31,9 @@ from memproto import (
     Ok,
     Quit,
     RemoteProtocolError,
-    ReplyReceived,
     SaslAuth,
     ServerConnection,
     Signal,
-    Silence,
     Stats,
     StatsReply,
     Status,
@@ -48,7 +46,7 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.helpers import each_byte
+from tests.helpers import Told, each_byte, tell
 
 TEXT = (Dialect.CLASSIC, Dialect.META)
 
@@ -152,44 +150,6 @@ def serve_three_ways(
         assert trailed.requests == [*whole.requests, Version()]
         assert trailed.output == whole.output + b"VERSION 1.6.18\r\n"
     return whole
-
-
-@dataclass
-class Told:
-    """What a client connection made of its input: replies in order, and how it ended."""
-
-    replies: list[AnyReply | Silence] = field(default_factory=list)
-    fault: str | None = None
-    closed: bool = False
-
-
-def tell(client: ClientConnection, pieces: Iterable[bytes], *, eof: bool = False) -> Told:
-    """Feed the pieces to a client and pull what it tells after each."""
-    told = Told()
-    for piece in pieces:
-        client.receive_data(piece)
-        _pull_client(client, told)
-    if eof:
-        client.receive_eof()
-        _pull_client(client, told)
-    return told
-
-
-def _pull_client(client: ClientConnection, told: Told) -> None:
-    while told.fault is None and not told.closed:
-        try:
-            event = client.next_event()
-        except RemoteProtocolError as fault:
-            told.fault = str(fault)
-            return
-        if event is Signal.NEED_DATA:
-            return
-        if isinstance(event, ReplyReceived):
-            assert event.exchange.reply == event.reply
-            told.replies.append(event.reply)
-        else:
-            assert event == ConnectionClosed()
-            told.closed = True
 
 
 def tell_three_ways(
