@@ -9,5 +9,5 @@ from hypothesis import HealthCheck, settings
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 settings.register_profile("default", deadline=None, max_examples=30, suppress_health_check=_SLOW)
-settings.register_profile("ci", deadline=None, max_examples=300, suppress_health_check=_SLOW)
+settings.register_profile("ci", deadline=None, max_examples=120, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
