@@ -11,7 +11,7 @@ from memproto._binary_messages import opcode_for
 from memproto._binary_replies import read_reply
 from memproto._binary_requests import request_parts
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import Advance, Asked, PacketCollector, Waiting
+from memproto._collecting import Advance, Asked, Gathered, PacketCollector, Waiting
 from memproto._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
 from memproto._packet import (
     HEADER_SIZE,
@@ -29,14 +29,12 @@ from memproto.messages import (
     AnyReply,
     Failure,
     Get,
-    Item,
     Noop,
     Packet,
     Request,
     Stats,
     StatsReply,
     Unknown,
-    Values,
 )
 
 _OPAQUES = 1 << 32
@@ -89,17 +87,14 @@ class _Statistics(_One):
 class _Many(PacketCollector):
     """A multi-key get: one quiet get per key, each with its own opaque, then a NOOP that ends them."""
 
-    __slots__ = ("items", "keys", "limits", "next", "refusal", "size", "spec")
+    __slots__ = ("gathered", "keys", "next", "spec")
 
     def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, opaque: int, limits: Limits) -> None:
         self.keys = keys
         self.spec = spec
         self.opaque = opaque
-        self.limits = limits
-        self.size = 0
+        self.gathered = Gathered(limits)
         self.next = 0
-        self.items: list[Item] = []
-        self.refusal: Failure | None = None
 
     def covers(self, opaque: int) -> bool:
         return (opaque - self.opaque) % _OPAQUES <= len(self.keys)
@@ -110,18 +105,11 @@ class _Many(PacketCollector):
             reply = read_reply(packet, Noop(), OPCODES[Opcode.NOOP])
             if isinstance(reply, Failure):
                 return reply
-            return self.refusal or Values(tuple(self.items))
+            return self.gathered.reply()
         if index < self.next:
             raise RemoteProtocolError(f"key {self.keys[index]!r} is answered twice or out of order")
         self.next = index + 1
-        reply = read_reply(packet, Get((self.keys[index],)), self.spec)
-        if isinstance(reply, Values):
-            self.items += reply.items
-            self.size += len(packet.value)
-            if self.size > self.limits.answer:
-                raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
-        elif isinstance(reply, Failure) and self.refusal is None:
-            self.refusal = reply
+        self.gathered.add(read_reply(packet, Get((self.keys[index],)), self.spec))
         return None
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from memproto._buffer import ReceiveBuffer
-from memproto.messages import AnyReply, Packet, Request, Silence
+from memproto.errors import RemoteProtocolError
+from memproto.limits import Limits
+from memproto.messages import AnyReply, Failure, Item, Packet, Request, Silence, Values
 
 
 class Asked(NamedTuple):
@@ -32,6 +34,32 @@ class LineCollector:
     def take(self, buffer: ReceiveBuffer) -> AnyReply | Silence | None:
         """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
         raise NotImplementedError
+
+
+class Gathered:
+    """What several answers to one get come to: their items, up to ``limits.answer`` bytes, or the first failure."""
+
+    __slots__ = ("items", "limits", "refusal", "size")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.items: list[Item] = []
+        self.size = 0
+        self.refusal: Failure | None = None
+
+    def add(self, reply: AnyReply | Silence) -> None:
+        """Take one of the answers. Raises RemoteProtocolError if the values are too many bytes."""
+        if isinstance(reply, Values):
+            self.items += reply.items
+            self.size += sum(len(item.value) for item in reply.items)
+            if self.size > self.limits.answer:
+                raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
+        elif isinstance(reply, Failure) and self.refusal is None:
+            self.refusal = reply
+
+    def reply(self) -> Values | Failure:
+        """The answer to the whole."""
+        return self.refusal or Values(tuple(self.items))
 
 
 class PacketCollector:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import LineCollector
+from memproto._collecting import Gathered, LineCollector
 from memproto._meta_replies import MetaCollector
 from memproto._text import CRLF, U32, U64
-from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.messages import AnyReply, Failure, Get, Item, Values
+from memproto.messages import AnyReply, Get, Item
 
 _PLAIN_HIT = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) k([^ \r\n]{1,250})\r\n").match
 
@@ -18,16 +17,14 @@ _PLAIN_HIT = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) k([^ \r\n]{1,25
 class HitsCollector(LineCollector):
     """Reads the replies to a get of many keys, each asked for by a command of its own with the same ``flags``."""
 
-    __slots__ = ("at", "collector", "flags", "items", "keys", "limits", "refusal", "size")
+    __slots__ = ("at", "collector", "flags", "gathered", "keys", "limits")
 
     def __init__(self, keys: tuple[bytes, ...], flags: tuple[bytes, ...], limits: Limits) -> None:
         self.keys = keys
         self.flags = flags
         self.limits = limits
-        self.items: list[Item] = []
-        self.size = 0
+        self.gathered = Gathered(limits)
         self.at = 0
-        self.refusal: Failure | None = None
         self.collector: MetaCollector | None = None
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
@@ -36,25 +33,20 @@ class HitsCollector(LineCollector):
             if self.collector is None:
                 self._take_plain(buffer)
                 if self.at == len(self.keys):
-                    return self.refusal or Values(tuple(self.items))
+                    return self.gathered.reply()
                 self.collector = MetaCollector(Get((self.keys[self.at],)), self.flags, self.limits)
             reply = self.collector.take(buffer)
             if reply is None:
                 return None
             self.collector = None
             self.at += 1
-            if isinstance(reply, Values):
-                self.items += reply.items
-                self.size += sum(len(item.value) for item in reply.items)
-                if self.size > self.limits.answer:
-                    raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
-            elif isinstance(reply, Failure) and self.refusal is None:
-                self.refusal = reply
+            self.gathered.add(reply)
 
     def _take_plain(self, buffer: ReceiveBuffer) -> None:
         """Take hits and misses that are here whole and tell no more than was asked. The rest is left to the other."""
-        data, at, number, keys, total = buffer.data, buffer.at, self.at, self.keys, self.size
-        match, keep = _PLAIN_HIT, self.items.append
+        gathered = self.gathered
+        data, at, number, keys, total = buffer.data, buffer.at, self.at, self.keys, gathered.size
+        match, keep = _PLAIN_HIT, gathered.items.append
         most, room, line_limit, end_of_keys = self.limits.value, self.limits.answer, self.limits.line, len(keys)
         while number < end_of_keys:
             hit = match(data, at)
@@ -75,4 +67,4 @@ class HitsCollector(LineCollector):
                 keep(Item(key, data[start:stop], flags, cas))
                 at = stop + 2
             number += 1
-        buffer.at, self.at, self.size = at, number, total
+        buffer.at, self.at, gathered.size = at, number, total

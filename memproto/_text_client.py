@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from memproto import _classic_requests, _meta_requests
 from memproto._buffer import ReceiveBuffer
 from memproto._classic_collectors import ItemCollector, collector_for
-from memproto._collecting import Advance, Asked, LineCollector, Waiting
+from memproto._collecting import Advance, Asked, Gathered, LineCollector, Waiting
 from memproto._meta_hits import HitsCollector
 from memproto._meta_replies import MetaCollector
 from memproto._plain import plain
@@ -30,7 +30,6 @@ from memproto.messages import (
     Failure,
     Get,
     Increment,
-    Item,
     Noop,
     Prepend,
     Quit,
@@ -77,17 +76,14 @@ class _Hushed(LineCollector):
 
 
 class _Several(LineCollector):
-    """Several commands that are one get: their items joined, or the first failure."""
+    """Several commands that are one get."""
 
-    __slots__ = ("collectors", "items", "limits", "next", "refusal", "size")
+    __slots__ = ("collectors", "gathered", "next")
 
     def __init__(self, collectors: list[LineCollector], limits: Limits) -> None:
         self.collectors = collectors
-        self.limits = limits
-        self.size = 0
+        self.gathered = Gathered(limits)
         self.next = 0
-        self.items: list[Item] = []
-        self.refusal: Failure | None = None
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         while self.next < len(self.collectors):
@@ -95,14 +91,8 @@ class _Several(LineCollector):
             if reply is None:
                 return None
             self.next += 1
-            if isinstance(reply, Values):
-                self.items += reply.items
-                self.size += sum(len(item.value) for item in reply.items)
-                if self.size > self.limits.answer:
-                    raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
-            elif isinstance(reply, Failure) and self.refusal is None:
-                self.refusal = reply
-        return self.refusal or Values(tuple(self.items))
+            self.gathered.add(reply)
+        return self.gathered.reply()
 
 
 class TextClient:

@@ -93,7 +93,7 @@ class ServerConnection:
             raise LocalProtocolError("dialects are none, at least one must be allowed")
         self._limits = limits or Limits()
         self._buffer = ReceiveBuffer()
-        self._dialects = dialects
+        self._dialects = frozenset(dialects)
         self._opcodes = tuple(opcodes)
         self._dialect: BinaryServer | TextServer | None = None
         self._pending: deque[Envelope] = deque()

@@ -651,3 +651,9 @@ def test_a_bare_lf_ends_a_line_unless_it_is_forbidden(line: bytes) -> None:
         served = serve(cut, limits=Limits(bare_lf=False))
         assert len(served.events) == 1
         assert served.fault == f"line {line[:-1]!r} ends in a bare LF, must end in CR LF"
+
+
+def test_the_dialects_may_be_given_in_any_collection() -> None:
+    for dialects in ({Dialect.BINARY}, [Dialect.BINARY], (Dialect.BINARY,)):
+        served = serve([b"version\r\n"], dialects=dialects)
+        assert (served.events, served.fault) == ([], "magic is 0x76, expected 0x80 (request)")

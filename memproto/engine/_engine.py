@@ -245,7 +245,7 @@ class Engine:
             refusal = _NOT_FOUND if old is None else None
         if refusal is not None:
             return refusal
-        if not (self._evict or items.fits(key, len(request.value))):
+        if not self._has_room(key, len(request.value)):
             return self._no_memory(request)
         item = self._item(request)
         self._put(item, expires_at(request.exptime, now), now)

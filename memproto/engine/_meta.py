@@ -36,7 +36,7 @@ def ask(items: Items, entry: Entry, created: bool, request: Get, options: MetaOp
     before = entry.expires
     # A created item has the expiry that it was created with.
     touched = request.exptime is not None and not created
-    if request.exptime is not None and not created:
+    if touched and request.exptime is not None:
         entry.expires = expires_at(request.exptime, now)
     ends_soon = False
     if options.recache and not created:
