@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import find
 
 from memproto import ClientConnection, Dialect, Get, Item, Limits, Values
@@ -52,5 +53,6 @@ def test_keys_of_several_lines_are_one_answer() -> None:
     assert told == Told([], "values are 11 bytes and more, limit is 10")
 
 
-def test_stores_are_among_the_generated_lines() -> None:
-    assert find(meta_lines(), lambda line: line.startswith(b"ms ")).endswith(b"\r\n")
+@pytest.mark.parametrize("command", [b"mg", b"ms", b"md", b"ma", b"mn", b"me"])
+def test_every_command_is_among_the_generated_lines(command: bytes) -> None:
+    assert find(meta_lines(), lambda line: line.startswith(command)).endswith(b"\r\n")
