@@ -22,6 +22,7 @@ nitpicky = True
 nitpick_ignore = [
     # Classes of other projects, whose documentation is not linked.
     *(("py:class", f"collections.abc.{name}") for name in ("Callable", "Collection", "Hashable", "Iterable")),
+    ("py:class", "re.Pattern"),
     ("py:class", "hypothesis.strategies.SearchStrategy"),
     ("py:class", "st.SearchStrategy"),
     # Names for type checkers only.

@@ -11,6 +11,7 @@ from memproto._packing import Field, Layout
 from memproto._state import ClientState, ServerState
 from memproto.binary import decode_packet, encode_packet
 from memproto.client import ClientConnection, Exchange
+from memproto.dialect import ReceiveBuffer, ServerDialect
 from memproto.enums import Dialect, Magic, Opcode, Signal, Status
 from memproto.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from memproto.events import (
@@ -128,6 +129,7 @@ __all__ = [
     "Quiet",
     "Quit",
     "RawReply",
+    "ReceiveBuffer",
     "RemoteProtocolError",
     "Replace",
     "ReplyReceived",
@@ -136,6 +138,7 @@ __all__ = [
     "SaslList",
     "SaslStep",
     "ServerConnection",
+    "ServerDialect",
     "ServerEvent",
     "ServerState",
     "Set",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from memproto.errors import RemoteProtocolError
+
 # A piece shorter than this is copied behind its predecessor: a list of tiny objects would
 # cost many times their length.
 _SMALL = 1024
@@ -14,9 +18,10 @@ A_LINE = -1
 class ReceiveBuffer:
     """Unread bytes, as ``data`` from index ``at`` on, with whatever came later kept aside.
 
-    Readers take what they need from ``data`` by slicing and move ``at`` on. What arrives while ``data`` still
-    has unread bytes waits in a list, and is joined only once the reader's next message is complete:
-    a message that comes in a thousand pieces is copied once.
+    Readers use :meth:`take` and :meth:`take_line`; or, to save a call, :meth:`gather` and :meth:`find_newline`, and
+    then slice ``data`` themselves and move ``at`` on. What arrives while ``data`` still has unread bytes waits in a
+    list, and is joined only once the reader's next message is complete: a message that comes in a thousand pieces is
+    copied once.
     """
 
     __slots__ = ("_aside", "_aside_size", "_discard", "_line_limit", "at", "data", "need")
@@ -64,6 +69,51 @@ class ReceiveBuffer:
         else:
             self._aside.append(bytearray(piece))
         self._aside_size += len(piece)
+
+    def take(self, size: int) -> bytes | None:
+        """The next ``size`` bytes; ``None``, and nothing is taken, while they are not all there."""
+        if self.need or not self.gather(size):
+            return None
+        at = self.at
+        self.at = at + size
+        return self.data[at : self.at]
+
+    def take_line(
+        self,
+        limit: int,
+        bare_lf: bool = True,
+        long_limit: int = 0,
+        long_lines: re.Pattern[bytes] | None = None,
+    ) -> bytes | None:
+        """The next line without its end, CR LF or, if allowed, a bare LF; ``None`` if it is not complete.
+
+        Raises RemoteProtocolError if it ends in a bare LF that is not allowed, or if there are more than ``limit``
+        bytes before the LF; for a line that begins with what ``long_lines`` matches, within the first ``limit`` + 1
+        bytes, the limit is ``long_limit``. It does not depend on how the bytes arrive.
+        """
+        if self.need:
+            return None
+        end = self.find_newline(limit)
+        length = len(self) if end < 0 else end - self.at
+        if length > limit:
+            most = limit
+            if long_lines is not None and long_limit > limit:
+                # One byte over the limit is there in any case, and no more is looked at.
+                self.gather(limit + 1)
+                end = self.find_newline(long_limit)
+                if long_lines.match(self.data, self.at, self.at + limit + 1):
+                    most = long_limit
+            if length > most:
+                raise RemoteProtocolError(f"line has more than {most} bytes, which is the limit")
+        if end < 0:
+            return None
+        data, at = self.data, self.at
+        self.at = end + 1
+        if end > at and data[end - 1] == 13:
+            end -= 1
+        elif not bare_lf:
+            raise RemoteProtocolError(f"line {data[at : min(end, at + 80)]!r} ends in a bare LF, must end in CR LF")
+        return data[at:end]
 
     def gather(self, size: int) -> bool:
         """Make the next ``size`` unread bytes contiguous in ``data``; if they are not there, note the need."""

@@ -104,34 +104,11 @@ def check_text(name: str, text: bytes, most: int = 1 << 20) -> None:
 
 
 def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int, bare_lf: bool = True) -> bytes | None:
-    """The next line without its end, CR LF or, if allowed, a bare LF; ``None`` if it is not complete.
+    """The next line; one of many keys (``get`` or ``gets``) may have ``keys_limit`` bytes.
 
-    Raises RemoteProtocolError if it ends in a bare LF that is not allowed, or if there are more than ``limit`` bytes
-    before the LF; for a line of many keys
-    (``get`` or ``gets``) the limit is ``keys_limit``. memcached looks at it only while the LF is missing, so that
-    it depends on how the bytes arrive; here it never does.
+    memcached looks at the limit only while the LF is missing, so that there it depends on how the bytes arrive.
     """
-    end = buffer.find_newline(limit)
-    length = len(buffer) if end < 0 else end - buffer.at
-    if length > limit:
-        most = limit
-        if keys_limit > limit:
-            # One byte over the limit is there in any case, and no more is looked at.
-            buffer.gather(limit + 1)
-            end = buffer.find_newline(keys_limit)
-            if _KEYS_LINE.match(buffer.data, buffer.at, buffer.at + limit + 1):
-                most = keys_limit
-        if length > most:
-            raise RemoteProtocolError(f"line has more than {most} bytes, which is the limit")
-    if end < 0:
-        return None
-    data, at = buffer.data, buffer.at
-    buffer.at = end + 1
-    if end > at and data[end - 1] == 13:
-        end -= 1
-    elif not bare_lf:
-        raise RemoteProtocolError(f"line {data[at : min(end, at + 80)]!r} ends in a bare LF, must end in CR LF")
-    return data[at:end]
+    return buffer.take_line(limit, bare_lf, keys_limit, _KEYS_LINE)
 
 
 @dataclass(slots=True)

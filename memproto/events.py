@@ -21,9 +21,9 @@ class Envelope:
     request: AnyRequest
 
     @property
-    def dialect(self) -> Dialect:
-        """The dialect that this envelope belongs to."""
-        raise NotImplementedError
+    def dialect(self) -> Dialect | None:
+        """The dialect that this envelope belongs to; ``None`` for one that is not memproto's own."""
+        return None
 
 
 @message

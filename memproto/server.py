@@ -13,6 +13,7 @@ from memproto._layout import OpcodeSpec
 from memproto._packet import COUCHBASE, wrong_magic
 from memproto._state import SERVER, ServerInput, ServerState
 from memproto._text_server import TextServer
+from memproto.dialect import ServerDialect
 from memproto.enums import Dialect, Magic, Signal, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import ConnectionClosed, Envelope, ServerEvent
@@ -61,7 +62,8 @@ class ServerConnection:
     :class:`~memproto.Signal`, and answer each request, in the order of the events, with :meth:`send`, whose bytes go to
     the client. Quiet rules, opaque, opcode and key echo are decided here.
 
-    The first byte chooses binary or text, as far as ``dialects`` allows; classic and meta may be mixed.
+    The first byte chooses binary or text, as far as ``dialects`` allows; classic and meta may be mixed. A ``dialect``
+    of your own is spoken instead of all of these.
     ``limits`` bounds what the client can make this object hold. With ``auth_required`` only VERSION and the SASL
     requests get through before an :class:`~memproto.Authenticated` reply. ``opcodes`` are the embedder's
     own opcodes: their shape is checked and they arrive as :class:`~memproto.Unknown` requests; opcodes that
@@ -88,6 +90,7 @@ class ServerConnection:
         auth_required: bool = False,
         dialects: Collection[Dialect] = frozenset(Dialect),
         opcodes: Iterable[OpcodeSpec] = (),
+        dialect: ServerDialect | None = None,
     ) -> None:
         if not dialects:
             raise LocalProtocolError("dialects are none, at least one must be allowed")
@@ -95,7 +98,7 @@ class ServerConnection:
         self._buffer = ReceiveBuffer()
         self._dialects = frozenset(dialects)
         self._opcodes = tuple(opcodes)
-        self._dialect: BinaryServer | TextServer | None = None
+        self._dialect = dialect
         self._pending: deque[Envelope] = deque()
         self._eof = False
         self._fault: RemoteProtocolError | None = None
@@ -160,7 +163,7 @@ class ServerConnection:
         self._pending.append(envelope)
         return envelope
 
-    def _detect(self) -> BinaryServer | TextServer | None:
+    def _detect(self) -> ServerDialect | None:
         """Choose by the first byte, once it is there."""
         buffer = self._buffer
         if not len(buffer):
@@ -172,6 +175,7 @@ class ServerConnection:
         text = self._dialects != {Dialect.BINARY} and (
             buffer.data[buffer.at] != Magic.REQUEST or Dialect.BINARY not in self._dialects
         )
+        dialect: ServerDialect
         dialect = TextServer(self._limits, self._dialects) if text else BinaryServer(self._limits, self._opcodes)
         dialect.locked = self._state in _LOCKED
         self._dialect = dialect

@@ -17,6 +17,7 @@ from memproto import (
     Get,
     Increment,
     Item,
+    MetaOptions,
     Prepend,
     Replace,
     Set,
@@ -25,7 +26,7 @@ from memproto import (
     Touch,
     Values,
 )
-from memproto.engine import ITEM_OVERHEAD, Engine, Entry, Journal
+from memproto.engine import ITEM_OVERHEAD, Engine, Entry, Journal, Marks, Saved
 from memproto.messages import Failure
 
 NOW = 1_700_000_000.0
@@ -36,6 +37,11 @@ ONE = ITEM_OVERHEAD + 2
 def run(engine: Engine, *requests: AnyRequest, now: float = NOW) -> None:
     for request in requests:
         engine.execute(request, now)
+
+
+def values(reply: object) -> tuple[Item, ...]:
+    assert isinstance(reply, Values)
+    return reply.items
 
 
 def there(engine: Engine, keys: str, now: float = NOW) -> str:
@@ -160,12 +166,12 @@ def test_without_eviction_nothing_goes() -> None:
 class Recorder:
     """A journal that remembers what it was told, and tells what it was given."""
 
-    def __init__(self, *loaded: tuple[Item, float]) -> None:
+    def __init__(self, *loaded: tuple[Item, float] | tuple[Item, float, bool]) -> None:
         self.told: list[tuple[object, ...]] = []
         self._loaded = loaded
 
-    def put(self, item: Item, expires: float) -> None:
-        self.told.append(("put", item, expires))
+    def put(self, saved: Saved) -> None:
+        self.told.append(("put", *saved) if saved.stale else ("put", saved.item, saved.expires))
 
     def discard(self, key: bytes) -> None:
         self.told.append(("discard", key))
@@ -173,9 +179,9 @@ class Recorder:
     def clear(self) -> None:
         self.told.append(("clear",))
 
-    def load(self) -> Iterable[tuple[Item, float]]:
+    def load(self) -> Iterable[Saved]:
         self.told.append(("load",))
-        yield from self._loaded
+        yield from (Saved(*each) for each in self._loaded)
         self.told.append(("loaded",))
 
     def since(self) -> list[tuple[object, ...]]:
@@ -264,12 +270,90 @@ def test_what_is_loaded_last_was_used_last_and_what_is_too_much_is_discarded() -
 
 def test_what_a_journal_raises_comes_out() -> None:
     class Full(Recorder):
-        def put(self, item: Item, expires: float) -> None:
+        def put(self, saved: Saved) -> None:
             raise OSError("disk full")
 
     engine = Engine(journal=Full())
     with pytest.raises(OSError, match=r"^disk full$"):
         run(engine, Set(b"k", b"v"))
+
+
+def test_what_is_stale_is_kept_as_stale() -> None:
+    journal = Recorder()
+    engine = Engine(journal=journal)
+    run(engine, Set(b"k", b"1"), Delete(b"k", meta=MetaOptions(invalidate=True)))
+    assert journal.since()[-1] == ("put", Item(b"k", b"1", 0, 2), inf, True)
+    run(engine, Set(b"k", b"2", cas=1, meta=MetaOptions(invalidate=True)))
+    assert journal.since()[-1] == ("put", Item(b"k", b"2", 0, 3), inf, True)
+    run(engine, Set(b"k", b"3"))
+    assert journal.since()[-1] == ("put", Item(b"k", b"3", 0, 4), inf)
+    again = Engine(journal=Recorder((Item(b"k", b"2", 0, 3), inf, True)))
+    (item,) = values(again.execute(Get((b"k",), meta=MetaOptions()), NOW))
+    assert item.meta is not None
+    assert (item.meta.stale, item.meta.won) == (True, True)
+
+
+def test_the_marks_are_what_goes_on_beside_the_items() -> None:
+    engine = Engine(journal=Recorder((Item(b"a", b"1", 0, 40), inf)), marks=Marks(50))
+    assert engine.marks == Marks(50, inf)
+    assert engine.execute(Set(b"gone", b"", exptime=-1), NOW) == Stored(51)
+    run(engine, Flush(10))
+    assert engine.marks == Marks(51, NOW + 9)
+    again = Engine(journal=Recorder((Item(b"a", b"1", 0, 40), inf)), marks=engine.marks)
+    assert there(again, "a", NOW + 8) == "a"
+    assert there(again, "a", NOW + 9) == ""
+    assert again.execute(Set(b"a", b""), NOW + 9) == Stored(52)
+
+
+def test_a_number_that_a_command_chose_does_not_end_the_count() -> None:
+    engine = Engine(journal=Recorder((Item(b"a", b"1", 0, 2**64 - 1), inf), (Item(b"b", b"1", 0, 7), inf)))
+    assert engine.execute(Set(b"a", b""), NOW) == Stored(8)
+
+
+def test_what_could_not_be_kept_is_undone_without_telling_the_journal() -> None:
+    journal = Recorder((Item(b"a", b"1", 5, 40), NOW + 60), (Item(b"b", b"2", 0, 7), inf))
+    engine = Engine(journal=journal)
+    run(engine, Set(b"a", b"other"), Delete(b"b"), Set(b"c", b"new"))
+    journal.since()
+    engine.restore(b"a", Saved(Item(b"a", b"1", 5, 40), NOW + 60))
+    engine.restore(b"b", Saved(Item(b"b", b"2", 0, 7), inf))
+    engine.restore(b"c", None)
+    engine.restore(b"d", None)
+    assert journal.since() == []
+    assert values(engine.execute(Get((b"a", b"b", b"c")), NOW)) == (Item(b"a", b"1", 5, 40), Item(b"b", b"2", 0, 7))
+    assert (len(engine), engine.size) == (2, 2 * ONE)
+    assert there(engine, "ab", NOW + 60) == "b"
+    assert engine.execute(Set(b"a", b""), NOW) == Stored(43)
+
+
+def test_all_can_be_loaded_anew() -> None:
+    journal = Recorder((Item(b"a", b"1", 5, 40), inf))
+    engine = Engine(journal=journal)
+    run(engine, Set(b"b", b"2"), Flush(10))
+    journal.since()
+    engine.reload()
+    assert journal.since() == [("load",), ("loaded",)]
+    assert (len(engine), engine.size, engine.marks) == (1, ONE, Marks(41))
+    assert there(engine, "ab", NOW + 20) == "a"
+    engine.reload(NOW + 30)
+    assert there(engine, "ab", NOW + 30) == ""
+
+
+def test_expired_items_go_a_few_at_a_time() -> None:
+    journal = Recorder()
+    engine = four(journal=journal)
+    run(engine, Touch(b"a", 10), Touch(b"b", 10), Get((b"b",)), Touch(b"d", 20))
+    journal.since()
+    assert engine.expire(NOW + 9) == 0
+    assert engine.expire(NOW + 10, 3) == 2
+    assert sorted(told[1] for told in journal.since()) == [b"a", b"b"]  # type: ignore[type-var]
+    assert engine.expire(NOW + 20, 1) == 0
+    assert [engine.expire(NOW + 20, 1) for _ in range(3)] == [1, 0, 0]
+    assert (len(engine), engine.size) == (1, ONE)
+    assert there(engine, "abcd", NOW + 20) == "c"
+    run(engine, Flush(30))
+    assert engine.expire(NOW + 29) == 0
+    assert len(engine) == 0
 
 
 def test_entries_are_public() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from memproto import AnyRequest, Flush, Get, Item, Set
-from memproto.engine import ITEM_OVERHEAD, Engine
+from memproto import AnyRequest, Flush, Get, Set
+from memproto.engine import ITEM_OVERHEAD, Engine, Saved
 from memproto.engine._rules import number_in
 from tests.cache_requests import KEYS, cache_requests, exptimes, texts
 from tests.model import Model, number_of
@@ -53,12 +53,12 @@ def test_both_read_numbers_alike(text: bytes) -> None:
 class Kept:
     """A journal in a dict."""
 
-    def __init__(self, items: dict[bytes, tuple[Item, float]] | None = None) -> None:
+    def __init__(self, items: dict[bytes, Saved] | None = None) -> None:
         self.items = dict(items or {})
 
-    def put(self, item: Item, expires: float) -> None:
-        self.items.pop(item.key, None)
-        self.items[item.key] = item, expires
+    def put(self, saved: Saved) -> None:
+        self.items.pop(saved.item.key, None)
+        self.items[saved.item.key] = saved
 
     def discard(self, key: bytes) -> None:
         del self.items[key]
@@ -66,12 +66,12 @@ class Kept:
     def clear(self) -> None:
         self.items.clear()
 
-    def load(self) -> Iterable[tuple[Item, float]]:
+    def load(self) -> Iterable[Saved]:
         return list(self.items.values())
 
     @property
     def cost(self) -> int:
-        return sum(ITEM_OVERHEAD + len(key) + len(item.value) for key, (item, _) in self.items.items())
+        return sum(ITEM_OVERHEAD + len(key) + len(item.value) for key, (item, *_) in self.items.items())
 
 
 @many

@@ -55,6 +55,7 @@ NOTHING_YET = StatsReply(
         (b"evictions", b"0"),
         (b"evicted_unfetched", b"0"),
         (b"expired_unfetched", b"0"),
+        (b"crawler_reclaimed", b"0"),
     )
 )
 
@@ -241,15 +242,18 @@ def test_reset_forgets_what_was_counted_but_not_what_is_there() -> None:
     engine.execute(Set(b"a", b"", exptime=1), NOW - 1)
     engine.execute(Get((b"a",)), NOW)
     engine.execute(Set(b"b", b""), NOW)
-    engine.execute(Set(b"c", bytes(400)), NOW)
+    engine.execute(Set(b"c", bytes(400), exptime=1), NOW - 1)
+    assert engine.expire(NOW) == 1
+    engine.execute(Set(b"c", bytes(401)), NOW)
     told = stats(engine)
-    assert (told["evictions"], told["evicted_unfetched"], told["get_expired"], told["expired_unfetched"]) == tuple(
-        "1111"
+    assert [told[name] for name in ("evictions", "evicted_unfetched", "get_expired", "expired_unfetched")] == list(
+        "1112"
     )
+    assert told["crawler_reclaimed"] == "1"
     engine.execute(Stats(b"reset"), NOW)
     told = stats(engine)
     assert {name: number for name, number in told.items() if number != "0"} == {
         "limit_maxbytes": "1000",
-        "bytes": str(401 + ITEM_OVERHEAD),
+        "bytes": str(402 + ITEM_OVERHEAD),
         "curr_items": "1",
     }

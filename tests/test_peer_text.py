@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memproto import ConnectionClosed, Envelope, Item, RemoteProtocolError, ServerConnection
-from memproto.engine import Engine
+from memproto.engine import Engine, Saved
 from tests.peers import DEADLINE, memcached
 from tests.text_lines import ADMINISTRATIVE, KEYS, LONG, WRONG, WRONG_STORES, commands, ended, filled
 
@@ -57,7 +57,7 @@ class Seed:
     def __init__(self, cas: int) -> None:
         self._cas = cas
 
-    def put(self, item: Item, expires: float) -> None:
+    def put(self, saved: Saved) -> None:
         pass
 
     def discard(self, key: bytes) -> None:
@@ -66,8 +66,8 @@ class Seed:
     def clear(self) -> None:
         pass
 
-    def load(self) -> Iterable[tuple[Item, float]]:
-        return ((Item(b"seed", b"", 0, self._cas), float("inf")),)
+    def load(self) -> Iterable[Saved]:
+        return (Saved(Item(b"seed", b"", 0, self._cas), float("inf")),)
 
 
 class Pair:

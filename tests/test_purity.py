@@ -45,13 +45,13 @@ FORBIDDEN = frozenset(
 
 # Lower ones never import higher ones, nor their neighbours.
 LAYERS: list[set[str]] = [
-    {"memproto.enums", "memproto.errors", "memproto._buffer", "memproto._state"},
-    {"memproto._message", "memproto.limits", "memproto._packing"},
+    {"memproto.enums", "memproto.errors", "memproto._state"},
+    {"memproto._message", "memproto.limits", "memproto._packing", "memproto._buffer"},
     {"memproto.replies", "memproto.conventions._forms"},
     {"memproto.requests", "memproto.conventions._table"},
     {"memproto.messages", "memproto.conventions._values"},
     {"memproto._layout", "memproto.events", "memproto._collecting", "memproto._plain", "memproto.conventions"},
-    {"memproto._packet", "memproto.udp"},
+    {"memproto._packet", "memproto.udp", "memproto.dialect"},
     {"memproto._binary_messages", "memproto._text"},
     {"memproto._binary_replies", "memproto._classic_requests", "memproto._classic_replies", "memproto._meta_flags"},
     {"memproto._binary_requests", "memproto._classic_collectors", "memproto._meta_requests", "memproto._meta_replies"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from memproto.engine._administer import administer
-from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, stored_size
+from memproto.engine._core import Core, Marks
+from memproto.engine._items import Entry, Journal
 from memproto.engine._meta import ask, facts, is_outdated, told_of, touched_by
 from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
 from memproto.engine._statistics import COUNTERS, settings, statistics
@@ -54,24 +55,23 @@ _MISS = Values()
 _NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 _EXISTS = Failure(Status.KEY_EXISTS)
 _NOT_STORED = Failure(Status.NOT_STORED)
-_TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
-_NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
 _NO_MEMORY_TO_CREATE = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating new item")
 _NO_MEMORY_TO_COUNT = Failure(Status.OUT_OF_MEMORY, b"Out of memory incrementing value")
 _NOT_A_NUMBER = Failure(Status.DELTA_BAD_VALUE)
 _FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
 _OK = Ok()
+_NO_MARKS = Marks()
 
 
-class Engine:
+class Engine(Core):
     """A cache.
 
     ``memory_limit`` is the budget of all items and ``item_size_max`` the limit of one, in bytes. Without ``evict``
     a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0 and
     stores ignore the one they carry; without ``flush`` a
     Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
-    features by it. A ``journal`` is loaded first and told every change.
+    features by it. A ``journal`` is loaded first and told every change; ``marks`` are the :attr:`marks` kept with it.
 
     Requests that are not a cache's business (SASL, unknown commands) are answered UNKNOWN_COMMAND,
     as memcached answers them in binary without ``-S``.
@@ -87,20 +87,11 @@ class Engine:
         flush: bool = True,
         version: bytes = b"1.6.18",
         journal: Journal | None = None,
+        marks: Marks = _NO_MARKS,
     ) -> None:
-        if item_size_max < 1 or memory_limit < item_size_max:
-            raise ValueError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
-        self._items = Items(memory_limit, journal)
-        self._item_size_max = item_size_max
-        #: What of an item's size its key, value and flags may have.
-        self._item_room = item_size_max - stored_size(b"", 0, 0, cas)
-        self._evict = evict
-        self._with_cas = cas
+        super().__init__(memory_limit, item_size_max, evict, cas, journal, marks)
         self._may_flush = flush
         self._version = VersionReply(version)
-        self._cas = max((entry.item.cas for entry in self._items.entries.values()), default=0)
-        self._flush_at = NEVER
-        self._counters = dict.fromkeys(COUNTERS, 0)
         self._handlers: Mapping[type[AnyRequest], Callable[..., AnyReply]] = {
             Get: self._get,
             Set: self._store,
@@ -124,23 +115,13 @@ class Engine:
             **dict.fromkeys((SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _request, _now: _UNKNOWN),
         }
 
-    def __len__(self) -> int:
-        """How many items are held, expired ones that nobody asked for included."""
-        return len(self._items.entries)
-
-    @property
-    def size(self) -> int:
-        """How many bytes of the budget are used."""
-        return self._items.size
-
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """Carry out one request at the time ``now``, in Unix seconds, and give its reply.
 
         Every request has a reply; nothing is raised but what the journal raises. ``now`` should not go back.
         """
         if now >= self._flush_at:
-            self._items.clear()
-            self._flush_at = NEVER
+            self._flush_if_due(now)
         return self._handlers[type(request)](request, now)
 
     # --- reading
@@ -216,14 +197,6 @@ class Engine:
 
     # --- storing
 
-    def _next_cas(self, options: MetaOptions | None = None) -> int:
-        if not self._with_cas:
-            return 0
-        if options is not None and options.new_cas:
-            return options.new_cas
-        self._cas = self._cas + 1
-        return self._cas
-
     def _store(self, request: Set | Add | Replace, now: float) -> AnyReply:
         items, key = self._items, request.key
         if self._is_too_large(key, len(request.value), request.flags):
@@ -262,26 +235,10 @@ class Engine:
         When it expires, and whether somebody was told to make it anew, stays as it was.
         """
         item, leased = self._item(request), old.leased
-        entry = self._put(item, old.expires, now)
+        entry = self._put(item, old.expires, now, stale=True)
         assert entry is not None
-        entry.stale, entry.leased = True, leased
+        entry.leased = leased
         return Stored(item.cas)
-
-    def _put(self, item: Item, expires: float, now: float) -> Entry | None:
-        """Store a new item, which may have expired already: then there is no entry."""
-        self._counters["total_items"] += 1
-        if expires <= now:
-            self._items.discard(item.key)
-            return None
-        entry = self._items.put(item, expires)
-        entry.accessed = now
-        return entry
-
-    def _is_too_large(self, key: bytes, length: int, flags: int) -> bool:
-        return len(key) + length + (FLAGS_SIZE if flags else 0) > self._item_room
-
-    def _has_room(self, key: bytes, length: int) -> bool:
-        return self._evict or self._items.fits(key, length)
 
     def _compare(self, cas: int, old: Entry | None) -> Failure | None:
         if old is None:
@@ -320,20 +277,6 @@ class Engine:
         if options is None or options.vivify is None:
             return _NOT_STORED
         return self._store(Add(request.key, request.value, 0, options.vivify, 0, options), now)
-
-    def _too_large(self, request: object) -> Failure:
-        self._counters["store_too_large"] += 1
-        return self._failed(request, _TOO_LARGE)
-
-    def _no_memory(self, request: object, reply: Failure = _NO_MEMORY) -> Failure:
-        self._counters["store_no_memory"] += 1
-        return self._failed(request, reply)
-
-    def _failed(self, request: object, reply: Failure) -> Failure:
-        # A set that fails must not leave the value it was to replace.
-        if isinstance(request, Set):
-            self._items.discard(request.key)
-        return reply
 
     def _malformed(self, request: Malformed, now: float) -> AnyReply:
         if request.reply.status == Status.VALUE_TOO_LARGE:

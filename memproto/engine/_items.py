@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from memproto.messages import Item
 
@@ -44,10 +44,24 @@ class Entry:
         self.leased = False
 
 
-class Journal(Protocol):
-    """Where an embedder makes the items outlive the process. Called before the reply is given."""
+class Saved(NamedTuple):
+    """What has to be kept of an item."""
 
-    def put(self, item: Item, expires: float) -> None:
+    item: Item
+    #: When it expires, in Unix seconds; ``math.inf`` for never.
+    expires: float
+    #: Whether it was marked stale, which only meta can ask for.
+    stale: bool = False
+
+
+class Journal(Protocol):
+    """Where an embedder makes the items outlive the process. Told of each change before the reply to it is given.
+
+    What it raises comes out of ``Engine.execute`` in the middle of a change; so one that can fail had better only
+    remember what it is told, write it later, and undo what could not be written with ``Engine.restore``.
+    """
+
+    def put(self, saved: Saved) -> None:
         """An item was stored or changed."""
 
     def discard(self, key: bytes) -> None:
@@ -56,8 +70,8 @@ class Journal(Protocol):
     def clear(self) -> None:
         """All items were flushed."""
 
-    def load(self) -> Iterable[tuple[Item, float]]:
-        """All items put and not discarded since, with their expiry, the least recently used first."""
+    def load(self) -> Iterable[Saved]:
+        """All items put and not discarded since, those put last at the end."""
 
 
 class Items:
@@ -65,12 +79,14 @@ class Items:
 
     __slots__ = (
         "_journal",
+        "_uncrawled",
         "budget",
         "entries",
         "evicted",
         "evicted_unfetched",
         "expired",
         "expired_unfetched",
+        "reclaimed",
         "size",
     )
 
@@ -82,15 +98,28 @@ class Items:
         self.evicted_unfetched = 0
         self.expired = 0
         self.expired_unfetched = 0
+        self.reclaimed = 0
+        self._uncrawled: list[bytes] = []
         self._journal = journal
-        if journal is not None:
-            self._load(journal)
+        self.load()
 
-    def _load(self, journal: Journal) -> None:
-        for item, expires in journal.load():
-            self._insert(item, expires)
-        # Only now, because a journal need not bear to be changed while it is read.
-        self._shrink()
+    def load(self) -> None:
+        """Hold what the journal has and nothing else."""
+        self.entries.clear()
+        self.size = 0
+        if self._journal is not None:
+            for saved in self._journal.load():
+                self._insert(*saved)
+            # Only now, because a journal need not bear to be changed while it is read.
+            self._shrink()
+
+    def restore(self, key: bytes, saved: Saved | None) -> None:
+        """Put back what a key had, or that it had nothing, without telling the journal."""
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self.size -= _cost(entry.item)
+        if saved is not None:
+            self._insert(*saved)
 
     def find(self, key: bytes, now: float) -> Entry | None:
         """The entry of a key that is there and has not expired. Its place in the order stays."""
@@ -108,9 +137,24 @@ class Items:
         self.expired_unfetched += not entry.fetched
         self.discard(key)
 
+    def crawl(self, now: float, most: int) -> int:
+        """Look at the next ``most`` entries, all of them in turn, and remove those that have expired; how many."""
+        if not self._uncrawled:
+            # The order of use changes all the time, so that a round goes by a list of its own.
+            self._uncrawled = list(self.entries)
+        before = self.reclaimed
+        for _ in range(min(most, len(self._uncrawled))):
+            key = self._uncrawled.pop()
+            entry = self.entries.get(key)
+            if entry is not None and entry.expires <= now:
+                self.reclaimed += 1
+                self.expired_unfetched += not entry.fetched
+                self.discard(key)
+        return self.reclaimed - before
+
     def forget_counts(self) -> None:
         """Set the counters of evictions and expiries to 0."""
-        self.evicted = self.evicted_unfetched = self.expired = self.expired_unfetched = 0
+        self.evicted = self.evicted_unfetched = self.expired = self.expired_unfetched = self.reclaimed = 0
 
     def fits(self, key: bytes, length: int) -> bool:
         """Whether a value of this length fits in the budget without evicting any other than its own predecessor."""
@@ -118,25 +162,26 @@ class Items:
         cost = ITEM_OVERHEAD + len(key) + length
         return self.size + cost - (0 if old is None else _cost(old.item)) <= self.budget
 
-    def put(self, item: Item, expires: float) -> Entry:
+    def put(self, item: Item, expires: float, stale: bool = False) -> Entry:
         """Store, as the most recently used, and evict from the other end until the budget holds."""
-        entry = self._insert(item, expires)
-        self._settle(item, expires)
+        entry = self._insert(item, expires, stale)
+        self._settle(entry)
         return entry
 
     def change(self, entry: Entry, item: Item, expires: float) -> None:
         """Give an entry another item of the same key, or another expiry; it becomes the most recently used."""
         self._set(entry, item, expires)
-        self._settle(item, expires)
+        self._settle(entry)
 
-    def _insert(self, item: Item, expires: float) -> Entry:
+    def _insert(self, item: Item, expires: float, stale: bool = False) -> Entry:
         entry = self.entries.get(item.key)
         if entry is None:
             entry = self.entries[item.key] = Entry(item, expires)
             self.size += _cost(item)
         else:
-            entry.fetched = entry.stale = entry.leased = False
+            entry.fetched = entry.leased = False
             self._set(entry, item, expires)
+        entry.stale = stale
         return entry
 
     def _set(self, entry: Entry, item: Item, expires: float) -> None:
@@ -145,9 +190,9 @@ class Items:
         entry.expires = expires
         self.entries.move_to_end(item.key)
 
-    def _settle(self, item: Item, expires: float) -> None:
+    def _settle(self, entry: Entry) -> None:
         if self._journal is not None:
-            self._journal.put(item, expires)
+            self._journal.put(Saved(entry.item, entry.expires, entry.stale))
         if self.size > self.budget:
             self._shrink()
 

@@ -66,6 +66,7 @@ def _general(counters: Mapping[str, int], items: Items) -> Statistics:
             "evictions": items.evicted,
             "evicted_unfetched": items.evicted_unfetched,
             "expired_unfetched": items.expired_unfetched,
+            "crawler_reclaimed": items.reclaimed,
         }
     )
 
