@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from benchmarks import _text_rivals as rivals
@@ -9,7 +10,7 @@ from benchmarks import _wire as wire
 from benchmarks._timing import BATCH, Match, Timer, batched, repeated
 from memproto import AnyReply, ClientConnection, Dialect, Envelope, Get, Item, Limits, ServerConnection, Set, Values
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import LineCollector
+from memproto._collecting import Exchange
 from memproto._text_client import TextClient
 from memproto._text_server import TextServer
 
@@ -104,7 +105,14 @@ def _client_writes(dialect: Dialect, request: Get | Set) -> Timer:
     return repeated(lambda: b"".join(ask(request).parts))
 
 
+def _answers(reply: bytes, size: int) -> list[bytes]:
+    """The same reply to one request after another; in meta each repeats the opaque of its own."""
+    return [reply.replace(b" O0\r\n", b" O%d\r\n" % number) for number in range(size)]
+
+
 def _client_decodes(dialect: Dialect, request: Get | Set, reply: bytes, batch: int = BATCH) -> Timer:
+    replies = _answers(reply, batch)
+
     def prepare(size: int) -> Callable[[], None]:
         connection = ClientConnection(dialect=dialect)
         for _ in range(size):
@@ -112,8 +120,8 @@ def _client_decodes(dialect: Dialect, request: Get | Set, reply: bytes, batch: i
 
         def run() -> None:
             receive_data, next_event = connection.receive_data, connection.next_event
-            for _ in range(size):
-                receive_data(reply)
+            for data in replies[:size]:
+                receive_data(data)
                 next_event()
 
         return run
@@ -122,34 +130,40 @@ def _client_decodes(dialect: Dialect, request: Get | Set, reply: bytes, batch: i
 
 
 def _client_reads(dialect: Dialect, request: Get | Set, reply: bytes, batch: int = BATCH) -> Timer:
-    ask = TextClient(Limits(), dialect).ask
+    replies = _answers(reply, batch)
 
     def prepare(size: int) -> Callable[[], None]:
-        asked = [ask(request).collector for _ in range(size)]
-        collectors = [collector for collector in asked if isinstance(collector, LineCollector)]
-        buffer = ReceiveBuffer()
+        client, buffer = TextClient(Limits(), dialect), ReceiveBuffer()
+        waiting: deque[Exchange[object]] = deque(client.ask(request) for _ in range(size))
 
         def run() -> None:
-            for collector in collectors:
-                buffer.feed(reply)
-                collector.take(buffer)
+            for data in replies[:size]:
+                buffer.feed(data)
+                client.advance(buffer, waiting)
+                waiting.popleft()
 
         return run
 
     return batched(prepare, batch)
 
 
-def _client_exchanges(dialect: Dialect, request: Get | Set, reply: bytes) -> Timer:
-    connection = ClientConnection(dialect=dialect)
+def _client_exchanges(dialect: Dialect, request: Get | Set, reply: bytes, batch: int = BATCH) -> Timer:
+    replies = _answers(reply, batch)
 
-    def run() -> object:
-        exchange = connection.send(request)
-        exchange.data  # noqa: B018
-        connection.receive_data(reply)
-        connection.next_event()
-        return exchange.reply
+    def prepare(size: int) -> Callable[[], None]:
+        connection = ClientConnection(dialect=dialect)
 
-    return repeated(run)
+        def run() -> None:
+            for data in replies[:size]:
+                exchange = connection.send(request)
+                exchange.data  # noqa: B018
+                connection.receive_data(data)
+                connection.next_event()
+                exchange.reply  # noqa: B018
+
+        return run
+
+    return batched(prepare, batch)
 
 
 # --- the matches
@@ -217,7 +231,7 @@ def matches() -> Iterator[Match]:
             )
             yield Match(
                 f"{dialect.value}: get of {count:,} keys, exchange of a client",
-                {CONNECTION: _client_exchanges(dialect, request, reply), **_rivals(request, plain)},
+                {CONNECTION: _client_exchanges(dialect, request, reply, 5), **_rivals(request, plain)},
             )
 
 

@@ -27,8 +27,9 @@ nitpick_ignore = [
     ("py:class", "st.SearchStrategy"),
     # Names for type checkers only.
     ("py:class", "R_co"),
+    ("py:class", "memproto._message.T"),
     ("py:class", "memproto.client.R"),
-    ("py:class", "memproto.client.R_co"),
+    ("py:class", "memproto._collecting.R_co"),
     ("py:class", "memproto._packing.Declaration"),
     ("py:class", "memproto.conventions._table.M"),
 ]

@@ -24,7 +24,7 @@ from memproto.events import (
     ReplyReceived,
     ServerEvent,
 )
-from memproto.limits import Limits
+from memproto.limits import MAX_KEY, Limits
 from memproto.messages import (
     Add,
     Administer,
@@ -73,11 +73,13 @@ from memproto.messages import (
     Verbosity,
     Version,
     VersionReply,
+    message,
 )
 from memproto.server import ServerConnection
 from memproto.translate import TranslationError, translate, translate_reply
 
 __all__ = [
+    "MAX_KEY",
     "OPCODES",
     "Add",
     "Administer",
@@ -160,6 +162,7 @@ __all__ = [
     "__version__",
     "decode_packet",
     "encode_packet",
+    "message",
     "translate",
     "translate_reply",
 ]

@@ -1,185 +1,207 @@
-"""The client's half of the binary dialect: requests laid out, and the replies to each collected.
-
-A *collector* knows the opaques of one request and turns the packets that carry them into its reply.
-"""
+"""The client's half of the binary dialect: requests laid out, and the packets that come told whose they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
+from memproto._binary_collectors import (
+    HIT_SIZE,
+    KEY_BYTE,
+    SHORT,
+    Many,
+    One,
+    OneCas,
+    OneItem,
+    Statistics,
+    first_of,
+    pack_short,
+)
 from memproto._binary_messages import opcode_for
-from memproto._binary_replies import read_reply
 from memproto._binary_requests import request_parts
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import Advance, Asked, Gathered, PacketCollector, Waiting
-from memproto._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
-from memproto._packet import (
-    HEADER_SIZE,
-    check_bytes,
-    lengths_fault,
-    unpack_header,
-    write_header,
-    wrong_magic,
-)
+from memproto._collecting import OPAQUES, Exchange, PacketCollector
+from memproto._layout import EXPIRATION, OPCODES, STORE, OpcodeSpec, Quiet
+from memproto._packet import HEADER_SIZE, check_bytes, lengths_fault, unpack_header, wrong_magic
 from memproto._plain import plain
 from memproto.enums import Magic, Opcode
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import MAX_KEY, Limits
 from memproto.messages import (
+    Add,
     AnyReply,
-    Failure,
+    Delete,
+    Deleted,
     Get,
-    Noop,
     Packet,
+    Replace,
     Request,
+    Set,
+    Silence,
     Stats,
-    StatsReply,
+    Stored,
     Unknown,
 )
 
-_OPAQUES = 1 << 32
-_RESPONSE = int(Magic.RESPONSE)
+R = TypeVar("R")
+
+_REQUEST, _RESPONSE = int(Magic.REQUEST), int(Magic.RESPONSE)
+
+# --- the usual requests, by a short way; ``None`` for whatever the long one must look at
+
+_Lay = Callable[..., tuple[bytes, ...] | None]
+
+_pack_store = struct.Struct(SHORT.format + STORE.packer.format[1:]).pack
 
 
-class _One(PacketCollector):
-    """One packet is the whole reply."""
-
-    __slots__ = ("request", "spec")
-
-    def __init__(self, request: Request[object], spec: OpcodeSpec, opaque: int) -> None:
-        self.request = request
-        self.spec = spec
-        self.opaque = opaque
-
-    def covers(self, opaque: int) -> bool:
-        return opaque == self.opaque
-
-    def take(self, packet: Packet) -> AnyReply | None:
-        return read_reply(packet, self.request, self.spec)
+def _lay_get(request: Get, first: int, opaque: int) -> tuple[bytes, ...] | None:
+    if len(request.keys) != 1 or request.exptime is not None or request.meta is not None:
+        return None
+    key = request.keys[0]
+    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY:
+        return None
+    return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
 
 
-class _Statistics(_One):
-    """STAT: a packet per statistic until one without a name."""
+def _lay_delete(request: Delete, first: int, opaque: int) -> tuple[bytes, ...] | None:
+    key = request.key
+    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or request.cas or request.meta is not None:
+        return None
+    return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
 
-    __slots__ = ("limits", "size", "stats")
 
-    def __init__(self, request: Stats, spec: OpcodeSpec, opaque: int, limits: Limits) -> None:
-        super().__init__(request, spec, opaque)
-        self.limits = limits
-        self.stats: list[tuple[bytes, bytes]] = []
-        self.size = 0
-
-    def take(self, packet: Packet) -> AnyReply | None:
-        reply = read_reply(packet, self.request, self.spec)
-        if not isinstance(reply, StatsReply):
-            return reply
-        if not reply.stats:
-            return StatsReply(tuple(self.stats))
-        self.stats += reply.stats
-        self.size += len(packet.key) + len(packet.value)
-        if len(self.stats) > self.limits.stats:
-            raise RemoteProtocolError(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}")
-        if self.size > self.limits.answer:
-            raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}")
+def _lay_store(request: Set | Add | Replace, first: int, opaque: int) -> tuple[bytes, ...] | None:
+    key, value = request.key, request.value
+    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or type(value) is not bytes or request.meta is not None:
+        return None
+    first, body_length = first + len(key) * KEY_BYTE, STORE.size + len(key) + len(value)
+    try:
+        return _pack_store(first, body_length, opaque, request.cas, request.flags, request.exptime) + key, value
+    except struct.error:
         return None
 
 
-class _Many(PacketCollector):
-    """A multi-key get: one quiet get per key, each with its own opaque, then a NOOP that ends them."""
+def _short_ways() -> Iterator[tuple[bool, type[Request[object]], tuple[_Lay, int, PacketCollector]]]:
+    for opcode, kind, lay, extras in (
+        (Opcode.GET, Get, _lay_get, 0),
+        (Opcode.DELETE, Delete, _lay_delete, 0),
+        (Opcode.SET, Set, _lay_store, STORE.size),
+        (Opcode.ADD, Add, _lay_store, STORE.size),
+        (Opcode.REPLACE, Replace, _lay_store, STORE.size),
+    ):
+        for spec in (OPCODES[opcode], OPCODES[OPCODES[opcode].twin or opcode]):
+            one = OneItem(spec) if kind is Get else OneCas(spec, Deleted if kind is Delete else Stored)
+            yield spec.opcode != opcode, kind, (lay, first_of(_REQUEST, spec.opcode, extras=extras), one)
 
-    __slots__ = ("gathered", "keys", "next", "spec")
 
-    def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, opaque: int, limits: Limits) -> None:
-        self.keys = keys
-        self.spec = spec
-        self.opaque = opaque
-        self.gathered = Gathered(limits)
-        self.next = 0
-
-    def covers(self, opaque: int) -> bool:
-        return (opaque - self.opaque) % _OPAQUES <= len(self.keys)
-
-    def take(self, packet: Packet) -> AnyReply | None:
-        index = (packet.opaque - self.opaque) % _OPAQUES
-        if index == len(self.keys):
-            reply = read_reply(packet, Noop(), OPCODES[Opcode.NOOP])
-            if isinstance(reply, Failure):
-                return reply
-            return self.gathered.reply()
-        if index < self.next:
-            raise RemoteProtocolError(f"key {self.keys[index]!r} is answered twice or out of order")
-        self.next = index + 1
-        self.gathered.add(read_reply(packet, Get((self.keys[index],)), self.spec))
-        return None
+# By whether it is quiet: how to lay a kind of request out, the first eight bytes, and what reads its reply.
+_SHORT_WAYS: Final = {
+    wanted: {kind: way for quiet, kind, way in _short_ways() if quiet is wanted} for wanted in (False, True)
+}
 
 
 class BinaryClient:
     """Lays out requests with opaques of their own, and reads reply packets."""
 
-    __slots__ = ("_limits", "_opaque", "_specs")
+    __slots__ = ("_limits", "_opaque", "_short", "_silent", "_specs")
 
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
         self._limits = limits
         self._specs: Mapping[int, OpcodeSpec] = {**OPCODES, **{spec.opcode: spec for spec in opcodes}}
         self._opaque = 0
+        # How many more of those that wait have been passed over by the packet that is next in the buffer.
+        self._silent = 0
+        # The short ways do not look at a limit that no usual reply can reach.
+        self._short = limits.head >= HIT_SIZE + MAX_KEY
 
-    def ask(self, request: Request[object], quiet: bool = False) -> Asked:
+    def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
-        request = plain(request)
-        if isinstance(request, Get) and len(request.keys) != 1:
-            return self._ask_many(request)
         opaque = self._opaque
-        if isinstance(request, Unknown):
-            opcode = request.packet.opcode
+        way = _SHORT_WAYS[quiet].get(type(request))
+        if way is not None:
+            lay, first, one = way
+            laid = lay(request, first, opaque)
+            if laid is not None:
+                self._opaque = (opaque + 1) % OPAQUES
+                return Exchange(request, laid, quiet, one, opaque)
+        bare: Request[object] = plain(request)
+        if isinstance(bare, Get) and len(bare.keys) != 1:
+            data, many = self._lay_many(bare)
+            return Exchange(request, (data,), False, many, opaque)
+        if isinstance(bare, Unknown):
+            opcode = bare.packet.opcode
             spec = self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
             quiet = spec.quiet is not Quiet.NOTHING
         else:
-            opcode = opcode_for(request, quiet)
+            opcode = opcode_for(bare, quiet)
             spec = OPCODES[opcode]
-        parts = request_parts(request, opcode, opaque)
-        self._opaque = (opaque + 1) % _OPAQUES
-        if isinstance(request, Stats):
-            return Asked(parts, quiet, _Statistics(request, spec, opaque, self._limits))
-        return Asked(parts, quiet, _One(request, spec, opaque))
+        parts = request_parts(bare, opcode, opaque)
+        self._opaque = (opaque + 1) % OPAQUES
+        one = Statistics(spec, self._limits) if isinstance(bare, Stats) else One(spec)
+        return Exchange(request, parts, quiet, one, opaque)
 
-    def _ask_many(self, request: Get) -> Asked:
-        keys = request.keys
-        if not 1 <= len(keys) <= self._limits.keys:
-            raise LocalProtocolError(f"keys are {len(keys)}, must be 1 to {self._limits.keys}")
+    def _lay_many(self, request: Get) -> tuple[bytes, Many]:
+        keys, count = request.keys, len(request.keys)
+        if not 1 <= count <= self._limits.keys:
+            raise LocalProtocolError(f"keys are {count}, must be 1 to {self._limits.keys}")
         opcode, extras = Opcode.GETKQ, b""
         if request.exptime is not None:
             opcode, extras = Opcode.GATKQ, EXPIRATION.pack_checked(request.exptime)
-        first = opaque = self._opaque
-        size = len(extras)
-        pieces: list[bytes] = []
-        for key in keys:
-            check_bytes("key", key, MAX_KEY, 1)
-            length = len(key)
-            pieces += (write_header(Magic.REQUEST, opcode, length, size, 0, 0, size + length, opaque, 0), extras, key)
-            opaque = (opaque + 1) % _OPAQUES
-        pieces.append(write_header(Magic.REQUEST, Opcode.NOOP, 0, 0, 0, 0, 0, opaque, 0))
-        self._opaque = (opaque + 1) % _OPAQUES
-        return Asked((b"".join(pieces),), False, _Many(keys, OPCODES[opcode], first, self._limits))
+        _check_keys(keys)
+        size, pack = len(extras), pack_short
+        first = first_of(_REQUEST, opcode, extras=size)
+        firsts = {length: first + length * KEY_BYTE for length in set(map(len, keys))}
+        opaques: Iterable[int] = range(self._opaque, self._opaque + count)
+        end = (self._opaque + count) % OPAQUES
+        if end < count:
+            opaques = (opaque % OPAQUES for opaque in opaques)
+        rests = [extras + key for key in keys] if extras else keys
+        pieces = [
+            pack(firsts[length], size + length, opaque, 0) + rest
+            for rest, length, opaque in zip(rests, map(len, keys), opaques, strict=True)
+        ]
+        pieces.append(pack(first_of(_REQUEST, Opcode.NOOP), 0, end, 0))
+        self._opaque = (end + 1) % OPAQUES
+        return b"".join(pieces), Many(keys, OPCODES[opcode], self._limits)
 
-    def advance(self, buffer: ReceiveBuffer, waiting: Iterable[Waiting]) -> Advance | None:
-        """Read on, up to the end of a reply; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        packet = self._read(buffer)
-        if packet is None:
+    def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        if buffer.need or (buffer.at == len(buffer.data) and not (len(buffer) and buffer.gather(1))):
             return None
-        for silent, exchange in enumerate(waiting):
-            collector = exchange.collector
-            assert isinstance(collector, PacketCollector)
-            if collector.covers(packet.opaque):
-                return Advance(silent, collector.take(packet))
-            if not exchange.quiet:
-                due = collector.opaque
-                raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, due is {due:#010x}")
-        raise RemoteProtocolError(f"opaque of a reply is {packet.opaque:#010x}, which was not asked for")
+        if waiting and self._short:
+            exchange = waiting[0]
+            reply = exchange.collector.quick(buffer, exchange, self._limits)
+            if reply is not None:
+                return reply
+        return self._advance(buffer, waiting)
+
+    def _advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        if self._silent:
+            self._silent -= 1
+            return Silence()
+        while True:
+            packet = self._read(buffer)
+            if packet is None:
+                return None
+            index = _answered(packet.opaque, waiting)
+            if index:
+                # It is read again once those before it have got their silence.
+                buffer.at -= HEADER_SIZE + len(packet.extras) + len(packet.key) + len(packet.value)
+                self._silent = index - 1
+                return Silence()
+            exchange = waiting[0]
+            assert isinstance(exchange.collector, PacketCollector)
+            reply = exchange.collector.take(packet, exchange)
+            if reply is None and self._short:
+                # Behind an unusual packet, or one that came in pieces, there may be many usual ones.
+                reply = exchange.collector.quick(buffer, exchange, self._limits)
+            if reply is not None:
+                return reply
 
     def _read(self, buffer: ReceiveBuffer) -> Packet | None:
         """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        if buffer.need:
-            return None
         if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
             return None
         data, at = buffer.data, buffer.at
@@ -222,3 +244,24 @@ class BinaryClient:
             return RemoteProtocolError(f"value is {value_length} bytes, limit is {self._limits.value}")
         head = HEADER_SIZE + extras_length + key_length
         return RemoteProtocolError(f"header, extras and key are {head} bytes, limit is {self._limits.head}")
+
+
+def _check_keys(keys: tuple[bytes, ...]) -> None:
+    """Raise LocalProtocolError unless all are keys. They are looked at together: they may be many."""
+    if set(map(type, keys)) == {bytes}:
+        lengths = set(map(len, keys))
+        if min(lengths) >= 1 and max(lengths) <= MAX_KEY:
+            return
+    for key in keys:
+        check_bytes("key", key, MAX_KEY, 1)
+
+
+def _answered(opaque: int, waiting: Iterable[Exchange[object]]) -> int:
+    """Which of those that wait this opaque belongs to. Raises RemoteProtocolError."""
+    for index, exchange in enumerate(waiting):
+        assert isinstance(exchange.collector, PacketCollector)
+        if (opaque - exchange.opaque) % OPAQUES <= exchange.collector.more:
+            return index
+        if not exchange.quiet:
+            raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange.opaque:#010x}")
+    raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")

@@ -18,10 +18,10 @@ A_LINE = -1
 class ReceiveBuffer:
     """Unread bytes, as ``data`` from index ``at`` on, with whatever came later kept aside.
 
-    Readers use :meth:`take` and :meth:`take_line`; or, to save a call, :meth:`gather` and :meth:`find_newline`, and
-    then slice ``data`` themselves and move ``at`` on. What arrives while ``data`` still has unread bytes waits in a
-    list, and is joined only once the reader's next message is complete: a message that comes in a thousand pieces is
-    copied once.
+    Readers use :meth:`take`, :meth:`take_line` and :meth:`skip_line`; or, to save a call, :meth:`gather` and
+    :meth:`find_newline`, and then slice ``data`` themselves and move ``at`` on. What arrives while ``data`` still has
+    unread bytes waits in a list, and is joined only once the reader's next message is complete: a message that comes
+    in a thousand pieces is copied once.
     """
 
     __slots__ = ("_aside", "_aside_size", "_discard", "_line_limit", "at", "data", "need")
@@ -115,6 +115,15 @@ class ReceiveBuffer:
             raise RemoteProtocolError(f"line {data[at : min(end, at + 80)]!r} ends in a bare LF, must end in CR LF")
         return data[at:end]
 
+    def skip_line(self) -> bool:
+        """Drop what comes up to and with the next LF; whether that was there. Until it is, nothing is held."""
+        end = self.find_newline(0)
+        if end < 0:
+            self._drop()
+            return False
+        self.at = end + 1
+        return True
+
     def gather(self, size: int) -> bool:
         """Make the next ``size`` unread bytes contiguous in ``data``; if they are not there, note the need."""
         if len(self.data) - self.at >= size:
@@ -152,6 +161,10 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         """Drop everything, also what is still to be discarded."""
+        self._drop()
+        self._discard = 0
+
+    def _drop(self) -> None:
         self.data = b""
-        self.at = self.need = self._aside_size = self._discard = 0
+        self.at = self.need = self._aside_size = 0
         self._aside.clear()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from memproto._buffer import ReceiveBuffer
 from memproto._classic_replies import BARE_STATS, DETAIL_USAGE, DUMPS, END, NO_STATISTICS, OWN_AUTH_TEXTS, WORDED
-from memproto._collecting import LineCollector
+from memproto._collecting import Exchange, LineCollector, ShortCollector
 from memproto._text import (
     CRLF,
     U32,
@@ -76,7 +79,7 @@ def _failure_of(line: bytes, request: Request[object]) -> Failure | None:
     return failure
 
 
-class Collector(LineCollector):
+class OneLine(LineCollector):
     """Reads the reply to one request from the head of the stream; keeps what came so far between calls."""
 
     __slots__ = ("limits", "request")
@@ -124,16 +127,16 @@ def _success_of(line: bytes, request: Request[object]) -> AnyReply | None:
     return None
 
 
-# "VALUE ", three spaces and 20 digits: no number in such a line is longer than a reader takes.
+# "VALUE ", three spaces and 20 digits: none of the three numbers has more than 18, so that it fits 64 bits.
 _FEW_DIGITS = 29
 
 
-class ItemCollector(Collector):
+class ItemCollector(OneLine):
     """VALUE lines with their data, until END."""
 
     __slots__ = ("head", "items", "next", "size")
 
-    def __init__(self, request: Get, limits: Limits) -> None:
+    def __init__(self, request: Request[object], limits: Limits) -> None:
         super().__init__(request, limits)
         self.items: list[Item] = []
         self.head: tuple[bytes, int, int, int] | None = None
@@ -159,20 +162,28 @@ class ItemCollector(Collector):
         """Take the items that are here whole. What is unusual in any way is left to the slower and stricter readers."""
         keys = self.request.keys if isinstance(self.request, Get) else ()
         data, at, ahead, total = buffer.data, buffer.at, self.next, self.size
-        taken = total
+        if total + len(data) - at > self.limits.answer:
+            # Near the limit the sum is looked at item by item.
+            return
         find, keep, end_of_keys = data.find, self.items.append, len(keys)
-        most, room, line_limit = self.limits.value, self.limits.answer, self.limits.line
+        most, line_limit = self.limits.value, self.limits.line
         more = data[at : at + 6] == b"VALUE "
+        # Sizes and flags are often those of the item before.
+        last_size, size, last_flags, flags = b"0", 0, b"0", 0
         while more:
             end = find(CRLF, at, at + line_limit)
             if end < 0:
                 break
             try:
                 key, flags_word, size_word, cas_word = data[at + 6 : end].split(b" ")
-                if not (flags_word.isdigit() and size_word.isdigit() and cas_word.isdigit()):
+                if not cas_word.isdigit() or end - at > len(key) + _FEW_DIGITS:
                     break
-                size, cas = int(size_word), int(cas_word)
-                flags = 0 if flags_word == b"0" else int(flags_word)
+                if size_word != last_size or flags_word != last_flags:
+                    if not (size_word.isdigit() and flags_word.isdigit()):
+                        break
+                    last_size, size, last_flags, flags = size_word, int(size_word), flags_word, int(flags_word)
+                    if size > most or flags > U32:
+                        break
                 if ahead >= end_of_keys or key != keys[ahead]:
                     ahead = keys.index(key, ahead)
             except ValueError:
@@ -180,15 +191,13 @@ class ItemCollector(Collector):
             start, stop = end + 2, end + 2 + size
             behind = data[stop : stop + 8]
             more = behind == b"\r\nVALUE "
-            total += size
-            if size > most or total > room or flags > U32 or cas > U64 or end - at > len(key) + _FEW_DIGITS:
-                break
             if not more and behind[:2] != CRLF:
                 break
-            keep(Item(key, data[start:stop], flags, cas))
+            keep(Item(key, data[start:stop], flags, int(cas_word)))
             ahead += 1
-            at, taken = stop + 2, total
-        buffer.at, self.next, self.size = at, ahead, taken
+            total += size
+            at = stop + 2
+        buffer.at, self.next, self.size = at, ahead, total
 
     def _head(self, line: bytes) -> tuple[bytes, int, int, int]:
         words = words_of(line)
@@ -223,7 +232,7 @@ class ItemCollector(Collector):
         return True
 
 
-class StatCollector(Collector):
+class StatCollector(OneLine):
     """STAT lines until END, or the one line of a group that tells nothing."""
 
     __slots__ = ("bare", "size", "stats")
@@ -255,7 +264,7 @@ class StatCollector(Collector):
         return None
 
 
-class PrefixCollector(Collector):
+class PrefixCollector(OneLine):
     """``stats detail dump``: PREFIX lines until END, given as the one statistic that binary makes of them."""
 
     __slots__ = ("end", "lines", "size")
@@ -300,7 +309,7 @@ class DumpCollector(PrefixCollector):
         return Lines(tuple(self.lines))
 
 
-def collector_for(request: Request[object], limits: Limits) -> Collector:
+def collector_for(request: Request[object], limits: Limits) -> OneLine:
     """What collects the reply to this request."""
     if isinstance(request, Get):
         return ItemCollector(request, limits)
@@ -310,4 +319,59 @@ def collector_for(request: Request[object], limits: Limits) -> Collector:
     end = DUMPS.get(request.words[1:2]) if isinstance(request, Administer) else None
     if end is not None:
         return DumpCollector(request, limits, end)
-    return Collector(request, limits)
+    return OneLine(request, limits)
+
+
+# --- the usual replies
+
+
+class OneWord(ShortCollector):
+    """The line of a success."""
+
+    __slots__ = ("kind", "line")
+
+    def __init__(self, line: bytes, kind: type[Stored] | type[Deleted]) -> None:
+        self.line = line
+        self.kind = kind
+
+    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        if not buffer.data.startswith(self.line, buffer.at):
+            return None
+        buffer.at += len(self.line)
+        return self.kind()
+
+    def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
+        return OneLine(exchange.request, limits)
+
+
+_NUMBERS: Final = re.compile(rb"(\d{1,10}) (\d{1,10}) (\d{1,20})\r\n").match
+_LAST: Final = CRLF + END + CRLF
+
+
+class OneValue(ShortCollector):
+    """A hit or a miss of a get of one key; ``due`` is what a hit begins with, up to the space behind the key."""
+
+    __slots__ = ()
+
+    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        data, at, due = buffer.data, buffer.at, exchange.due
+        if not data.startswith(due, at):
+            if not data.startswith(b"END\r\n", at):
+                return None
+            buffer.at = at + 5
+            return Values()
+        numbers = _NUMBERS(data, at + len(due))
+        if numbers is None:
+            return None
+        flags_word, size_word, cas_word = numbers.groups()
+        flags, size, cas, start = int(flags_word), int(size_word), int(cas_word), numbers.end()
+        stop = start + size
+        if size > limits.value or size > limits.answer or flags > U32 or cas > U64 or not data.startswith(_LAST, stop):
+            return None
+        request = exchange.request
+        assert isinstance(request, Get)
+        buffer.at = stop + len(_LAST)
+        return Values((Item(request.keys[0], data[start:stop], flags, cas),))
+
+    def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
+        return ItemCollector(exchange.request, limits)

@@ -2,37 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections import deque
+from typing import Final, Generic, Protocol, TypeVar
 
 from memproto._buffer import ReceiveBuffer
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.messages import AnyReply, Failure, Item, Packet, Request, Silence, Values
 
+#: Serial numbers of requests come round after so many.
+OPAQUES: Final = 1 << 32
 
-class Asked(NamedTuple):
-    """A request laid out: its bytes in pieces, whether silence may answer it, and what collects its reply."""
-
-    parts: tuple[bytes, ...]
-    quiet: bool
-    collector: object
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Advance(NamedTuple):
-    """A piece of a reply was read: so many quiet requests before got their silence, and the reply if it is complete."""
+class Collector:
+    """What reads the reply to one request, or to any request of a kind: then the exchange has all that differs."""
 
-    silent: int
-    reply: AnyReply | Silence | None
+    __slots__ = ()
+
+    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        """The reply if it is here whole and in its usual form; what is not usual is left to stricter readers.
+
+        It never raises: ``None``, with whatever is not clear at once left in the buffer, calls the other reader.
+        """
+        return None
 
 
-class LineCollector:
+class Exchange(Generic[R_co]):
+    """A request that was sent, and the place of its reply. Made by :meth:`ClientConnection.send`."""
+
+    __slots__ = ("_abandoned", "_reply", "collector", "due", "opaque", "parts", "quiet", "request")
+
+    def __init__(
+        self,
+        request: Request[R_co],
+        parts: tuple[bytes, ...],
+        quiet: bool,
+        collector: Collector,
+        opaque: int = 0,
+        due: bytes = b"",
+    ) -> None:
+        #: What was asked.
+        self.request = request
+        #: The bytes to write, in pieces; a large value is a piece of its own and not copied.
+        self.parts = parts
+        #: Whether silence is an answer.
+        self.quiet = quiet
+        # The rest is the dialect's own: what reads the reply, the (first) opaque, and the bytes that tell it.
+        self.collector = collector
+        self.opaque = opaque
+        self.due = due
+        self._reply: object = None
+        self._abandoned = False
+
+    @property
+    def data(self) -> bytes:
+        """The bytes to write."""
+        return b"".join(self.parts)
+
+    @property
+    def reply(self) -> R_co | Failure | None:
+        """The reply, ``None`` until ``next_event()`` has delivered it."""
+        # What reads it was made for this request, so that the reply is of the request's type.
+        return self._reply  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.request!r}, reply={self._reply!r})"
+
+
+class LineCollector(Collector):
     """What reads the reply to one text request from the head of the stream; keeps what came so far between calls."""
 
     __slots__ = ()
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | Silence | None:
         """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        raise NotImplementedError
+
+
+class ShortCollector(Collector):
+    """What reads only the usual replies to a kind of text request, and has another do the rest."""
+
+    __slots__ = ()
+
+    def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
+        """What reads any reply to this request."""
+        raise NotImplementedError
+
+
+class PacketCollector(Collector):
+    """What turns the packets for one binary request into its reply."""
+
+    __slots__ = ()
+
+    #: How many opaques behind the request's first are its own too.
+    more = 0
+
+    def take(self, packet: Packet, exchange: Exchange[object]) -> AnyReply | None:
+        """Use a packet; the reply if it is complete now. Raises RemoteProtocolError."""
         raise NotImplementedError
 
 
@@ -62,43 +131,11 @@ class Gathered:
         return self.refusal or Values(tuple(self.items))
 
 
-class PacketCollector:
-    """What turns the packets for one binary request into its reply; ``opaque`` is that of the first."""
-
-    __slots__ = ("opaque",)
-
-    opaque: int
-
-    def covers(self, opaque: int) -> bool:
-        """Whether a packet with this opaque is for this request."""
-        raise NotImplementedError
-
-    def take(self, packet: Packet) -> AnyReply | None:
-        """Use a packet; the reply if it is complete now. Raises RemoteProtocolError."""
-        raise NotImplementedError
-
-
-class Waiting(Protocol):
-    """An exchange that waits for its reply."""
-
-    @property
-    def quiet(self) -> bool:
-        """Whether silence may answer it."""
-
-    @property
-    def request(self) -> Request[object]:
-        """What was asked."""
-
-    @property
-    def collector(self) -> object:
-        """What the dialect made to collect its reply."""
-
-
 class ClientDialect(Protocol):
     """The client's half of a dialect."""
 
-    def ask(self, request: Request[object], quiet: bool = False) -> Asked:
+    def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
 
-    def advance(self, buffer: ReceiveBuffer, waiting: Iterable[Waiting]) -> Advance | None:
-        """Read on, up to the end of a reply; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+    def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""

@@ -258,14 +258,21 @@ _MORE_NUMBERS = frozenset((b"h", b"l", b"t"))
 
 
 class MetaCollector(LineCollector):
-    """Reads the reply to one meta command from the head of the stream."""
+    """Reads the reply to one meta command from the head of the stream.
 
-    __slots__ = ("_head", "flags", "limits", "request")
+    With ``strict`` the reply must say whose it is in all the ways that ``flags`` ask for; else what it does not say is
+    let pass, but for the key of a success.
+    """
 
-    def __init__(self, request: Request[object], flags: tuple[bytes, ...], limits: Limits) -> None:
+    __slots__ = ("_head", "flags", "limits", "request", "strict")
+
+    def __init__(
+        self, request: Request[object], flags: tuple[bytes, ...], limits: Limits, strict: bool = False
+    ) -> None:
         self.request = request
         self.flags = flags
         self.limits = limits
+        self.strict = strict
         self._head: tuple[int, list[bytes]] | None = None
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
@@ -324,10 +331,8 @@ class MetaCollector(LineCollector):
         return any(word[:1] == b"C" for word in self.flags)
 
     def _success(self, words: list[bytes], value: bytes, with_value: bool = True) -> AnyReply:
-        self._compare(words)
+        self._compare(words, True)
         request = self.request
-        if b"k" in self.flags and not any(word[:1] == b"k" for word in words):
-            raise RemoteProtocolError(f"key is missing in the reply, asked was {_key_of(request)!r}")
         numbers = _numbers(words)
         cas = numbers.get(b"c", 0)
         if isinstance(request, Delete):
@@ -359,15 +364,22 @@ class MetaCollector(LineCollector):
         )
         return meta if asked or meta != _NOTHING_TOLD else None
 
-    def _compare(self, words: list[bytes]) -> None:
+    def _compare(self, words: list[bytes], success: bool = False) -> None:
         """The key and the opaque that came back must be those that were sent."""
+        said = set()
         for word in words:
-            if word[:1] == b"O" and word not in self.flags:
+            letter = word[:1]
+            if letter == b"O" and word not in self.flags:
                 raise RemoteProtocolError(f"opaque of the reply is {word[1:]!r}, which was not sent with this request")
-            if word[:1] == b"k" and len(word) > 1:
+            if letter == b"k" and len(word) > 1:
                 key = decoded_key(word[1:]) if b"b" in words else word[1:]
                 if key != _key_of(self.request):
                     raise RemoteProtocolError(f"key of the reply is {key!r}, asked was {_key_of(self.request)!r}")
+            said.add(letter)
+        if b"k" in self.flags and b"k" not in said and (self.strict or success):
+            raise RemoteProtocolError(f"key is missing in the reply, asked was {_key_of(self.request)!r}")
+        if self.strict and b"O" not in said and any(word[:1] == b"O" for word in self.flags):
+            raise RemoteProtocolError("opaque is missing in the reply, one was sent with this request")
 
 
 def _numbers(words: list[bytes]) -> dict[bytes, int]:

@@ -143,6 +143,11 @@ _WORDS: dict[int, tuple[bytes, bytes]] = {
     Status.VALUE_TOO_LARGE: (_SERVER_ERROR, TOO_LARGE),
     Status.OUT_OF_MEMORY: (_SERVER_ERROR, b"out of memory storing object"),
 }
+# What memcached says in other words than in binary.
+_IN_TEXT = {
+    b"Out of memory allocating item": _WORDS[Status.OUT_OF_MEMORY][1],
+    b"Out of memory incrementing value": b"out of memory",
+}
 _OWN_STATUS = {
     _CLIENT_ERROR + NOT_A_NUMBER: Status.DELTA_BAD_VALUE,
     _CLIENT_ERROR + UNAUTHENTICATED: Status.AUTH_ERROR,
@@ -154,6 +159,8 @@ def error_line(failure: Failure) -> bytes:
     """The line, with its end, that says a failure which has no word of its own in the dialect."""
     prefix, words = _WORDS.get(failure.status, (_SERVER_ERROR, failure.reason))
     text = words if failure.text is None else failure.text
+    if failure.status == Status.OUT_OF_MEMORY:
+        text = _IN_TEXT.get(text, text)
     check_text("text", text)
     if prefix is _ERROR:
         # ``ERROR: shutdown not enabled`` is such a line; the colon belongs to the text, as a blank would.

@@ -7,19 +7,22 @@ A quiet request is asked loudly here, and its success is turned into silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from memproto import _classic_requests, _meta_requests
 from memproto._buffer import ReceiveBuffer
-from memproto._classic_collectors import ItemCollector, collector_for
-from memproto._collecting import Advance, Asked, Gathered, LineCollector, Waiting
-from memproto._meta_hits import HitsCollector
+from memproto._classic_collectors import ItemCollector, OneValue, OneWord, collector_for
+from memproto._collecting import OPAQUES, Collector, Exchange, Gathered, LineCollector, ShortCollector
+from memproto._meta_flags import needs_base64
+from memproto._meta_hits import TELL_CAS, TELL_ITEM, HitsCollector, OneDeleted, OneHit, OneStored, opaque_flag
 from memproto._meta_replies import MetaCollector
 from memproto._plain import plain
-from memproto._text import CRLF, check_text, words_of
+from memproto._text import BREAK, CRLF, HUGE, U32, check_text, words_of
 from memproto.enums import Dialect, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.limits import Limits
+from memproto.limits import MAX_KEY, Limits
 from memproto.messages import (
     Add,
     AnyReply,
@@ -27,6 +30,7 @@ from memproto.messages import (
     Debug,
     Decrement,
     Delete,
+    Deleted,
     Failure,
     Get,
     Increment,
@@ -37,20 +41,30 @@ from memproto.messages import (
     Request,
     Set,
     Silence,
+    Stored,
+    Touch,
+    Touched,
     UnknownLine,
     Values,
 )
 
+R = TypeVar("R")
+
+_I32 = 1 << 31
+
 # What a meta request asks to be told, so that its reply says as much as in binary.
 _TELL: dict[type[Request[object]], tuple[bytes, ...]] = {
-    Get: (b"v", b"f", b"c", b"k"),
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), (b"c",)),
+    Get: TELL_ITEM,
+    **dict.fromkeys((Set, Add, Replace, Append, Prepend), TELL_CAS),
     **dict.fromkeys((Increment, Decrement), (b"v", b"c")),
     Delete: (),
+    Touch: (b"f", b"c", b"k"),
     Noop: (),
     Debug: (),
 }
 
+# The meta commands whose replies say no opaque.
+_NAMELESS = (Noop, Debug)
 
 _STORES = (Set, Add, Replace, Append, Prepend)
 
@@ -58,6 +72,115 @@ _STORES = (Set, Add, Replace, Append, Prepend)
 _UNREAD = (Status.INVALID_ARGUMENTS, Status.UNKNOWN_COMMAND, Status.AUTH_ERROR)
 
 _KNOWN = _classic_requests.PARSERS.keys() | _meta_requests.PARSERS.keys()
+
+
+# --- the usual requests, by a short way; ``None`` for whatever the long one must look at
+
+#: The bytes in pieces, and what their reply begins or ends with.
+_Laid = tuple[tuple[bytes, ...], bytes]
+_Lay = Callable[..., _Laid | None]
+
+# Lines of the usual replies are never longer; under a smaller limit all is left to those who look at it.
+_SHORT_LINES: Final = 320
+
+
+def _is_word(key: bytes) -> bool:
+    return type(key) is bytes and 0 < len(key) <= MAX_KEY and BREAK(key) is None
+
+
+def _lay_get(request: Get, opaque: int) -> _Laid | None:
+    if len(request.keys) != 1 or request.exptime is not None or request.meta is not None:
+        return None
+    key = request.keys[0]
+    return ((b"gets %b\r\n" % key,), b"VALUE %b " % key) if _is_word(key) else None
+
+
+def _lay_delete(request: Delete, opaque: int) -> _Laid | None:
+    key = request.key
+    if not _is_word(key) or key == _classic_requests.NOREPLY or request.cas or request.meta is not None:
+        return None
+    return (b"delete %b\r\n" % key,), b""
+
+
+def _is_plain(request: Set | Add | Replace) -> bool:
+    """Whether all but the key is of the usual kind, and in its range."""
+    flags, exptime = request.flags, request.exptime
+    return (
+        request.meta is None
+        and request.cas == 0
+        and type(request.value) is bytes
+        and len(request.value) < HUGE
+        and type(flags) is int
+        and 0 <= flags <= U32
+        and type(exptime) is int
+        and -_I32 <= exptime < _I32
+    )
+
+
+def _store_layer(verb: bytes) -> _Lay:
+    line = verb + b" %b %d %d %d\r\n"
+
+    def lay(request: Set | Add | Replace, opaque: int) -> _Laid | None:
+        key, value = request.key, request.value
+        if not _is_plain(request) or not _is_word(key):
+            return None
+        return (line % (key, request.flags, request.exptime, len(value)), value, CRLF), b""
+
+    return lay
+
+
+def _lay_mg(request: Get, opaque: int) -> _Laid | None:
+    if len(request.keys) != 1 or request.exptime is not None or request.meta is not None:
+        return None
+    key = request.keys[0]
+    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or needs_base64(key):
+        return None
+    return (b"mg %b v f c k O%d\r\n" % (key, opaque),), b" k%b O%d\r\n" % (key, opaque)
+
+
+def _lay_md(request: Delete, opaque: int) -> _Laid | None:
+    key = request.key
+    if request.cas or request.meta is not None or type(key) is not bytes:
+        return None
+    if not 0 < len(key) <= MAX_KEY or needs_base64(key):
+        return None
+    return (b"md %b O%d\r\n" % (key, opaque),), b" O%d\r\n" % opaque
+
+
+def _ms_layer(mode: bytes) -> _Lay:
+    def lay(request: Set | Add | Replace, opaque: int) -> _Laid | None:
+        key, value = request.key, request.value
+        if not _is_plain(request) or type(key) is not bytes or not 0 < len(key) <= MAX_KEY or needs_base64(key):
+            return None
+        flags = b" F%d" % request.flags if request.flags else b""
+        exptime = b" T%d" % request.exptime if request.exptime else b""
+        due = b" O%d\r\n" % opaque
+        return (b"ms %b %d%b%b%b c%b" % (key, len(value), mode, flags, exptime, due), value, CRLF), due
+
+    return lay
+
+
+_Ways = dict[type[Request[object]], tuple[_Lay, ShortCollector]]
+
+_STORED = OneWord(b"STORED\r\n", Stored)
+_CLASSIC_WAYS: _Ways = {
+    Get: (_lay_get, OneValue()),
+    Delete: (_lay_delete, OneWord(b"DELETED\r\n", Deleted)),
+    Set: (_store_layer(b"set"), _STORED),
+    Add: (_store_layer(b"add"), _STORED),
+    Replace: (_store_layer(b"replace"), _STORED),
+}
+_META_WAYS: _Ways = {
+    Get: (_lay_mg, OneHit()),
+    Delete: (_lay_md, OneDeleted()),
+    Set: (_ms_layer(b""), OneStored()),
+    Add: (_ms_layer(b" ME"), OneStored()),
+    Replace: (_ms_layer(b" MR"), OneStored()),
+}
+_NO_WAYS: _Ways = {}
+
+
+# --- everything
 
 
 class _Hushed(LineCollector):
@@ -73,6 +196,24 @@ class _Hushed(LineCollector):
         if reply is None or isinstance(reply, Failure) or (isinstance(reply, Values) and reply.items):
             return reply
         return Silence()
+
+
+class _Touched(LineCollector):
+    """The reply to a touch that was asked as a get without the value: ``touch`` itself has no opaque."""
+
+    __slots__ = ("collector",)
+
+    def __init__(self, collector: LineCollector) -> None:
+        self.collector = collector
+
+    def take(self, buffer: ReceiveBuffer) -> AnyReply | Silence | None:
+        reply = self.collector.take(buffer)
+        if not isinstance(reply, Values):
+            return reply
+        if not reply.items:
+            return Failure(Status.KEY_NOT_FOUND)
+        (item,) = reply.items
+        return Touched(item.flags, item.cas)
 
 
 class _Several(LineCollector):
@@ -98,15 +239,26 @@ class _Several(LineCollector):
 class TextClient:
     """Lays out requests in classic or meta text, and reads their replies in order."""
 
-    __slots__ = ("_distrust", "_limits", "_meta")
+    __slots__ = ("_distrust", "_limits", "_meta", "_opaque", "_ways")
 
     def __init__(self, limits: Limits, dialect: Dialect) -> None:
         self._limits = limits
         self._meta = dialect is Dialect.META
         self._distrust = ""
+        self._opaque = 0
+        ways = _META_WAYS if self._meta else _CLASSIC_WAYS
+        self._ways = ways if limits.line >= _SHORT_LINES else _NO_WAYS
 
-    def ask(self, request: Request[object], quiet: bool = False) -> Asked:
+    def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
+        opaque = self._opaque
+        way = None if quiet else self._ways.get(type(request))
+        if way is not None:
+            lay, one = way
+            laid = lay(request, opaque)
+            if laid is not None:
+                self._opaque = (opaque + 1) % OPAQUES
+                return Exchange(request, laid[0], False, one, opaque, laid[1])
         if isinstance(request, Get) and not 1 <= len(request.keys) <= self._limits.keys:
             raise LocalProtocolError(f"keys are {len(request.keys)}, must be 1 to {self._limits.keys}")
         parts: tuple[bytes, ...]
@@ -115,27 +267,33 @@ class TextClient:
             parts, collector = self._ask_meta(request)
         else:
             parts, collector = self._ask_classic(request)
-        if quiet and not isinstance(request, Quit):
-            return Asked(parts, False, _Hushed(collector))
+        self._opaque = (opaque + 1) % OPAQUES
         # A text server says nothing to quit, it closes.
-        return Asked(parts, isinstance(request, Quit), collector)
+        silent = isinstance(request, Quit)
+        return Exchange(request, parts, silent, _Hushed(collector) if quiet and not silent else collector)
 
     def _ask_meta(self, request: Request[object]) -> tuple[tuple[bytes, ...], LineCollector]:
         tell = _TELL[type(request)]
+        if not isinstance(request, _NAMELESS):
+            tell = (*tell, opaque_flag(self._opaque))
+        if isinstance(request, Touch):
+            get = Get((request.key,), request.exptime)
+            _, flags, parts = _meta_requests.encode(get, tell)
+            return parts, _Touched(MetaCollector(get, flags, self._limits, True))
         if isinstance(request, Get):
             tail = _meta_requests.many_tail(request, tell)
             if tail is not None:
-                lines = [b"mg %b%b" % (key, tail) for key in request.keys]
-                return (b"".join(lines),), HitsCollector(request.keys, tuple(tail.split()), self._limits)
+                lines = b"mg " + (tail + b"mg ").join(request.keys) + tail
+                return (lines,), HitsCollector(request.keys, tuple(tail.split()), self._limits)
         if isinstance(request, Get) and len(request.keys) > 1:
             asked = [_meta_requests.encode(Get((key,), request.exptime, request.meta), tell) for key in request.keys]
             collectors: list[LineCollector] = [
-                MetaCollector(Get((key,)), flags, self._limits)
+                MetaCollector(Get((key,)), flags, self._limits, True)
                 for key, (_, flags, _) in zip(request.keys, asked, strict=True)
             ]
             return (b"".join(part for _, _, parts in asked for part in parts),), _Several(collectors, self._limits)
         _, flags, parts = _meta_requests.encode(request, tell)
-        return parts, MetaCollector(request, flags, self._limits)
+        return parts, MetaCollector(request, flags, self._limits, True)
 
     def _ask_classic(self, request: Request[object]) -> tuple[tuple[bytes, ...], LineCollector]:
         if isinstance(request, UnknownLine):
@@ -180,21 +338,26 @@ class TextClient:
             # As the first byte of a connection it would choose another protocol.
             raise LocalProtocolError(f"line begins with {line[0]:#04x}, must begin with printable ASCII")
 
-    def advance(self, buffer: ReceiveBuffer, waiting: Iterable[Waiting]) -> Advance | None:
-        """Read on, up to the end of a reply; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+    def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
         if self._distrust:
             raise RemoteProtocolError(self._distrust)
-        if buffer.need:
+        if buffer.need or (buffer.at == len(buffer.data) and not (len(buffer) and buffer.gather(1))):
             return None
-        for exchange in waiting:
-            collector = exchange.collector
-            assert isinstance(collector, LineCollector)
-            reply = collector.take(buffer)
-            if reply is None:
-                return None
-            if isinstance(reply, Failure) and reply.status in _UNREAD and isinstance(exchange.request, _STORES):
-                self._distrust = f"the server may have read the data of {exchange.request!r:.80} as commands"
-            return Advance(0, reply)
-        if len(buffer):
+        if not waiting:
             raise RemoteProtocolError(f"byte {buffer.data[buffer.at]:#04x} came that nothing asked for")
-        return None
+        exchange = waiting[0]
+        collector = exchange.collector
+        reply = collector.quick(buffer, exchange, self._limits)
+        return self._take(buffer, exchange, collector) if reply is None else reply
+
+    def _take(
+        self, buffer: ReceiveBuffer, exchange: Exchange[object], collector: Collector
+    ) -> AnyReply | Silence | None:
+        if isinstance(collector, ShortCollector):
+            exchange.collector = collector = collector.careful(exchange, self._limits)
+        assert isinstance(collector, LineCollector)
+        reply = collector.take(buffer)
+        if isinstance(reply, Failure) and reply.status in _UNREAD and isinstance(exchange.request, _STORES):
+            self._distrust = f"the server may have read the data of {exchange.request!r:.80} as commands"
+        return reply

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from memproto._binary_client import BinaryClient
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import ClientDialect
+from memproto._collecting import ClientDialect, Exchange
 from memproto._layout import OpcodeSpec
 from memproto._state import CLIENT, ClientInput, ClientState
 from memproto._text_client import TextClient
@@ -20,46 +20,15 @@ from memproto.enums import Dialect, Signal
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import ClientEvent, ConnectionClosed, ReplyReceived
 from memproto.limits import Limits
-from memproto.messages import AnyReply, Failure, Noop, Ok, Quit, Request, Silence
+from memproto.messages import AnyReply, Noop, Ok, Quit, Request, Silence
+
+__all__ = ["ClientConnection", "Exchange"]
 
 # Naming a member through its enum, and a lookup by one, cost more than other steps of the common path.
 _OPEN: Final = ClientState.OPEN  # the one state in whose row of the table SEND stands
 _NEED_DATA: Final = Signal.NEED_DATA
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Exchange(Generic[R_co]):
-    """A request that was sent, and the place of its reply. Made by :meth:`ClientConnection.send`."""
-
-    __slots__ = ("_abandoned", "_reply", "collector", "parts", "quiet", "request")
-
-    def __init__(self, request: Request[R_co], parts: tuple[bytes, ...], quiet: bool, collector: object) -> None:
-        #: What was asked.
-        self.request = request
-        #: The bytes to write, in pieces; a large value is a piece of its own and not copied.
-        self.parts = parts
-        #: Whether silence is an answer.
-        self.quiet = quiet
-        #: The dialect's own; of no use to an embedder.
-        self.collector = collector
-        self._reply: object = None
-        self._abandoned = False
-
-    @property
-    def data(self) -> bytes:
-        """The bytes to write."""
-        return b"".join(self.parts)
-
-    @property
-    def reply(self) -> R_co | Failure | None:
-        """The reply, ``None`` until ``next_event()`` has delivered it."""
-        # The collector was made for this request, so that its reply is of the request's type.
-        return self._reply  # type: ignore[return-value]
-
-    def __repr__(self) -> str:
-        return f"Exchange({self.request!r}, reply={self._reply!r})"
 
 
 class ClientConnection:
@@ -73,7 +42,7 @@ class ClientConnection:
     may be larger than 1 MiB. ``opcodes`` are the embedder's own opcodes, sent as :class:`~memproto.Unknown`.
     """
 
-    __slots__ = ("_buffer", "_dialect", "_eof", "_events", "_fault", "_limits", "_outstanding", "_receiving", "_state")
+    __slots__ = ("_buffer", "_dialect", "_eof", "_fault", "_limits", "_outstanding", "_parted", "_receiving", "_state")
 
     def __init__(
         self,
@@ -90,8 +59,7 @@ class ClientConnection:
             self._dialect = TextClient(self._limits, dialect)
         self._buffer = ReceiveBuffer()
         self._outstanding: deque[Exchange[object]] = deque()
-        self._events: deque[ReplyReceived[object]] = deque()
-        self._eof = False
+        self._eof = self._parted = False
         self._fault: RemoteProtocolError | None = None
         self._enter(ClientState.OPEN)
 
@@ -133,26 +101,26 @@ class ClientConnection:
         return self._send(request, True)
 
     def _send(self, request: Request[R], quiet: bool) -> Exchange[R]:
-        if self._state is not _OPEN or self._eof:
-            raise LocalProtocolError(f"nothing can be sent any more: {self._state.value}")
-        if len(self._outstanding) >= self._limits.outstanding:
-            raise LocalProtocolError(f"requests outstanding are {len(self._outstanding)}, which is the limit")
-        return self._ask(request, quiet)
-
-    def _ask(self, request: Request[R], quiet: bool) -> Exchange[R]:
-        asked = self._dialect.ask(request, quiet)
-        exchange = Exchange(request, asked.parts, asked.quiet, asked.collector)
+        if self._state is not _OPEN or self._eof or len(self._outstanding) >= self._limits.outstanding:
+            raise self._refusal()
+        exchange = self._dialect.ask(request, quiet)
         self._outstanding.append(exchange)
-        if isinstance(request, Quit):
+        if type(request) is Quit:
             self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
         return exchange
+
+    def _refusal(self) -> LocalProtocolError:
+        if not self.reusable:
+            return LocalProtocolError(f"nothing can be sent any more: {self._state.value}")
+        return LocalProtocolError(f"requests outstanding are {len(self._outstanding)}, which is the limit")
 
     def fence(self) -> bytes:
         """Bytes that settle the quiet requests sent so far (a NOOP); none if they are settled anyway."""
         if not self._outstanding or not self._outstanding[-1].quiet or not self.reusable:
             return b""
         # The limit is for what the embedder asks; at the limit nothing else could settle it.
-        exchange = self._ask(Noop(), False)
+        exchange = self._dialect.ask(Noop())
+        self._outstanding.append(exchange)
         self.abandon(exchange)
         return exchange.data
 
@@ -163,13 +131,11 @@ class ClientConnection:
         the connection cannot be used, see :meth:`close`.
         """
         exchange._abandoned = True
-        self._events = deque(event for event in self._events if event.exchange is not exchange)
 
     def close(self) -> None:
         """Give the connection up: nothing more can be sent, and what is received is dropped."""
         self._enter(CLIENT[self._state][ClientInput.GIVE_UP])
         self._outstanding.clear()
-        self._events.clear()
         self._buffer.clear()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
@@ -190,43 +156,40 @@ class ClientConnection:
         or a limit, or is cut off by the end of the stream; and again each time it is called after that.
         The connection is then not reusable for good.
         """
-        while not self._events:
-            if self._fault is not None:
-                raise RemoteProtocolError(f"the connection has failed already: {self._fault}")
-            if not self._receiving:
-                return ConnectionClosed()
-            try:
-                taken = self._dialect.advance(self._buffer, self._outstanding)
-                if taken is not None:
-                    for _ in range(taken.silent):
-                        self._settle(Silence())
-                    if taken.reply is not None:
-                        self._settle(taken.reply)
-                elif self._eof:
-                    self._end()
-                else:
-                    return _NEED_DATA
-            except RemoteProtocolError as fault:
-                self._fault = fault
-                self._enter(CLIENT[self._state][ClientInput.FAULT])
-                self._buffer.clear()
-                raise
-        event = self._events.popleft()
-        event.exchange._reply = event.reply
-        return event
+        if self._fault is not None:
+            raise RemoteProtocolError(f"the connection has failed already: {self._fault}")
+        waiting = self._outstanding
+        try:
+            while self._receiving:
+                reply = self._dialect.advance(self._buffer, waiting)
+                if reply is None:
+                    if not self._eof:
+                        return _NEED_DATA
+                    reply = self._end()
+                    if reply is None:
+                        break
+                exchange = waiting.popleft()
+                if not exchange._abandoned:
+                    exchange._reply = reply
+                    return ReplyReceived(exchange, reply)
+        except RemoteProtocolError as fault:
+            self._fault = fault
+            self._enter(CLIENT[self._state][ClientInput.FAULT])
+            self._buffer.clear()
+            raise
+        return ConnectionClosed()
 
-    def _settle(self, reply: AnyReply | Silence) -> None:
-        exchange = self._outstanding.popleft()
-        if not exchange._abandoned:
-            self._events.append(ReplyReceived(exchange, reply))
-
-    def _end(self) -> None:
+    def _end(self) -> AnyReply | Silence | None:
+        """What the end of the stream says to the first of those that wait, ``None`` if nobody waits."""
+        waiting = self._outstanding
         if len(self._buffer):
             raise RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
-        if self._state is ClientState.QUITTING and all(exchange.quiet for exchange in self._outstanding):
+        if not waiting:
+            self._enter(CLIENT[self._state][ClientInput.END])
+            return None
+        if not self._parted:
+            self._parted = self._state is ClientState.QUITTING and all(exchange.quiet for exchange in waiting)
+        if self._parted:
             # The server read our last word, and so everything before it.
-            while self._outstanding:
-                self._settle(Ok() if isinstance(self._outstanding[0].request, Quit) else Silence())
-        if self._outstanding:
-            raise RemoteProtocolError(f"stream ended before {len(self._outstanding)} of the requests were answered")
-        self._enter(CLIENT[self._state][ClientInput.END])
+            return Ok() if len(waiting) == 1 else Silence()
+        raise RemoteProtocolError(f"stream ended before {len(waiting)} of the requests were answered")

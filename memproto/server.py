@@ -55,6 +55,10 @@ _NEED_DATA: Final = Signal.NEED_DATA
 _PAUSED: Final = Signal.PAUSED
 
 
+def _refused(envelope: Envelope, reason: str) -> Envelope:
+    return replace(envelope, request=Malformed(Failure(Status.AUTH_ERROR), reason))
+
+
 class ServerConnection:
     """One client's connection, seen from the server.
 
@@ -76,6 +80,7 @@ class ServerConnection:
         "_dialects",
         "_eof",
         "_fault",
+        "_guarding",
         "_limits",
         "_opcodes",
         "_pending",
@@ -99,9 +104,11 @@ class ServerConnection:
         self._dialects = frozenset(dialects)
         self._opcodes = tuple(opcodes)
         self._dialect = dialect
+        # Ours let through before authentication what may come through; another's need not have heard of it.
+        self._guarding = dialect is not None
         self._pending: deque[Envelope] = deque()
         self._eof = False
-        self._fault: RemoteProtocolError | None = None
+        self._fault: str | None = None
         self._enter(ServerState.UNAUTHENTICATED if auth_required else ServerState.OPEN)
 
     @property
@@ -160,6 +167,8 @@ class ServerConnection:
             return self._at_end() if self._eof else _NEED_DATA
         if type(envelope.request) in _INPUTS:
             envelope = self._move(_INPUTS[type(envelope.request)], envelope)
+        elif self._guarding and self._state in _LOCKED and type(envelope.request) is not Malformed:
+            envelope = _refused(envelope, "request before authentication")
         self._pending.append(envelope)
         return envelope
 
@@ -186,8 +195,9 @@ class ServerConnection:
         if state is not None:
             self._enter(state)
             return envelope
-        # The dialects keep out all else, so this is a SASL step that answers no challenge.
-        return replace(envelope, request=Malformed(Failure(Status.AUTH_ERROR), "SASL step without a challenge"))
+        # The built-in dialects keep out all else; one of the embedder's own may have read a QUIT.
+        step = input_ is ServerInput.STEP
+        return _refused(envelope, "SASL step without a challenge" if step else "request before authentication")
 
     def _not_reading(self) -> ServerEvent | Signal:
         if self._fault is not None:
@@ -207,7 +217,8 @@ class ServerConnection:
         return self._not_reading()
 
     def _fail(self, fault: RemoteProtocolError) -> RemoteProtocolError:
-        self._fault = fault
+        # Not the error itself: it refers to the frames it came through, and these to whatever the embedder has.
+        self._fault = str(fault)
         self._enter(SERVER[self._state][ServerInput.FAULT])
         return fault
 
@@ -227,9 +238,11 @@ class ServerConnection:
             raise self._out_of_turn(to)
         assert self._dialect is not None
         parts = self._dialect.write(reply, to)
-        pending.popleft()
-        if self._state is _DECIDING and not pending:
+        if self._state is _DECIDING and len(pending) == 1:
+            if type(reply) not in _VERDICTS:
+                raise LocalProtocolError(f"{type(reply).__name__} is no verdict on credentials")
             self._enter(SERVER[self._state][_VERDICTS[type(reply)]])
+        pending.popleft()
         return parts
 
     def _out_of_turn(self, to: Envelope) -> LocalProtocolError:

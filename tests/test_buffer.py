@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memproto._buffer import ReceiveBuffer
+from memproto import RemoteProtocolError
+from memproto._buffer import A_LINE, ReceiveBuffer
 from memproto.testing import pieces
 
 
@@ -93,3 +98,168 @@ def test_bytes_come_out_as_they_went_in(data: bytes, draw: st.DataObject) -> Non
     assert len(out) + left == len(data)
     assert buffer.gather(left)
     assert out + buffer.data[buffer.at :] == data
+
+
+# --- take
+
+
+def test_take_gives_all_or_nothing() -> None:
+    buffer = ReceiveBuffer()
+    buffer.feed(b"abc")
+    assert buffer.take(2) == b"ab"
+    assert buffer.take(2) is None
+    assert (buffer.need, len(buffer)) == (2, 1)
+    buffer.feed(b"d")
+    assert buffer.take(2) == b"cd"
+    assert (buffer.take(0), len(buffer)) == (b"", 0)
+
+
+def test_take_does_not_look_again_before_enough_has_come() -> None:
+    buffer = ReceiveBuffer()
+    buffer.feed(b"ab")
+    assert buffer.take(5) is None
+    assert buffer.take(1) is None
+    buffer.feed(b"cde")
+    assert buffer.take(5) == b"abcde"
+
+
+# --- take_line
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "rest"),
+    [
+        (b"get k\r\nget", b"get k", b"get"),
+        (b"get k\nget", b"get k", b"get"),
+        (b"\r\n", b"", b""),
+        (b"\n\n", b"", b"\n"),
+        (b"\r\r\n", b"\r", b""),
+        (b"a\rb\n", b"a\rb", b""),
+        (b"1234567\r\n", b"1234567", b""),
+        (b"12345678\n", b"12345678", b""),
+    ],
+)
+def test_a_line_is_what_stands_before_its_end(data: bytes, line: bytes, rest: bytes) -> None:
+    for size in (1, 2, len(data)):
+        buffer = ReceiveBuffer()
+        taken = None
+        for at in range(0, len(data), size):
+            buffer.feed(data[at : at + size])
+            taken = buffer.take_line(8) if taken is None else taken
+        assert taken == line
+        assert buffer.take(len(rest)) == rest
+        assert len(buffer) == 0
+
+
+def test_a_line_that_is_not_complete_is_searched_once() -> None:
+    buffer = ReceiveBuffer()
+    buffer.feed(b"get")
+    assert buffer.take_line(8) is None
+    assert buffer.need == A_LINE
+    buffer.feed(b" k")
+    assert buffer.need == A_LINE
+    assert buffer.take_line(8) is None
+    buffer.feed(b"\r\n")
+    assert buffer.need == 0
+    assert buffer.take_line(8) == b"get k"
+
+
+@pytest.mark.parametrize("data", [b"123456789", b"123456789\n", b"12345678\r\n", b"123456789\nmore\n"])
+def test_a_line_over_the_limit_is_lost_framing(data: bytes) -> None:
+    for size in (1, 3, len(data)):
+        buffer = ReceiveBuffer()
+        cuts = range(0, len(data), size)
+        with pytest.raises(RemoteProtocolError, match=r"^line has more than 8 bytes, which is the limit$"):
+            _take_lines(buffer, (data[at : at + size] for at in cuts))
+
+
+def _take_lines(buffer: ReceiveBuffer, parts: Iterable[bytes]) -> None:
+    for part in parts:
+        buffer.feed(part)
+        assert buffer.take_line(8) is None
+
+
+def test_a_bare_lf_may_be_forbidden() -> None:
+    buffer = ReceiveBuffer()
+    buffer.feed(b"a\r\nb\n")
+    assert buffer.take_line(8, False) == b"a"
+    with pytest.raises(RemoteProtocolError, match=r"^line b'b' ends in a bare LF, must end in CR LF$"):
+        buffer.take_line(8, False)
+
+
+def test_lines_of_a_kind_may_be_longer() -> None:
+    kind = re.compile(b"get ")
+    buffer = ReceiveBuffer()
+    buffer.feed(b"get 4567\nget 456789\n")
+    assert buffer.take_line(6, True, 10, kind) == b"get 4567"
+    assert buffer.take_line(6, True, 10, kind) == b"get 456789"
+    for line in (b"got 4567\n", b"get 4567890\n"):
+        buffer.clear()
+        buffer.feed(line)
+        with pytest.raises(RemoteProtocolError, match="line has more than"):
+            buffer.take_line(6, True, 10, kind)
+
+
+# --- skip_line
+
+
+def test_a_line_is_skipped_with_its_end() -> None:
+    buffer = ReceiveBuffer()
+    buffer.feed(b"skipped\r\nnext\n")
+    assert buffer.skip_line()
+    assert buffer.take_line(8) == b"next"
+
+
+def test_of_a_line_that_is_skipped_nothing_is_held() -> None:
+    buffer = ReceiveBuffer()
+    for piece in (b"begin", b"", b"x" * 5000, b"\r"):
+        buffer.feed(piece)
+        assert not buffer.skip_line()
+        assert (len(buffer), buffer.need) == (0, 0)
+    buffer.feed(b"\nnext")
+    buffer.feed(b"\n")
+    assert buffer.skip_line()
+    assert buffer.take_line(8) == b"next"
+
+
+def test_a_line_found_to_be_too_long_can_be_skipped() -> None:
+    buffer = ReceiveBuffer()
+    buffer.feed(b"1234")
+    assert buffer.take_line(8) is None
+    buffer.feed(b"56789")
+    with pytest.raises(RemoteProtocolError):
+        buffer.take_line(8)
+    assert not buffer.skip_line()
+    buffer.feed(b"0\nnext\n")
+    assert buffer.skip_line()
+    assert buffer.take_line(8) == b"next"
+
+
+def test_what_is_discarded_holds_no_line() -> None:
+    buffer = ReceiveBuffer()
+    buffer.discard(3)
+    assert not buffer.skip_line()
+    assert buffer.discarding
+    buffer.feed(b"a\nbc\nd")
+    assert buffer.skip_line()
+    assert buffer.take(1) == b"d"
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda line: line.translate(None, b"\n")), max_size=8), st.data())
+def test_lines_come_out_or_are_skipped_however_they_are_cut(lines: list[bytes], draw: st.DataObject) -> None:
+    buffer = ReceiveBuffer()
+    wanted = iter([(line, draw.draw(st.booleans())) for line in lines])
+    waits = next(wanted, None)
+    for piece in draw.draw(pieces(b"".join(line + b"\r\n" for line in lines))):
+        buffer.feed(piece)
+        while waits is not None:
+            if waits[1]:
+                if not buffer.skip_line():
+                    break
+            else:
+                line = buffer.take_line(50)
+                if line is None:
+                    break
+                assert line == waits[0]
+            waits = next(wanted, None)
+    assert (waits, len(buffer)) == (None, 0)

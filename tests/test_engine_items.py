@@ -333,9 +333,11 @@ def test_all_can_be_loaded_anew() -> None:
     journal.since()
     engine.reload()
     assert journal.since() == [("load",), ("loaded",)]
-    assert (len(engine), engine.size, engine.marks) == (1, ONE, Marks(41))
+    assert (len(engine), engine.size, engine.marks) == (1, ONE, Marks(41, NOW + 9))
+    engine.marks = Marks(40)
     assert there(engine, "ab", NOW + 20) == "a"
-    engine.reload(NOW + 30)
+    assert engine.execute(Set(b"a", b""), NOW) == Stored(41)
+    engine.marks = Marks(41, NOW + 30)
     assert there(engine, "ab", NOW + 30) == ""
 
 

@@ -45,17 +45,17 @@ FORBIDDEN = frozenset(
 
 # Lower ones never import higher ones, nor their neighbours.
 LAYERS: list[set[str]] = [
-    {"memproto.enums", "memproto.errors", "memproto._state"},
+    {"memproto.enums", "memproto.errors", "memproto._state", "memproto.serde"},
     {"memproto._message", "memproto.limits", "memproto._packing", "memproto._buffer"},
     {"memproto.replies", "memproto.conventions._forms"},
     {"memproto.requests", "memproto.conventions._table"},
     {"memproto.messages", "memproto.conventions._values"},
-    {"memproto._layout", "memproto.events", "memproto._collecting", "memproto._plain", "memproto.conventions"},
-    {"memproto._packet", "memproto.udp", "memproto.dialect"},
+    {"memproto._layout", "memproto.events", "memproto._collecting", "memproto._plain", "memproto.conventions._serde"},
+    {"memproto._packet", "memproto.udp", "memproto.dialect", "memproto.conventions"},
     {"memproto._binary_messages", "memproto._text"},
     {"memproto._binary_replies", "memproto._classic_requests", "memproto._classic_replies", "memproto._meta_flags"},
     {"memproto._binary_requests", "memproto._classic_collectors", "memproto._meta_requests", "memproto._meta_replies"},
-    {"memproto._meta_hits"},
+    {"memproto._meta_hits", "memproto._binary_collectors"},
     {
         "memproto._binary_client",
         "memproto._binary_server",
@@ -65,6 +65,7 @@ LAYERS: list[set[str]] = [
         "memproto.translate",
     },
     {"memproto.client", "memproto.server", "memproto.text"},
+    {"memproto.calls"},
     {"memproto"},
 ]
 

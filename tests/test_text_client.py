@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import fields
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from memproto import (
     Add,
@@ -31,9 +26,7 @@ from memproto import (
     Increment,
     Item,
     ItemMeta,
-    Limits,
     Lines,
-    LocalProtocolError,
     MetaOptions,
     Noop,
     Ok,
@@ -42,9 +35,7 @@ from memproto import (
     RawReply,
     Replace,
     ReplyReceived,
-    Request,
     SaslAuth,
-    SaslStep,
     Set,
     Signal,
     Silence,
@@ -61,14 +52,12 @@ from memproto import (
     VersionReply,
 )
 from tests.helpers import Told, tell
-from tests.text_helpers import TEXT, serve, tell_three_ways
+from tests.text_helpers import TEXT, tell_three_ways
 
 CLASSIC, META = Dialect.CLASSIC, Dialect.META
 MISS = Failure(Status.KEY_NOT_FOUND)
 
 BOTH: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
-    (Touch(b"k", 5), b"touch k 5\r\n", b"TOUCHED\r\n", Touched()),
-    (Touch(b"k", 5), b"touch k 5\r\n", b"NOT_FOUND\r\n", MISS),
     (Flush(), b"flush_all\r\n", b"OK\r\n", Ok()),
     (Flush(5), b"flush_all 5\r\n", b"CLIENT_ERROR flush_all not allowed\r\n", Failure(Status.AUTH_ERROR)),
     (Version(), b"version\r\n", b"VERSION 1.6.18\r\n", VersionReply(b"1.6.18")),
@@ -113,33 +102,38 @@ IN_CLASSIC: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
     (Decrement(b"k", 2), b"decr k 2\r\n", b"9 \r\n", Counter(9)),
     (Increment(b"k"), b"incr k 1\r\n", b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
      Failure(Status.DELTA_BAD_VALUE)),
+    (Touch(b"k", 5), b"touch k 5\r\n", b"TOUCHED\r\n", Touched()),
+    (Touch(b"k", 5), b"touch k 5\r\n", b"NOT_FOUND\r\n", MISS),
     (Noop(), b"version\r\n", b"VERSION 1.6.18\r\n", Ok()),
 ]  # fmt: skip
 IN_META: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
-    (Get((b"k",)), b"mg k v f c k\r\n", b"VA 2 f5 c9 kk\r\nab\r\n", Values((Item(b"k", b"ab", 5, 9),))),
-    (Get((b"k",)), b"mg k v f c k\r\n", b"EN\r\n", Values()),
+    (Get((b"k",)), b"mg k v f c k O0\r\n", b"VA 2 f5 c9 kk O0\r\nab\r\n", Values((Item(b"k", b"ab", 5, 9),))),
+    (Get((b"k",)), b"mg k v f c k O0\r\n", b"EN kk O0\r\n", Values()),
     # Older releases put two spaces.
-    (Get((b"k",)), b"mg k v f c k\r\n", b"VA 0  f5  c9 kk \r\n\r\n", Values((Item(b"k", b"", 5, 9),))),
-    (Get((b"a", b"b"), 5), b"mg a T5 v f c k\r\nmg b T5 v f c k\r\n", b"EN kk\r\n".replace(b"kk", b"ka") +
-     b"VA 1 f0 c1 kb\r\nx\r\n", Values((Item(b"b", b"x", 0, 1),))),
-    (Get((b"a", b"b")), b"mg a v f c k\r\nmg b v f c k\r\n", b"SERVER_ERROR x\r\nSERVER_ERROR y\r\n",
+    (Get((b"k",)), b"mg k v f c k O0\r\n", b"VA 0  f5  c9 kk O0 \r\n\r\n", Values((Item(b"k", b"", 5, 9),))),
+    (Get((b"a", b"b"), 5), b"mg a T5 v f c k O0\r\nmg b T5 v f c k O0\r\n", b"EN kk O0\r\n".replace(b"kk", b"ka") +
+     b"VA 1 f0 c1 kb O0\r\nx\r\n", Values((Item(b"b", b"x", 0, 1),))),
+    (Get((b"a", b"b")), b"mg a v f c k O0\r\nmg b v f c k O0\r\n", b"SERVER_ERROR x\r\nSERVER_ERROR y\r\n",
      Failure(Status.OUT_OF_MEMORY, b"x")),
-    (Get((b"\0\xff",)), b"mg AP8= v f c k b\r\n", b"VA 0 f0 c1 kAP8= b\r\n\r\n",
+    (Get((b"\0\xff",)), b"mg AP8= v f c k O0 b\r\n", b"VA 0 f0 c1 kAP8= b O0\r\n\r\n",
      Values((Item(b"\0\xff", b"", 0, 1, True),))),
     (Get((b"k",), 9, MetaOptions(recache=6, bump=False, unless_cas=7, details=True)),
-     b"mg k R6 C7 u T9 h l t v f c k\r\n", b"HD h1 l2 t-1 f0 c7 kk Z X W\r\n",
+     b"mg k R6 C7 u T9 h l t v f c k O0\r\n", b"HD h1 l2 t-1 f0 c7 kk O0 Z X W\r\n",
      Values((Item(b"k", b"", 0, 7, False, ItemMeta(-1, True, 2, True, True, True, True)),))),
-    (Set(b"k", b"v", 5, 6, 7), b"ms k 1 F5 T6 C7 c\r\nv\r\n", b"HD c9\r\n", Stored(9)),
-    (Set(b"k", b"v", cas=7), b"ms k 1 C7 c\r\nv\r\n", b"EX c0\r\n", Failure(Status.KEY_EXISTS)),
-    (Add(b"k", b"v"), b"ms k 1 ME c\r\nv\r\n", b"NS c0\r\n", Failure(Status.KEY_EXISTS)),
-    (Replace(b"k", b"v"), b"ms k 1 MR c\r\nv\r\n", b"NS\r\n", MISS),
-    (Append(b"k", b"v", 3), b"ms k 1 MA C3 c\r\nv\r\n", b"NF\r\n", MISS),
-    (Prepend(b"k", b"v"), b"ms k 1 MP c\r\nv\r\n", b"NS\r\n", Failure(Status.NOT_STORED)),
-    (Delete(b"k", 3), b"md k C3\r\n", b"HD\r\n", Deleted()),
-    (Delete(b"k"), b"md k\r\n", b"NF\r\n", MISS),
-    (Increment(b"k"), b"ma k MI D1 v c\r\n", b"VA 2 c3\r\n17\r\n", Counter(17, 3)),
-    (Decrement(b"k", 2, 3, 4, 5), b"ma k MD D2 C5 N4 J3 v c\r\n", b"NF\r\n", MISS),
-    (Increment(b"k", meta=MetaOptions(details=True)), b"ma k MI D1 t v c\r\n", b"VA 1 t30 c1\r\n1\r\n",
+    (Set(b"k", b"v", 5, 6, 7), b"ms k 1 F5 T6 C7 c O0\r\nv\r\n", b"HD c9 O0\r\n", Stored(9)),
+    (Set(b"k", b"v", cas=7), b"ms k 1 C7 c O0\r\nv\r\n", b"EX c0 O0\r\n", Failure(Status.KEY_EXISTS)),
+    (Add(b"k", b"v"), b"ms k 1 ME c O0\r\nv\r\n", b"NS c0 O0\r\n", Failure(Status.KEY_EXISTS)),
+    (Replace(b"k", b"v"), b"ms k 1 MR c O0\r\nv\r\n", b"NS O0\r\n", MISS),
+    (Append(b"k", b"v", 3), b"ms k 1 MA C3 c O0\r\nv\r\n", b"NF O0\r\n", MISS),
+    (Prepend(b"k", b"v"), b"ms k 1 MP c O0\r\nv\r\n", b"NS O0\r\n", Failure(Status.NOT_STORED)),
+    (Delete(b"k", 3), b"md k C3 O0\r\n", b"HD O0\r\n", Deleted()),
+    (Delete(b"k"), b"md k O0\r\n", b"NF O0\r\n", MISS),
+    (Touch(b"k", 5), b"mg k T5 f c k O0\r\n", b"HD f7 c9 kk O0\r\n", Touched(7, 9)),
+    (Touch(b"k", -1), b"mg k T-1 f c k O0\r\n", b"EN kk O0\r\n", MISS),
+    (Touch(b"k"), b"mg k T0 f c k O0\r\n", b"SERVER_ERROR x\r\n", Failure(Status.OUT_OF_MEMORY, b"x")),
+    (Increment(b"k"), b"ma k MI D1 v c O0\r\n", b"VA 2 c3 O0\r\n17\r\n", Counter(17, 3)),
+    (Decrement(b"k", 2, 3, 4, 5), b"ma k MD D2 C5 N4 J3 v c O0\r\n", b"NF O0\r\n", MISS),
+    (Increment(b"k", meta=MetaOptions(details=True)), b"ma k MI D1 t v c O0\r\n", b"VA 1 t30 c1 O0\r\n1\r\n",
      Counter(1, 1, ItemMeta(30))),
     (Noop(), b"mn\r\n", b"MN\r\n", Ok()),
     (Debug(b"k"), b"me k\r\n", b"ME k exp=-1 la=0\r\n", DebugReply(((b"exp", b"-1"), (b"la", b"0")))),
@@ -184,19 +178,32 @@ def test_exchanges(dialect: Dialect, request_: AnyRequest, said: bytes, heard: b
         (META, Get((b"k",)), b"VA 1 kx\r\nv\r\n", "key of the reply is b'x', asked was b'k'"),
         (META, Get((b"k",)), b"EN kx\r\n", "key of the reply is b'x', asked was b'k'"),
         (META, Get((b"k",)), b"EN O1\r\n", "opaque of the reply is b'1', which was not sent with this request"),
-        (META, Get((b"k",)), b"VA 1 f0 c0\r\nv\r\n", "key is missing in the reply, asked was b'k'"),
+        (META, Get((b"k",)), b"VA 1 f0 c0 O0\r\nv\r\n", "key is missing in the reply, asked was b'k'"),
+        (META, Get((b"k",)), b"EN O0\r\n", "key is missing in the reply, asked was b'k'"),
+        (META, Get((b"k",)), b"EN kk\r\n", "opaque is missing in the reply, one was sent with this request"),
+        (META, Get((b"k",)), b"VA 1 f0 c0 kk\r\nv\r\n", "opaque is missing in the reply, one was sent"),
+        (META, Get((b"k",)), b"VA 1 f0 c0 kk O1\r\nv\r\n", "opaque of the reply is b'1', which was not sent"),
+        (META, Get((b"a", b"b")), b"EN ka O0\r\nEN ka O0\r\n", "key of the reply is b'a', asked was b'b'"),
+        (META, Get((b"a", b"b")), b"EN ka O0\r\nVA 1 f0 c0 kb O1\r\nv\r\n", "opaque of the reply is b'1', which"),
+        (META, Set(b"k", b""), b"HD c1\r\n", "opaque is missing in the reply, one was sent with this request"),
+        (META, Set(b"k", b""), b"HD c1 O1\r\n", "opaque of the reply is b'1', which was not sent with this request"),
+        (META, Set(b"k", b""), b"HD c18446744073709551616 O0\r\n", "flag c of the reply is b'18446744073709551616'"),
+        (META, Add(b"k", b""), b"NS\r\n", "opaque is missing in the reply, one was sent with this request"),
+        (META, Delete(b"k"), b"HD\r\n", "opaque is missing in the reply, one was sent with this request"),
+        (META, Delete(b"k"), b"NF O7\r\n", "opaque of the reply is b'7', which was not sent with this request"),
+        (META, Increment(b"k"), b"VA 1 c1\r\n1\r\n", "opaque is missing in the reply, one was sent"),
         (META, Get((b"k",)), b"VA 1 kk\r\nvv\r\n", "value is not followed by CR LF after 1 bytes"),
         (META, Get((b"k",)), b"VA 1048577 kk\r\n", "value is 1048577 bytes, limit is 1048576"),
         (META, Get((b"k",)), b"VA x kk\r\n", "line b'VA x kk' does not answer Get"),
         (META, Get((b"k",)), b"VA\r\n", "line b'VA' does not answer Get"),
         # The value was asked for.
         (META, Get((b"k",)), b"HD kk\r\n", "line b'HD kk' does not answer Get"),
-        (META, Get((b"k",)), b"VA 0 kk cx\r\n\r\n", "flag c of the reply is b'x', must be a number"),
+        (META, Get((b"k",)), b"VA 0 kk O0 cx\r\n\r\n", "flag c of the reply is b'x', must be a number"),
         (META, Get((b"k",)), b"\r\n", "line b'' does not answer Get"),
         (META, Get((b"k",)), b"MN\r\n", "line b'MN' does not answer Get"),
         (META, Set(b"k", b""), b"EN\r\n", "line b'EN' does not answer Set"),
         (META, Set(b"k", b""), b"VA 0\r\n\r\n", "line b'VA 0' does not answer Set"),
-        (META, Increment(b"k"), b"VA 1\r\nx\r\n", "counter is b'x', must be a number"),
+        (META, Increment(b"k"), b"VA 1 O0\r\nx\r\n", "counter is b'x', must be a number"),
         (META, Increment(b"k"), b"HD\r\n", "line b'HD' does not answer Increment"),
         (META, Noop(), b"HD\r\n", "line b'HD' does not answer Noop"),
         (META, Debug(b"k"), b"ME x\r\n", "line b'ME x' does not answer Debug of b'k'"),
@@ -271,8 +278,8 @@ def test_an_abandoned_answer_is_read_and_dropped(dialect: Dialect) -> None:
 @pytest.mark.parametrize("dialect", TEXT)
 def test_quiet_requests_are_asked_aloud(dialect: Dialect) -> None:
     client = ClientConnection(dialect=dialect)
-    stored = b"HD c1\r\n" if dialect is META else b"STORED\r\n"
-    missed, failed = (b"EN\r\n", b"NS\r\n") if dialect is META else (b"END\r\n", b"NOT_STORED\r\n")
+    stored = b"HD c1 O0\r\n" if dialect is META else b"STORED\r\n"
+    missed, failed = (b"EN kk O1\r\n", b"NS O2\r\n") if dialect is META else (b"END\r\n", b"NOT_STORED\r\n")
     for request in (Set(b"k", b"v"), Get((b"k",)), Add(b"k", b"v"), Flush()):
         sent = client.send_quiet(request).data
         assert b"noreply" not in sent
@@ -281,7 +288,7 @@ def test_quiet_requests_are_asked_aloud(dialect: Dialect) -> None:
     told = tell(client, [stored + missed + failed + b"OK\r\n"])
     assert told == Told([Silence(), Silence(), Failure(Status.KEY_EXISTS), Silence()])
     client.send_quiet(Get((b"k",)))
-    hit = b"VA 1 f0 c1 kk\r\nv\r\n" if dialect is META else b"VALUE k 0 1 1\r\nv\r\nEND\r\n"
+    hit = b"VA 1 f0 c1 kk O4\r\nv\r\n" if dialect is META else b"VALUE k 0 1 1\r\nv\r\nEND\r\n"
     assert tell(client, [hit]) == Told([Values((Item(b"k", b"v", 0, 1),))])
 
 
@@ -293,192 +300,3 @@ def test_quit(dialect: Dialect, quiet: bool) -> None:
     assert (client.send_quiet(Quit()) if quiet else client.send(Quit())).data == b"quit\r\n"
     assert client.state is ClientState.QUITTING
     assert tell(client, [b"VERSION 1\r\n"], eof=True) == Told([VersionReply(b"1"), Ok()], None, True)
-
-
-# --- limits
-
-
-def test_the_limits_of_answers() -> None:
-    def told(dialect: Dialect, request: AnyRequest, heard: bytes, limits: Limits) -> str | None:
-        return tell_three_ways(lambda client: client.send(request), heard, dialect, limits).fault
-
-    many = Get((b"a", b"b"))
-    limits = Limits(answer=3)
-    over = "values are 4 bytes and more, limit is 3"
-    assert told(CLASSIC, many, b"VALUE a 0 2\r\nvv\r\nVALUE b 0 1\r\nv\r\nEND\r\n", limits) is None
-    assert told(CLASSIC, many, b"VALUE a 0 2\r\nvv\r\nVALUE b 0 2\r\nvv\r\nEND\r\n", limits) == over
-    assert told(META, many, b"VA 2 ka\r\nvv\r\nVA 1 kb\r\nv\r\n", limits) is None
-    assert told(META, many, b"VA 2 ka\r\nvv\r\nVA 2 kb\r\nvv\r\n", limits) == over
-    limits = Limits(stats=2, answer=20)
-    assert told(CLASSIC, Stats(), b"STAT a 1\r\nSTAT b 2\r\nEND\r\n", limits) is None
-    assert told(CLASSIC, Stats(), b"STAT a 1\r\n" * 3, limits) == "statistics are 3 and more, limit is 2"
-    assert (
-        told(CLASSIC, Stats(), b"STAT a 12345678901234\r\n", limits) == "statistics are 21 bytes and more, limit is 20"
-    )
-    dump = Stats(b"detail dump")
-    assert told(CLASSIC, dump, b"PREFIX a\r\n" + b"12345\r\n" + b"END\r\n", Limits(answer=22)) is None
-    assert told(CLASSIC, dump, b"PREFIX a\r\n" * 3, Limits(answer=22)) == "lines are 30 bytes and more, limit is 22"
-
-
-def test_the_limits_of_requests() -> None:
-    for dialect in TEXT:
-        client = ClientConnection(Limits(keys=2), dialect=dialect)
-        client.send(Get((b"a", b"b")))
-        for request in (Get((b"a", b"b", b"c")), Get(())):
-            with pytest.raises(LocalProtocolError, match=r"^keys are \d, must be 1 to 2$"):
-                client.send(request)
-        assert client.outstanding == 1
-
-
-def test_long_lines_are_split() -> None:
-    keys = tuple(b"%04d" % number for number in range(1000))
-    for exptime, verb, line in ((None, b"gets ", 5000), (5, b"gats 5 ", 2048)):
-        client = ClientConnection(Limits(keys_line=line), dialect=CLASSIC)
-        exchange = client.send(Get(keys, exptime))
-        lines = exchange.data.split(b"\r\n")[:-1]
-        assert len(lines) == (2 if exptime is None else 3)
-        assert all(each.startswith(verb) and len(each) < line for each in lines)
-        assert b" ".join(each.removeprefix(verb) for each in lines).split() == list(keys)
-        told = tell(client, [b"VALUE 0001 0 1\r\nx\r\nEND\r\n" + b"END\r\n" * (len(lines) - 1)])
-        assert told == Told([Values((Item(b"0001", b"x"),))])
-
-
-# --- nothing can be put into a line that does not belong there
-
-
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        (Get((b"a b",)), "key is b'a b', must hold no space, CR, LF or NUL"),
-        (Get((b"k", b"a\r\nb")), "key is b'a\\r\\nb', must hold no"),
-        (Get((b"",)), "key is 0 bytes, the least is 1"),
-        (Get((b"k" * 251,)), "key is 251 bytes, limit is 250"),
-        (Get((b"k",), 1 << 31), "exptime is 2147483648, must be -2147483648 to 2147483647"),
-        (Set(b"k", b"", -1), "flags is -1, must be 0 to 4294967295"),
-        (Set(b"k", b"", cas=1 << 64), "cas is 18446744073709551616"),
-        (Add(b"k", b"", cas=1), "cas is 1, add cannot compare one in classic text"),
-        (Delete(b"k", 1), "cas is 1, delete cannot compare one in classic text"),
-        (Increment(b"k", exptime=0), "classic text can neither create a counter (exptime) nor compare a cas"),
-        (Increment(b"k", 1 << 64), "delta is 18446744073709551616"),
-        (Verbosity(-1), "level is -1, must be 0 to 4294967295"),
-        (Touch(b"k", "5"), "exptime is '5', must be an integer"),  # type: ignore[arg-type]
-        (Stats(b"a\r\nb"), "group is b'a\\r\\nb', must hold no CR, LF or NUL"),
-        (Stats(b"a  b"), "its words must be separated by one space"),
-        (Stats(b"cachedump 1 1"), "in text this is an Administer request"),
-        (Administer(()), "Administer cannot be said in classic text"),
-        (Administer((b"set", b"k", b"0", b"0", b"9")), "command is b'set', not an administrative one"),
-        (Administer((b"slabs", b"a\nb")), "word is b'a\\nb', must hold no"),
-        (Administer((b"cache_memlimit", b"9", b"noreply")), "its answer would be waited for"),
-        (UnknownLine(b"set k 0 0 9"), "whose command is known"),
-        (UnknownLine(b"\x80"), "line begins with 0x80"),
-        (SaslAuth(b"PLAIN", b"\0u x\0p"), "user is b'u x', must hold no"),
-        (SaslAuth(b"PLAIN", b"\0u\0p\r\n"), "password is b'p\\r\\n', must hold no"),
-        (SaslAuth(b"PLAIN", b"\0u\0" + b"p" * 1025), "password is 1025 bytes, limit is 1024"),
-        (SaslStep(b"PLAIN"), "SaslStep cannot be said in classic text"),
-        (Set(b"k", b"", meta=MetaOptions(vivify=5)), "has meta options that only meta can say"),
-        (Debug(b"k"), "Debug cannot be said in classic text"),
-    ],
-    ids=lambda value: repr(value)[:50],
-)
-def test_what_is_not_said(request_: Get, message: str) -> None:
-    client = ClientConnection(dialect=CLASSIC)
-    with pytest.raises(LocalProtocolError, match=re.escape(message)):
-        client.send(request_)
-    assert (client.outstanding, client.state) == (0, ClientState.OPEN)
-
-
-def test_meta_options_are_said_in_meta_only() -> None:
-    request = Get((b"k",), None, MetaOptions(vivify=30))
-    for dialect in (Dialect.BINARY, CLASSIC):
-        client = ClientConnection(dialect=dialect)
-        with pytest.raises(LocalProtocolError, match="has meta options that only meta can say"):
-            client.send(request)
-        assert client.outstanding == 0
-        # How the key was spelt is no question.
-        client.send(Get((b"k",), None, MetaOptions(base64=True)))
-
-
-_NASTY = st.binary(max_size=300) | st.sampled_from(
-    [b"k", b"noreply", b"a b", b"a\r\nflush_all\r\n", b"\n", b"cachedump 1", b"0", b"\x80", b"k\0", b"", b"mn", b"set"]
-)
-_NUMBER = st.integers(-(1 << 65), 1 << 65) | st.sampled_from([0, 1, -1, 1 << 31, (1 << 32) - 1, (1 << 64) - 1])
-_WORDS = st.lists(_NASTY | st.sampled_from([b"slabs", b"stats", b"cachedump", b"get"]), max_size=4).map(tuple)
-_KINDS: list[type[AnyRequest]] = [
-    *(Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats, Verbosity),
-    *(UnknownLine, Administer, Debug, SaslAuth),
-]  # fmt: skip
-
-
-@st.composite
-def _anything(draw: st.DrawFn) -> AnyRequest:
-    """A request with any bytes and any numbers in its fields."""
-    kind = draw(st.sampled_from(_KINDS))
-    if kind is SaslAuth:
-        user, password = draw(_NASTY), draw(_NASTY)
-        return SaslAuth(b"PLAIN", draw(_NASTY | st.just(b"")) + b"\0" + user + b"\0" + password)
-    strategies: dict[str, st.SearchStrategy[object]] = {
-        "keys": st.lists(_NASTY, max_size=3).map(tuple),
-        "words": _WORDS,
-        **dict.fromkeys(("key", "value", "group", "line"), _NASTY),
-        **dict.fromkeys(("flags", "cas", "delta", "initial", "level"), _NUMBER | st.just(0)),
-        "exptime": (_NUMBER | st.none()) if kind in (Get, Increment, Decrement, Flush) else _NUMBER,
-        "meta": st.none(),
-    }
-    return kind(*(draw(strategies[field.name]) for field in fields(kind)))  # type: ignore[arg-type]
-
-
-def _same(was: AnyRequest, is_: AnyRequest, dialect: Dialect) -> bool:
-    """Whether a server was told what the client was asked to say."""
-    if dialect is META and isinstance(is_, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement):
-        is_ = type(is_)(*(getattr(is_, field.name) if field.name != "meta" else None for field in fields(is_)))  # type: ignore[arg-type]
-    if isinstance(was, Add | Replace) and was.cas:
-        # A compare-and-swap.
-        was = Set(was.key, was.value, was.flags, was.exptime, was.cas)
-    if isinstance(was, Increment | Decrement) and dialect is CLASSIC:
-        # What to create with is of no use to one that creates nothing.
-        was = type(was)(was.key, was.delta)
-    return was == is_
-
-
-@pytest.mark.parametrize("dialect", TEXT)
-@given(request_=_anything())
-def test_no_argument_can_say_something_else(dialect: Dialect, request_: AnyRequest) -> None:
-    client = ClientConnection(dialect=dialect)
-    try:
-        data = client.send(request_).data
-    except LocalProtocolError:
-        assert (client.outstanding, client.state) == (0, ClientState.OPEN)
-        return
-    served = serve([data], auth_required=isinstance(request_, SaslAuth), eof=not isinstance(request_, SaslAuth))
-    assert served.fault is None
-    if dialect is META and isinstance(request_, Get):
-        assert len(served.requests) == len(request_.keys)
-        for key, is_ in zip(request_.keys, served.requests, strict=True):
-            assert _same(Get((key,), request_.exptime), is_, dialect)
-    else:
-        (is_,) = served.requests
-        assert _same(request_, is_, dialect)
-
-
-@pytest.mark.parametrize(
-    ("dialect", "request_", "said"),
-    [
-        (Dialect.CLASSIC, Delete(b"k"), b"DELETED\n"),
-        (Dialect.CLASSIC, Get((b"k",)), b"END\n"),
-        (Dialect.CLASSIC, Stats(), b"END\n"),
-        (Dialect.CLASSIC, Stats(b"detail dump"), b"END\n"),
-        (Dialect.META, Delete(b"k"), b"HD\n"),
-        (Dialect.META, Get((b"k", b"l")), b"EN\nEN\n"),
-    ],
-)
-def test_a_bare_lf_ends_a_line_of_a_reply_unless_it_is_forbidden(
-    dialect: Dialect, request_: Request[object], said: bytes
-) -> None:
-    for limits, fault in ((None, False), (Limits(bare_lf=False), True)):
-        client = ClientConnection(limits, dialect=dialect)
-        client.send(request_)
-        told = tell(client, [said])
-        assert (told.fault is not None) is fault
-        assert len(told.replies) == (not fault)
-    assert told.fault is not None
-    assert told.fault.endswith("ends in a bare LF, must end in CR LF")

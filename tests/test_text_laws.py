@@ -22,17 +22,19 @@ from memproto import (
     LocalProtocolError,
     Malformed,
     MetaEnvelope,
+    Noop,
     Packet,
     Quit,
     RemoteProtocolError,
     ServerConnection,
     Signal,
     Status,
+    Touch,
     UnknownLine,
     Values,
 )
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import LineCollector, PacketCollector
+from memproto._collecting import LineCollector, PacketCollector, ShortCollector
 from memproto.testing import (
     classic_envelopes,
     meta_envelopes,
@@ -227,6 +229,8 @@ def test_what_a_client_emits_a_server_reads(dialect: Dialect, data: st.DataObjec
         if isinstance(request, Get):
             keys: list[tuple[bytes, ...]] = [(key,) for key in request.keys] if dialect is Dialect.META else []
             expected += [("get", key, request.exptime) for key in keys or [request.keys]]
+        elif isinstance(request, Touch) and dialect is Dialect.META:
+            expected.append(("get", (request.key,), request.exptime))
         else:
             expected.append(request)
     seen = [
@@ -295,10 +299,11 @@ def test_what_binary_cannot_say_has_no_binary_reply() -> None:
 def test_a_collector_is_made_by_its_dialect() -> None:
     with pytest.raises(NotImplementedError):
         LineCollector().take(ReceiveBuffer())
+    exchange = ClientConnection().send(Noop())
     with pytest.raises(NotImplementedError):
-        PacketCollector().covers(0)
+        PacketCollector().take(Packet(0x81, 0), exchange)
     with pytest.raises(NotImplementedError):
-        PacketCollector().take(Packet(0x81, 0))
+        ShortCollector().careful(exchange, Limits())
 
 
 def test_replies_can_be_empty() -> None:

@@ -657,3 +657,18 @@ def test_the_dialects_may_be_given_in_any_collection() -> None:
     for dialects in ({Dialect.BINARY}, [Dialect.BINARY], (Dialect.BINARY,)):
         served = serve([b"version\r\n"], dialects=dialects)
         assert (served.events, served.fault) == ([], "magic is 0x76, expected 0x80 (request)")
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (None, b"SERVER_ERROR out of memory storing object\r\n"),
+        (b"Out of memory allocating item", b"SERVER_ERROR out of memory storing object\r\n"),
+        (b"Out of memory incrementing value", b"SERVER_ERROR out of memory\r\n"),
+        (b"Out of memory allocating new item", b"SERVER_ERROR Out of memory allocating new item\r\n"),
+        (b"disk full", b"SERVER_ERROR disk full\r\n"),
+    ],
+)
+def test_what_is_said_in_other_words_than_in_binary(told: bytes | None, line: bytes) -> None:
+    assert encode_reply(Failure(Status.OUT_OF_MEMORY, told), ClassicEnvelope(Set(b"k", b""), b"set")) == line
+    assert encode_reply(Failure(Status.OUT_OF_MEMORY, told), MetaEnvelope(Set(b"k", b""), b"ms")) == line

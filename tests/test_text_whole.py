@@ -30,10 +30,10 @@ def test_a_number_that_is_none_behind_plain_hits() -> None:
 
 
 def test_a_value_over_the_limit_behind_plain_hits() -> None:
-    hits = b"VA 2 f1 c7 ka\r\nxx\r\n"
-    told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 2 f1 c8 kb\r\nyy\r\n", Limits(value=2))
+    hits = b"VA 2 f1 c7 ka O0\r\nxx\r\n"
+    told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 2 f1 c8 kb O0\r\nyy\r\n", Limits(value=2))
     assert told == Told([Values((Item(b"a", b"xx", 1, 7), Item(b"b", b"yy", 1, 8)))])
-    told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 3 f1 c8 kb\r\nyyy\r\n", Limits(value=2))
+    told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 3 f1 c8 kb O0\r\nyyy\r\n", Limits(value=2))
     assert told == Told([], "value is 3 bytes, limit is 2")
 
 

@@ -8,11 +8,13 @@ Nothing is ever unpickled, unmarshalled or evaluated, and nothing is expanded wi
 """
 
 from memproto.conventions._forms import Compression, ConventionError, Form, Kind, Scalar
+from memproto.conventions._serde import JSON_OBJECTS, Objects, serde
 from memproto.conventions._table import CONVENTIONS, Bits, Convention, Reading
 from memproto.conventions._values import LIMIT, candidates, describe, read, unwrap, write
 
 __all__ = [
     "CONVENTIONS",
+    "JSON_OBJECTS",
     "LIMIT",
     "Bits",
     "Compression",
@@ -20,11 +22,13 @@ __all__ = [
     "ConventionError",
     "Form",
     "Kind",
+    "Objects",
     "Reading",
     "Scalar",
     "candidates",
     "describe",
     "read",
+    "serde",
     "unwrap",
     "write",
 ]

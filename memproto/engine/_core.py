@@ -61,24 +61,42 @@ class Core:
         """How many bytes of the budget are used."""
         return self._items.size
 
+    @property
+    def memory_limit(self) -> int:
+        """The budget, which ``cache_memlimit`` may have changed."""
+        return self._items.budget
+
+    def shrink(self, size: int) -> int:
+        """Evict the least recently used until :attr:`size` is at most this, or one item is left; how many.
+
+        For an embedder who sees from outside that memory is short; the budget stays.
+        """
+        return self._items.shrink(size)
+
     # --- for an embedder with a journal
 
     @property
     def marks(self) -> Marks:
-        """What a journal has to keep beside the items, so that no CAS is given twice and no flush is forgotten."""
+        """What a journal has to keep beside the items, so that no CAS is given twice and no flush is forgotten.
+
+        Set it back only if no reply that came after has left.
+        """
         return Marks(self._cas, self._flush_at)
+
+    @marks.setter
+    def marks(self, marks: Marks) -> None:
+        self._cas, self._flush_at = marks
 
     def restore(self, key: bytes, saved: Saved | None) -> None:
         """Put back what a key had, or that it had nothing, without telling the journal.
 
-        For an embedder whose journal could not keep a change. A CAS that was given out is not given again.
+        For an embedder whose journal could not keep a change.
         """
         self._items.restore(key, saved)
 
-    def reload(self, flush_at: float = NEVER) -> None:
-        """Hold what the journal has and nothing else; ``flush_at`` as in :class:`Marks`. Counters go on."""
+    def reload(self) -> None:
+        """Hold what the journal has and nothing else. Marks and counters stay."""
         self._items.load()
-        self._flush_at = flush_at
 
     def expire(self, now: float, most: int = 1000) -> int:
         """Remove those of the next ``most`` items that have expired; how many.

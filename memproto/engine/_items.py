@@ -111,7 +111,7 @@ class Items:
             for saved in self._journal.load():
                 self._insert(*saved)
             # Only now, because a journal need not bear to be changed while it is read.
-            self._shrink()
+            self.shrink(self.budget)
 
     def restore(self, key: bytes, saved: Saved | None) -> None:
         """Put back what a key had, or that it had nothing, without telling the journal."""
@@ -194,17 +194,20 @@ class Items:
         if self._journal is not None:
             self._journal.put(Saved(entry.item, entry.expires, entry.stale))
         if self.size > self.budget:
-            self._shrink()
+            self.shrink(self.budget)
 
-    def _shrink(self) -> None:
+    def shrink(self, size: int) -> int:
+        """Evict the least recently used until no more than ``size`` bytes are used; how many."""
+        before = self.evicted
         # The last one stays, whatever its size: it has just been stored.
-        while self.size > self.budget and len(self.entries) > 1:
+        while self.size > size and len(self.entries) > 1:
             self._evict()
+        return self.evicted - before
 
     def resize(self, budget: int) -> None:
         """Change the budget; what no longer fits is evicted."""
         self.budget = budget
-        self._shrink()
+        self.shrink(self.budget)
 
     def _evict(self) -> None:
         key, entry = next(iter(self.entries.items()))

@@ -14,7 +14,7 @@ from memproto._classic_requests import ADMINISTRATIVE
 from memproto._classic_requests import PARSERS as CLASSIC
 from memproto._meta_flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Token, key_word
 from memproto._meta_requests import PARSERS as META
-from memproto._text import BREAKS, TextEnvelope, failure_in
+from memproto._text import BREAKS, TextEnvelope, error_line, failure_in
 from memproto.enums import Status
 from memproto.events import ClassicEnvelope, MetaEnvelope
 from memproto.limits import MAX_KEY
@@ -213,7 +213,7 @@ def _failures(envelope: TextEnvelope) -> st.SearchStrategy[Failure]:
     own = OWN_AUTH_TEXTS.get(type(request))
     texts = _texts().filter(lambda line: failure_in(b"CLIENT_ERROR " + line) == Failure(4, line))
     texts = texts.filter(lambda line: own is None or line != own.text)
-    server_texts = _texts().filter(lambda line: failure_in(b"SERVER_ERROR " + line) == Failure(0x82, line))
+    server_texts = _texts().filter(lambda line: failure_in(error_line(Failure(0x82, line))[:-2]) == Failure(0x82, line))
     plain = [
         Status.VALUE_TOO_LARGE,
         Status.INVALID_ARGUMENTS,

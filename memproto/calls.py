@@ -1,0 +1,338 @@
+"""What a client asks and what the replies come to, as pure data: the same for a blocking client and any other.
+
+    calls = Calls()
+    call = calls.get(b"key")                 # Call[bytes | None]
+    exchanges = call.send(connection)
+    ...                                      # write their bytes; read until the last of them is answered
+    value = call.result([exchange.reply for exchange in exchanges])
+
+Another serde than ``RAW`` makes other values of the bytes. A refusal that a call has no result for is a
+:class:`ServerError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from memproto.client import ClientConnection, Exchange
+from memproto.enums import Status
+from memproto.errors import LocalProtocolError
+from memproto.messages import (
+    Add,
+    Append,
+    Authenticated,
+    Challenge,
+    Counter,
+    Decrement,
+    Delete,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Item,
+    Noop,
+    Prepend,
+    Replace,
+    Request,
+    SaslAuth,
+    Set,
+    Stats,
+    StatsReply,
+    Touch,
+    Values,
+    Version,
+    VersionReply,
+)
+from memproto.serde import RAW, Serde
+
+__all__ = ["RAW", "AuthenticationError", "Call", "Calls", "Replies", "Serde", "ServerError", "authenticate"]
+
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
+V = TypeVar("V")
+
+Replies: TypeAlias = Sequence[object]
+
+
+class ServerError(Exception):
+    """The server refused; ``failure`` has the status and the server's words."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.reason.decode(errors='replace')} (status {int(failure.status):#06x})")
+        self.failure = failure
+
+
+class AuthenticationError(ServerError):
+    """The server does not take the credentials."""
+
+
+class Call(Generic[T_co]):
+    """So many requests, and what the replies to them come to.
+
+    ``repeatable`` is whether the call may be made again when it is not known if the server has seen it.
+    """
+
+    __slots__ = ("repeatable", "requests", "result")
+
+    def __init__(
+        self,
+        requests: tuple[Request[object], ...],
+        result: Callable[[Replies], T_co],
+        repeatable: bool = False,
+    ) -> None:
+        #: What to ask, in this order. There may be nothing to ask, and even so there is a result.
+        self.requests = requests
+        #: What the replies come to, given one for each request. Raises :class:`ServerError`.
+        self.result = result
+        self.repeatable = repeatable
+
+    def send(
+        self, connection: ClientConnection, start: int = 0, most: int | None = None, quiet: bool = False
+    ) -> list[Exchange[object]]:
+        """Ask, at most so many requests from ``start`` on. When the last of them is answered, all are.
+
+        With ``quiet`` all but the last are asked quietly, which in binary saves the answers and in text nothing.
+        Raises :class:`~memproto.LocalProtocolError` as ``connection.send`` does. Of several requests some may be in
+        the connection's queue by then, though none of their bytes has been given out: it must be given up.
+        """
+        if len(self.requests) == 1 and not start:
+            return [connection.send(self.requests[0])]
+        requests = self.requests[start : None if most is None else start + most]
+        ask = connection.send_quiet if quiet else connection.send
+        exchanges: list[Exchange[object]] = [ask(request) for request in requests[:-1]]
+        exchanges += map(connection.send, requests[-1:])
+        return exchanges
+
+
+def authenticate(username: str, password: str) -> Call[None]:
+    """SASL PLAIN in binary, the ``set`` of ``memcached -Y`` in text. Raises :class:`AuthenticationError` if refused."""
+    if "\0" in username or "\0" in password:
+        raise LocalProtocolError("username or password has a NUL, which is what separates them")
+    credentials = b"\0%b\0%b" % (username.encode(), password.encode())
+    return Call((SaslAuth(b"PLAIN", credentials),), _accepted)
+
+
+class Calls(Generic[V]):
+    """The calls of a cache client, for values of type ``V``.
+
+    Arguments are as in the requests: ``exptime`` 0 is never. ``flags`` are added to those that the serde gives.
+    """
+
+    __slots__ = ("_dump", "_load", "_values")
+
+    def __init__(self, serde: Serde[V]) -> None:
+        self._dump, self._load = serde
+        # Once, not with every get.
+        self._values = self._value
+
+    # --- retrieval
+
+    def get(self, key: bytes) -> Call[V | None]:
+        """The value, ``None`` if there is none."""
+        return Call((Get((key,)),), self._values, True)
+
+    def gat(self, key: bytes, exptime: int) -> Call[V | None]:
+        """The value, with a new expiry set; ``None`` if there is none."""
+        return Call((Get((key,), exptime),), self._values)
+
+    def gets(self, key: bytes) -> Call[Item | None]:
+        """The item as it is stored, with flags and CAS; ``None`` if there is none."""
+        return Call((Get((key,)),), _item, True)
+
+    def get_multi(self, keys: Iterable[bytes]) -> Call[dict[bytes, V]]:
+        """The values of those keys that have one."""
+        wanted = tuple(keys)
+        return Call((Get(wanted),) if wanted else (), self._found, True)
+
+    def gets_multi(self, keys: Iterable[bytes]) -> Call[dict[bytes, Item]]:
+        """The items of those keys that have one, as they are stored."""
+        wanted = tuple(keys)
+        return Call((Get(wanted),) if wanted else (), _items, True)
+
+    # --- storage
+
+    def set(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Call[bool]:
+        """Store: true."""
+        data, own = self._dump(value)
+        return Call((Set(key, data, own | flags, exptime),), _done)
+
+    def add(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Call[bool]:
+        """Store if the key is absent; false if it is not."""
+        data, own = self._dump(value)
+        return Call((Add(key, data, own | flags, exptime),), _unless_exists)
+
+    def replace(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Call[bool]:
+        """Store if the key is present; false if it is not."""
+        data, own = self._dump(value)
+        return Call((Replace(key, data, own | flags, exptime),), _unless_absent)
+
+    def append(self, key: bytes, value: bytes) -> Call[bool]:
+        """Put bytes behind the stored ones; false if there are none."""
+        return Call((Append(key, value),), _unless_not_stored)
+
+    def prepend(self, key: bytes, value: bytes) -> Call[bool]:
+        """Put bytes in front of the stored ones; false if there are none."""
+        return Call((Prepend(key, value),), _unless_not_stored)
+
+    def cas(self, key: bytes, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Call[bool | None]:
+        """Store if the item still has this CAS; false if it has another, ``None`` if the item is gone."""
+        data, own = self._dump(value)
+        return Call((Set(key, data, own | flags, exptime, cas),), _swapped)
+
+    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Call[list[bytes]]:
+        """Store them all; the keys of those that the server has refused, best none."""
+        keys = tuple(items)
+        requests = []
+        for key, value in items.items():
+            data, own = self._dump(value)
+            requests.append(Set(key, data, own | flags, exptime))
+
+        def refused(replies: Replies) -> list[bytes]:
+            return [key for key, reply in zip(keys, replies, strict=True) if not _is_done(reply)]
+
+        return Call(tuple(requests), refused)
+
+    # --- the rest
+
+    def delete(self, key: bytes) -> Call[bool]:
+        """Remove; false if there was nothing."""
+        return Call((Delete(key),), _unless_absent)
+
+    def delete_multi(self, keys: Iterable[bytes]) -> Call[list[bytes]]:
+        """Remove them all; the keys of those that were there."""
+        gone = tuple(keys)
+
+        def removed(replies: Replies) -> list[bytes]:
+            return [key for key, reply in zip(gone, replies, strict=True) if _unless_absent((reply,))]
+
+        return Call(tuple(map(Delete, gone)), removed)
+
+    def incr(self, key: bytes, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Call[int | None]:
+        """Add; the new number. A missing one is made from ``initial``, or stays missing: ``None``.
+
+        Classic text has no way to do both at once, so that ``initial`` raises ``LocalProtocolError`` there.
+        """
+        return Call((Increment(key, delta, initial or 0, None if initial is None else exptime),), _count)
+
+    def decr(self, key: bytes, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Call[int | None]:
+        """Subtract, down to 0 at most; otherwise as :meth:`incr`."""
+        return Call((Decrement(key, delta, initial or 0, None if initial is None else exptime),), _count)
+
+    def touch(self, key: bytes, exptime: int = 0) -> Call[bool]:
+        """Set a new expiry; false if there is no such item."""
+        return Call((Touch(key, exptime),), _unless_absent)
+
+    def flush(self, delay: int | None = None) -> Call[bool]:
+        """Forget all items, now or ``delay`` seconds from now: true."""
+        return Call((Flush(delay),), _done)
+
+    def stats(self, group: bytes = b"") -> Call[dict[bytes, bytes]]:
+        """The server's statistics by name."""
+        # To ask for the group "reset" is not only to ask.
+        return Call((Stats(group),), _statistics, group == b"")
+
+    def version(self) -> Call[bytes]:
+        """The server's version."""
+        return Call((Version(),), _version, True)
+
+    def noop(self) -> Call[bool]:
+        """Ask for nothing, and be answered: true."""
+        return Call((Noop(),), _done, True)
+
+    def _value(self, replies: Replies) -> V | None:
+        (reply,) = replies
+        if isinstance(reply, Values):
+            items = reply.items
+            return self._load(items[0].value, items[0].flags) if items else None
+        raise _refused(reply)
+
+    def _found(self, replies: Replies) -> dict[bytes, V]:
+        load = self._load
+        return {key: load(item.value, item.flags) for key, item in _items(replies).items()}
+
+
+# --- readers of replies
+
+
+def _refused(reply: object) -> Exception:
+    if isinstance(reply, Failure):
+        return ServerError(reply)
+    return LocalProtocolError(f"{reply!r:.80} is no reply to this call")
+
+
+def _only(replies: Replies, kind: type[R]) -> R:
+    (reply,) = replies
+    if isinstance(reply, kind):
+        return reply
+    raise _refused(reply)
+
+
+def _is_done(reply: object) -> bool:
+    if reply is None:
+        raise _refused(reply)
+    return not isinstance(reply, Failure)
+
+
+def _done(replies: Replies) -> bool:
+    (reply,) = replies
+    if not _is_done(reply):
+        raise _refused(reply)
+    return True
+
+
+def _unless(refusal: Status) -> Callable[[Replies], bool]:
+    def succeeds(replies: Replies) -> bool:
+        (reply,) = replies
+        if isinstance(reply, Failure) and reply.status == refusal:
+            return False
+        return _done(replies)
+
+    return succeeds
+
+
+_unless_exists: Final = _unless(Status.KEY_EXISTS)
+_unless_absent: Final = _unless(Status.KEY_NOT_FOUND)
+_unless_not_stored: Final = _unless(Status.NOT_STORED)
+
+
+def _swapped(replies: Replies) -> bool | None:
+    (reply,) = replies
+    if isinstance(reply, Failure) and reply.status == Status.KEY_NOT_FOUND:
+        return None
+    return _unless_exists(replies)
+
+
+def _item(replies: Replies) -> Item | None:
+    items = _only(replies, Values).items
+    return items[0] if items else None
+
+
+def _items(replies: Replies) -> dict[bytes, Item]:
+    return {item.key: item for item in _only(replies, Values).items} if replies else {}
+
+
+def _count(replies: Replies) -> int | None:
+    (reply,) = replies
+    if isinstance(reply, Failure) and reply.status == Status.KEY_NOT_FOUND:
+        return None
+    return _only(replies, Counter).value
+
+
+def _statistics(replies: Replies) -> dict[bytes, bytes]:
+    return dict(_only(replies, StatsReply).stats)
+
+
+def _version(replies: Replies) -> bytes:
+    return _only(replies, VersionReply).version
+
+
+def _accepted(replies: Replies) -> None:
+    (reply,) = replies
+    if isinstance(reply, Authenticated):
+        return
+    if isinstance(reply, Challenge):
+        reply = Failure(Status.AUTH_CONTINUE, b"the server wants another step, which PLAIN has not")
+    if isinstance(reply, Failure):
+        raise AuthenticationError(reply)
+    raise _refused(reply)
