@@ -76,6 +76,45 @@ def test_a_udp_port_in_use() -> None:
     assert told.stderr.startswith(f"cannot listen on udp:127.0.0.1:{port}: ")
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6")
+def test_addresses_of_both_kinds() -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("this machine has no address ::1")
+    with running_example("-l", "[::1]:-1,127.0.0.1", "-U", "-1") as server:
+        addresses = server.said.removeprefix("listening on ").strip().split(", ")
+        assert [address.rpartition(":")[0] for address in addresses] == [
+            "udp:[::1]",
+            "udp:127.0.0.1",
+            "[::1]",
+            "127.0.0.1",
+        ]
+        for host, address in (("::1", addresses[2]), ("127.0.0.1", addresses[3])):
+            with socket.create_connection((host, int(address.rpartition(":")[2])), DEADLINE) as link:
+                link.sendall(b"mn\r\n")
+                assert link.recv(100) == b"MN\r\n"
+
+
+def test_a_name_stands_for_all_its_addresses() -> None:
+    names = {found[4][0] for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+    with running_example("-l", "localhost") as server:
+        addresses = server.said.removeprefix("listening on ").strip().split(", ")
+        assert "127.0.0.1" in {address.rpartition(":")[0] for address in addresses}
+        assert len(addresses) <= len(names)
+        with Client(port=server.port, timeout=DEADLINE) as client:
+            assert client.noop()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "a..b", "no-such-host.invalid", "127.0.0.1,192.0.2.1"])
+def test_addresses_that_cannot_be(address: str) -> None:
+    told = run_server("-p", "-1", "-l", address)
+    assert told.returncode == 71
+    assert told.stderr.startswith(f"cannot listen on {address.rpartition(',')[2]}:-1: ")
+    assert told.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("protocol", "binary", "text"), [("auto", True, True), ("ascii", False, True), ("binary", True, False)]
 )

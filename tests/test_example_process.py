@@ -49,7 +49,7 @@ def wait_until_refused(port: int) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
 def test_a_signal_stops_it_after_its_answers(loop: str, number: signal.Signals) -> None:
     with running_example(*with_loop(loop)) as server:
         with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as link:
@@ -159,9 +159,13 @@ def test_an_address_that_is_none() -> None:
 
 
 def test_a_mistake_on_the_command_line() -> None:
-    told = run_server("-p", "0")
-    assert told.returncode == 2
-    assert told.stderr.endswith("error: port is 0, which is none, and there is no Unix socket either\n")
+    told = run_server("-p", "99999")
+    assert (told.returncode, told.stdout) == (64, "")
+    assert told.stderr.startswith("examples.server: error: Invalid port number 99999: ")
+    assert run_server("-q").returncode == 1
+    told = run_server("-V")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("memcached 1.6.")
 
 
 def test_the_port_that_was_asked_for() -> None:
@@ -193,7 +197,7 @@ def test_the_largest_item() -> None:
 
 
 def test_the_memory() -> None:
-    with running_example("-m", "1", "-I", "100k") as server, Client(port=server.port, timeout=DEADLINE) as client:
+    with running_example("-m1", "-I100k") as server, Client(port=server.port, timeout=DEADLINE) as client:
         for number in range(100):
             client.set(b"%d" % number, bytes(50_000))
         stats = client.stats()
@@ -205,7 +209,7 @@ def test_the_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "lines"), [([], 1), (["-v"], 2), (["-vv", "--loop", "asyncio"], 3)], ids=["silent", "-v", "-vv"]
+    ("option", "lines"), [([], 1), (["-v"], 2), (["-vv", "--loop", "asyncio"], 4)], ids=["silent", "-v", "-vv"]
 )
 def test_the_log(option: list[str], lines: int) -> None:
     with running_example(*option) as server:

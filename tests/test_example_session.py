@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from examples.server.session import Session
-from memproto import AnyReply, AnyRequest, Dialect, Limits
+from examples.server.session import Hangup, Session
+from memproto import AnyReply, AnyRequest, Failure, ServerConnection, Set, Status, Values, Verbosity
 from memproto.engine import Engine
 
 NOOP = b"\x80\x0a" + bytes(22)
@@ -21,14 +21,18 @@ QUIT_REPLY = b"\x81\x07" + bytes(22)
 class Host:
     """What a server is to its sessions."""
 
-    limits: Limits = field(default_factory=Limits)
-    dialects: frozenset[Dialect] = frozenset(Dialect)
     requests_per_turn: int = 100
     bytes_read: int = 0
     bytes_written: int = 0
+    durable: bool = False
     room: bool = True
     engine: Engine = field(default_factory=Engine)
     sessions: set[Session] = field(default_factory=set)
+    changed: bool = False
+    waiting: list[Session] = field(default_factory=list)
+
+    def connection(self) -> ServerConnection:
+        return ServerConnection()
 
     def opened(self, session: Session) -> bool:
         self.sessions.add(session)
@@ -38,7 +42,23 @@ class Host:
         self.sessions.discard(session)
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
+        if isinstance(request, Verbosity):
+            raise Hangup
+        self.changed = self.changed or isinstance(request, Set)
         return self.engine.execute(request, now)
+
+    def unsettled(self) -> bool:
+        return self.changed
+
+    def settle_later(self, session: Session) -> None:
+        self.waiting.append(session)
+
+    def settle(self) -> bool:
+        self.changed = False
+        waiting, self.waiting = self.waiting, []
+        for session in waiting:
+            session.settled()
+        return True
 
 
 class Transport(asyncio.Transport):
@@ -287,3 +307,132 @@ def test_abort() -> None:
     transport = Transport(Session(Host()))
     transport.session.abort()
     assert transport.aborted
+
+
+# --- answers that wait for the disk
+
+SET = b"\x80\x01\0\x01\x08" + bytes(6) + b"\x0a" + bytes(12 + 8) + b"kv"
+STORED = b"\x81\x01" + bytes(21) + b"\x01"
+HIT = b"\x81\0\0\0\x04" + bytes(6) + b"\x05" + bytes(11) + b"\x01" + bytes(4) + b"v"
+
+
+def test_answers_wait_until_what_they_tell_is_on_the_disk() -> None:
+    host = Host(durable=True)
+    transport, other = Transport(Session(host)), Transport(Session(host))
+    transport.session.data_received(NOOP + SET + GET + NOOP)
+    # It would tell of a value that is not on the disk.
+    other.session.data_received(GET)
+    assert (transport.written, other.written, len(host.waiting)) == ([NOOP_REPLY], [], 2)
+    transport.session.data_received(NOOP)
+    host.settle()
+    assert transport.written == [NOOP_REPLY, STORED + HIT + NOOP_REPLY, NOOP_REPLY]
+    assert other.written == [HIT]
+    other.session.data_received(GET)
+    assert other.written == [HIT, HIT]
+
+
+def test_a_turn_of_stores_is_one_commit() -> None:
+    host = Host(durable=True, requests_per_turn=3)
+    transport = Transport(Session(host))
+    transport.session.data_received(SET * 5)
+    assert (transport.written, host.waiting) == ([], [transport.session])
+    host.settle()
+    assert (len(transport.written), host.waiting) == (1, [transport.session])
+    host.settle()
+    assert [len(data) for data in transport.written] == [72, 48]
+
+
+def test_what_the_disk_did_not_take_is_answered_anew() -> None:
+    host = Host(durable=True)
+    transport = Transport(Session(host))
+    transport.session.data_received(SET + GET)
+    transport.session.redo(lambda request: Failure(Status.OUT_OF_MEMORY) if isinstance(request, Set) else Values())
+    host.settle()
+    (told,) = transport.written
+    refused, missed = b"Out of memory", b"Not found"
+    assert (told[:2], told[6:8], told[24:37]) == (b"\x81\x01", b"\0\x82", refused)
+    assert (told[37:39], told[43:45], told[61:]) == (b"\x81\0", b"\0\x01", missed)
+
+
+def test_the_end_waits_for_the_disk_too() -> None:
+    for end, last in ((QUIT, QUIT_REPLY), (b"\x80\x0a\0\x01" + bytes(7) + b"\x01" + bytes(12) + b"k", b"\x81\x0a")):
+        host = Host(durable=True)
+        transport = Transport(Session(host))
+        transport.session.data_received(SET + end)
+        assert (transport.written, transport.closed) == ([], False)
+        host.settle()
+        told = b"".join(transport.written)
+        assert (told[:24], told[24 : 24 + len(last)], transport.closed) == (STORED, last, True)
+
+
+def test_a_client_that_is_gone_when_the_disk_is_done() -> None:
+    host = Host(durable=True)
+    transport = Transport(Session(host))
+    transport.session.data_received(SET)
+    transport.session.connection_lost(None)
+    host.settle()
+    assert transport.written == []
+
+
+def test_a_slow_client_and_a_slow_disk() -> None:
+    async def run() -> None:
+        host = Host(durable=True)
+        transport = Transport(Session(host))
+        transport.full = True
+        transport.session.data_received(NOOP + SET)
+        assert transport.written == [NOOP_REPLY]
+        transport.session.resume_writing()
+        transport.session.pause_writing()
+        host.settle()
+        assert transport.written == [NOOP_REPLY]
+        transport.full = False
+        await transport.drain()
+        assert transport.written == [NOOP_REPLY, STORED]
+
+    asyncio.run(run())
+
+
+def test_tls_has_no_half_of_a_connection() -> None:
+    class Secure(Transport):
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return self if name == "sslcontext" else default
+
+    host = Host(durable=True)
+    transport = Secure(Session(host))
+    transport.session.data_received(SET)
+    assert not transport.session.eof_received()
+    assert (transport.written, transport.closed) == ([STORED], True)
+
+
+# --- answers of many values
+
+
+def test_many_values_are_written_as_the_client_takes_them() -> None:
+    async def run() -> None:
+        host = Host()
+        store(host, 100_000)
+        transport = Transport(Session(host))
+        transport.full = True
+        transport.session.data_received(b"version\r\nget k k k\r\nversion\r\n")
+        assert transport.written == [b"VERSION 1.6.18\r\n"]
+        seen = 1
+        for _ in range(3):
+            await transport.drain()
+            assert len(transport.written) == seen + 1
+            seen += 1
+        transport.full = False
+        await transport.drain()
+        value = b"VALUE k 0 100000\r\n" + bytes(100_000) + b"\r\n"
+        version = b"VERSION 1.6.18\r\n"
+        assert b"".join(transport.written) == version + value * 3 + b"END\r\n" + version
+        assert max(map(len, transport.written)) < 110_000
+
+    asyncio.run(run())
+
+
+def test_a_hangup_comes_after_the_answers_before_it() -> None:
+    for host in (Host(), Host(durable=True)):
+        transport = Transport(Session(host))
+        transport.session.data_received(b"version\r\nset k 0 0 1\r\nv\r\nverbosity 1\r\nversion\r\n")
+        host.settle()
+        assert (b"".join(transport.written), transport.closed) == (b"VERSION 1.6.18\r\nSTORED\r\n", True)

@@ -1,34 +1,65 @@
-"""Run the server until SIGINT or SIGTERM."""
+"""Run the server until a signal comes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
 
+from examples.server.errors import StartError
+from examples.server.footprint import Footprint
 from examples.server.host import Server, log_level
-from examples.server.listeners import ListenError
+from examples.server.listeners import Listeners
 from examples.server.options import Options, parse
+from examples.server.process import Background, allow_connections, become, pid_file, write_ports
+from examples.server.session import log
+from examples.server.tls import refresh, server_context
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-async def serve(options: Options) -> int:
-    """Serve until a signal comes; the exit code."""
+async def serve(options: Options, background: Background | None = None) -> int:
+    """Serve until a signal or a client with the right to do so ends it; the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in _STOPPING:
         loop.add_signal_handler(each, stop.set)
-    server = Server(options)
     try:
+        allow_connections(options.connections)
+        # The key may be for root alone; all else belongs to the user.
+        tls = None if options.tls is None else server_context(options.tls)
+        become(options.user)
+        footprint = Footprint()
+        server = Server(options, tls)
+        server.keep_within(footprint)
+        server.stopping = stop
         listeners = await server.start()
-    except ListenError as error:
-        print(f"cannot listen on {error}", file=sys.stderr)
-        return 71  # EX_OSERR, as memcached
-    print(f"listening on {', '.join(listeners.addresses)}", file=sys.stderr, flush=True)
-    await stop.wait()
-    await server.stop()
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    loop.add_signal_handler(signal.SIGHUP, _read_again, server, listeners, options)
+    with pid_file(options.pid_file):
+        write_ports(os.environ.get("MEMCACHED_PORT_FILENAME"), listeners.ports)
+        print(f"listening on {', '.join(listeners.addresses)}", file=sys.stderr, flush=True)
+        if background is not None:
+            background.arrived(quiet=not options.verbose)
+        await stop.wait()
+        await server.stop()
     return 0
+
+
+def _read_again(server: Server, listeners: Listeners, options: Options) -> None:
+    """Users and certificates, for the connections to come; those that cannot be read stay as they are."""
+    try:
+        if server.users is not None:
+            server.users.reload()
+        if listeners.tls is not None and options.tls is not None:
+            refresh(listeners.tls, options.tls)
+    except StartError as error:
+        log.warning("not read again: %s", error)
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -49,8 +80,10 @@ def main() -> int:
     """The command line; the exit code."""
     options = parse()
     logging.basicConfig(level=log_level(options.verbose), format="%(asctime)s %(message)s", stream=sys.stderr)
-    with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
-        return runner.run(serve(options))
+    factory = loop_factory(options.loop)
+    background = Background() if options.daemon else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(serve(options, background))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,52 @@
-"""The server: one engine, its listening sockets, all sessions; and its statistics."""
+"""The server: one store, its listening sockets, all sessions, and what it does by the clock."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
+import ssl
+import sys
 import time
+from collections.abc import Callable, Mapping
 
+from examples.lite import LiteDialect
+from examples.server import statistics
+from examples.server.auth import Users
+from examples.server.footprint import Footprint, step
+from examples.server.journal import JournalError
 from examples.server.listeners import Listeners
 from examples.server.options import Options
-from examples.server.session import Session, log
+from examples.server.session import Hangup, Session, log
+from examples.server.store import Store
 from examples.server.udp import Datagrams
-from memproto import AnyReply, AnyRequest, Limits, Stats, StatsReply, Verbosity
-from memproto.engine import Engine
+from memproto import (
+    Administer,
+    AnyReply,
+    AnyRequest,
+    Authenticated,
+    Failure,
+    Limits,
+    Ok,
+    SaslAuth,
+    SaslList,
+    SaslStep,
+    ServerConnection,
+    Stats,
+    StatsReply,
+    Status,
+    Verbosity,
+)
 
 #: How long a stopping server goes on while there is still something arriving, in seconds.
 LAST_CALL = 1.0
 #: How long it then waits for clients to take their last answers.
 GRACE = 5.0
-
-
-_PROTOCOL_NAMES = {"auto": "auto-negotiate"}
+#: How often it looks for expired items and idle connections, in seconds, and at how many items.
+TICK = 0.25
+ITEMS_PER_TICK = 5000
+#: While memory is short: the part of the budget that requests half received and answers not taken may have together,
+#: and the part that is left to the items.
+HELD_SHARE, LEAST_SHARE = 4, 8
 
 
 def log_level(verbose: int) -> int:
@@ -30,27 +55,58 @@ def log_level(verbose: int) -> int:
 
 
 class Server:
-    """A cache that listens."""
+    """A cache that listens. Made in one go; raises ``StartError`` if a file that is asked for cannot be used.
 
-    def __init__(self, options: Options) -> None:
-        self.engine = Engine(memory_limit=options.memory, item_size_max=options.item_size_max)
+    ``tls`` is the context for ``-Z``; without one it is made when the server listens. ``stopping`` is set when a client
+    with the right to do so asks it to stop, or when it cannot go on.
+    """
+
+    def __init__(self, options: Options, tls: ssl.SSLContext | None = None) -> None:
+        self.users = Users.wanted(options)
+        self.store = Store(options)
+        self.engine = self.store.engine
         self.limits = Limits(value=options.item_size_max)
-        self.dialects = options.dialects
         self.requests_per_turn = options.requests_per_turn
         self.datagrams_per_reply = options.datagrams_per_reply
+        self.durable = options.persist is not None
+        self.stopping = asyncio.Event()
+        self.started = time.time()
         self.bytes_read = self.bytes_written = 0
+        self.total = self.rejected = 0
+        self.auth_commands = self.auth_errors = 0
+        self.verbose = options.verbose
         self._options = options
         self._sessions: set[Session] = set()
-        self._started = time.time()
-        self._total = self._rejected = 0
-        self._verbose = options.verbose
-        self._listeners = Listeners()
+        self._listeners = Listeners(tls)
         self._empty = asyncio.Event()
+        self._unsettled: list[Session] = []
+        self._settling: asyncio.Handle | None = None
+        self._clock: asyncio.TimerHandle | None = None
+        self._silent: dict[Session, float] = {}
+        self._footprint: Footprint | None = None
+        self._weigh_at = sys.maxsize
+        #: What the engine is not asked.
+        self._own: Mapping[type[AnyRequest], Callable[..., AnyReply]] = {
+            Verbosity: self._set_verbosity,
+            Stats: self._statistics,
+            **({Administer: self._administer} if options.shutdown else {}),
+            **(dict.fromkeys((SaslList, SaslAuth, SaslStep), self._authenticate) if self.users else {}),
+        }
 
     async def start(self) -> Listeners:
         """Listen; where. Raises ``ListenError`` if that cannot be."""
-        await self._listeners.open(self._options, lambda: Session(self), lambda: Datagrams(self))
+        try:
+            await self._listeners.open(self._options, lambda: Session(self), lambda: Datagrams(self))
+        except BaseException:
+            self.store.close()
+            raise
+        self._tick()
         return self._listeners
+
+    def keep_within(self, footprint: Footprint) -> None:
+        """See to it that the whole process keeps to ``-m``, as far as evicting and hanging up can achieve it."""
+        self._footprint = footprint
+        self._weigh_at = 0
 
     async def stop(self) -> None:
         """Answer what has arrived, stop accepting, and close."""
@@ -67,98 +123,183 @@ class Server:
             for session in list(self._sessions):
                 session.abort()
             await asyncio.sleep(0)
+        if self._clock is not None:
+            self._clock.cancel()
+        self.settle()
+        self.store.close()
 
     async def _quiet(self) -> None:
         """Wait until those who have connected are let in and what they sent is answered, or the last call is over."""
         deadline = time.monotonic() + LAST_CALL
         seen = None
-        while seen != (now := (self._total, self.bytes_read, self.bytes_written)) and time.monotonic() < deadline:
+        while seen != (now := (self.total, self.bytes_read, self.bytes_written)) and time.monotonic() < deadline:
             seen = now
             await asyncio.sleep(0.05)
 
+    # --- by the clock
+
+    def _tick(self) -> None:
+        self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)
+        self.engine.expire(time.time(), ITEMS_PER_TICK)
+        self._weigh()
+        if self._options.idle_timeout:
+            self._close_idle(time.monotonic())
+        self.settle()
+
+    def _weigh(self) -> None:
+        footprint = self._footprint
+        if footprint is None:
+            return
+        budget = self.engine.memory_limit
+        self._weigh_at = self.bytes_read + self.bytes_written + step(budget)
+        excess = footprint.excess(budget)
+        if not excess:
+            return
+        log.info("%s bytes too many are in use", excess)
+        excess -= self._close_hoarders(budget // HELD_SHARE)
+        if self._options.evict and excess > 0:
+            # Twice as much, because items that leave do not always leave whole pages.
+            self.engine.shrink(max(self.engine.size - 2 * excess, budget // LEAST_SHARE))
+
+    def _close_hoarders(self, share: int) -> int:
+        """Close those for whom most is held, until the rest fits the share of them all; the bytes set free."""
+        holding = sorted(((session.held, session) for session in self._sessions), key=lambda each: each[0])
+        held = before = sum(size for size, _ in holding)
+        while held > share:
+            size, session = holding.pop()
+            session.abort()
+            held -= size
+        if held < before:
+            log.info("memory is short and connections hold %s bytes: those with %s closed", before, before - held)
+            # The loop may give that back at the end of this turn only; until then nobody is answered.
+            self.requests_per_turn = 0
+            asyncio.get_running_loop().call_soon(self._go_on)
+        return before - held
+
+    def _go_on(self) -> None:
+        self.requests_per_turn = self._options.requests_per_turn
+
+    def _close_idle(self, now: float) -> None:
+        silent = self._silent
+        for session in list(self._sessions):
+            if session.stirred or session.busy:
+                session.stirred = False
+                silent[session] = now
+            elif now - silent.setdefault(session, now) >= self._options.idle_timeout:
+                log.info("%s: idle for %s s, closed", session.peer, self._options.idle_timeout)
+                session.abort()
+
     # --- for the sessions
+
+    def connection(self) -> ServerConnection:
+        """What a new connection speaks."""
+        dialect = None
+        if self._options.dialect == "lite":
+            dialect = LiteDialect(self.limits)
+        return ServerConnection(
+            self.limits, auth_required=self.users is not None, dialects=self._options.dialects, dialect=dialect
+        )
 
     def opened(self, session: Session) -> bool:
         """Count a connection; false if there are too many."""
         self._sessions.add(session)
-        self._total += 1
+        self.total += 1
+        log.debug("%s: connected", session.peer)
         if len(self._sessions) <= self._options.connections:
             return True
-        self._rejected += 1
+        self.rejected += 1
         return False
 
     def closed(self, session: Session) -> None:
         """Forget a connection."""
         self._sessions.discard(session)
+        self._silent.pop(session, None)
         if not self._sessions:
             self._empty.set()
 
+    def unsettled(self) -> bool:
+        """Whether there are changes that are not on the disk."""
+        return self.store.unsettled()
+
+    def settle_later(self, session: Session) -> None:
+        """Commit at the end of this turn, for all who want it, and tell them."""
+        self._unsettled.append(session)
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().call_soon(self.settle)
+
+    def settle(self) -> bool:
+        """Commit now, and tell those who wait for it; whether all is on the disk."""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+        waiting, self._unsettled = self._unsettled, []
+        try:
+            settled = self.store.settle()
+        except JournalError as error:
+            self._give_up(error)
+            return False
+        if not settled:
+            now = time.time()
+            for session in waiting:
+                session.redo(lambda request: self._redo(request, now))
+        for session in waiting:
+            session.settled()
+        return settled
+
+    def _give_up(self, error: JournalError) -> None:
+        # What is in memory may be neither what was there before nor what the clients were told.
+        log.critical("cannot even read the journal any more, so the server stops: %s", error)
+        for session in list(self._sessions):
+            session.abort()
+        self.stopping.set()
+
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """Let the engine carry it out, and add what only the process knows."""
-        if isinstance(request, Verbosity):
-            self._verbose = request.level
-            log.setLevel(log_level(request.level))
-        elif isinstance(request, Stats):
-            return self._statistics(request, now)
+        """Carry out a request: by the engine, but for what only the process knows."""
+        if self.bytes_read + self.bytes_written >= self._weigh_at:
+            self._weigh()
+        own = self._own.get(type(request))
+        return self.engine.execute(request, now) if own is None else own(request, now)
+
+    def _redo(self, request: AnyRequest, now: float) -> AnyReply:
+        own = self._own.get(type(request))
+        return self.store.refuse(request, now) if own is None else own(request, now)
+
+    # --- what the engine is not asked
+
+    def _set_verbosity(self, request: Verbosity, now: float) -> AnyReply:
+        self.verbose = request.level
+        log.setLevel(log_level(request.level))
+        return Ok()
+
+    def _authenticate(self, request: SaslList | SaslAuth | SaslStep, now: float) -> AnyReply:
+        assert self.users is not None
+        reply = self.users.answer(request)
+        if not isinstance(request, SaslList):
+            self.auth_commands += isinstance(reply, Authenticated | Failure)
+            self.auth_errors += isinstance(reply, Failure)
+        return reply
+
+    def _administer(self, request: Administer, now: float) -> AnyReply:
+        match request.words:
+            case (b"shutdown",) | (b"shutdown", b"graceful"):
+                self.stopping.set()
+                raise Hangup
+            case (b"shutdown", *_):
+                return Failure(Status.INVALID_ARGUMENTS, b"invalid shutdown mode")
         return self.engine.execute(request, now)
 
     def _statistics(self, request: Stats, now: float) -> AnyReply:
         if request.group == b"conns":
-            return StatsReply(_encoded(self._connection_statistics()))
+            return statistics.connections(self._listeners, self._sessions)
         reply = self.engine.execute(request, now)
         if not isinstance(reply, StatsReply):
             return reply
         if request.group == b"settings":
-            return StatsReply(_encoded(self._settings()) + reply.stats)
+            return StatsReply(statistics.settings(self, self._options).stats + reply.stats)
         if request.group == b"":
-            return StatsReply(_encoded(self._process_statistics(now)) + reply.stats)
+            return StatsReply(statistics.process(self, self._options, len(self._sessions), now).stats + reply.stats)
+        if request.group == b"reset":
+            self.total = self.rejected = self.auth_commands = self.auth_errors = 0
+            self.bytes_read = self.bytes_written = 0
+            self._weigh()
         return reply
-
-    def _settings(self) -> dict[str, object]:
-        options = self._options
-        return {
-            "maxconns": options.connections,
-            "tcpport": options.port,
-            "udpport": options.udp,
-            "inter": options.host,
-            "verbosity": self._verbose,
-            "domain_socket": options.path or "NULL",
-            "num_threads": 1,
-            "reqs_per_event": self.requests_per_turn,
-            "binding_protocol": _PROTOCOL_NAMES.get(options.protocol, options.protocol),
-        }
-
-    def _process_statistics(self, now: float) -> dict[str, object]:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return {
-            "pid": os.getpid(),
-            "uptime": int(now - self._started),
-            "time": int(now),
-            "version": "1.6.18",
-            "pointer_size": 64,
-            "rusage_user": f"{usage.ru_utime:.6f}",
-            "rusage_system": f"{usage.ru_stime:.6f}",
-            "max_connections": self._options.connections,
-            "curr_connections": len(self._sessions),
-            "total_connections": self._total,
-            "rejected_connections": self._rejected,
-            "connection_structures": len(self._sessions),
-            "bytes_read": self.bytes_read,
-            "bytes_written": self.bytes_written,
-            "threads": 1,
-        }
-
-    def _connection_statistics(self) -> dict[str, object]:
-        numbers: dict[str, object] = {}
-        for number, address in enumerate(self._listeners.addresses):
-            kind = "" if address.startswith(("unix:", "udp:")) else "tcp:"
-            numbers[f"{number}:addr"] = kind + address
-            numbers[f"{number}:state"] = "conn_listening"
-        for number, session in enumerate(self._sessions, len(numbers) // 2):
-            numbers[f"{number}:addr"] = session.peer
-            numbers[f"{number}:state"] = "conn_read"
-        return numbers
-
-
-def _encoded(numbers: dict[str, object]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((name.encode(), str(number).encode()) for name, number in numbers.items())

@@ -1,73 +1,96 @@
-"""Where the server listens: TCP, a Unix socket, UDP."""
+"""Where the server listens: TCP with and without TLS, a Unix socket, UDP."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 
+from examples.server._addresses import Endpoint
+from examples.server.errors import ListenError
 from examples.server.options import Options
+from examples.server.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, server_context
 
-# As memcached's: nobody but the user that the server runs as may connect.
-_UMASK = 0o077
+__all__ = ["ListenError", "Listeners"]
 
+# This machine cannot have such an address at all; no reason to refuse, if its name stands for another one too.
+_IMPOSSIBLE = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+_FAMILIES = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
 
-class ListenError(Exception):
-    """Some address cannot be listened on; the text says which and why."""
+Sessions = Callable[[], asyncio.Protocol]
+DatagramSessions = Callable[[], asyncio.DatagramProtocol]
 
 
 class Listeners:
-    """The open sockets. ``addresses`` are where they listen, as people write it."""
+    """The open sockets. ``addresses`` are where they listen, as people write it, ``ports`` as memcached does.
 
-    def __init__(self) -> None:
+    ``tcp`` and ``udp`` are the first of their kind. ``tls`` is the context for ``-Z``; without one, it is made when
+    the options ask for it.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.addresses: list[str] = []
+        self.ports: list[str] = []
         self.tcp: tuple[str, int] | None = None
         self.udp: tuple[str, int] | None = None
+        self.tls = tls
         self._servers: list[asyncio.Server] = []
-        self._datagrams: asyncio.DatagramTransport | None = None
+        self._datagrams: list[asyncio.DatagramTransport] = []
         self._path: str | None = None
 
-    async def open(
-        self,
-        options: Options,
-        session: Callable[[], asyncio.Protocol],
-        datagrams: Callable[[], asyncio.DatagramProtocol],
-    ) -> None:
-        """Listen on all that is asked for. Raises :class:`ListenError`, with nothing left open."""
+    async def open(self, options: Options, session: Sessions, datagrams: DatagramSessions) -> None:
+        """Listen on all that is asked for. Raises ``ListenError`` or ``TlsError``, with nothing left open."""
+        if self.tls is None and options.tls is not None:
+            self.tls = server_context(options.tls)
         where = ""
         try:
-            if options.udp:
-                where = f"udp:{options.host}:{options.udp}"
-                await self._open_udp(options, datagrams)
+            for endpoint in options.endpoints if options.udp else ():
+                where = f"udp:{_named(endpoint, options.udp)}"
+                await self._open_udp(endpoint, options, datagrams)
             if options.path is not None:
                 where = f"unix:{options.path}"
-                await self._open_unix(options.path, session)
-            if options.port:
-                where = f"{options.host}:{options.port}"
-                await self._open_tcp(options, session)
-        except OSError as error:
+                await self._open_unix(options, session)
+            for endpoint in options.endpoints if options.port else ():
+                where = _named(endpoint, options.port)
+                await self._open_tcp(endpoint, options, session)
+        # UnicodeError: a host's name that cannot be one.
+        except (OSError, UnicodeError) as error:
             self.close()
-            raise ListenError(f"{where}: {error}") from error
+            raise ListenError(f"cannot listen on {where}: {error}") from error
 
-    async def _open_tcp(self, options: Options, session: Callable[[], asyncio.Protocol]) -> None:
+    async def _open_tcp(self, endpoint: Endpoint, options: Options, session: Sessions) -> None:
         loop = asyncio.get_running_loop()
-        # The system takes 0 for "any free one".
-        server = await loop.create_server(session, options.host, max(options.port, 0), backlog=1024)
-        self._servers.append(server)
-        host, port = server.sockets[0].getsockname()[:2]
-        self.tcp = str(host), int(port)
-        self.addresses.append(f"{host}:{port}")
+        for link in await _bound(endpoint, options.port, socket.SOCK_STREAM):
+            if self.tls is not None and endpoint.tls:
+                server = await loop.create_server(
+                    session,
+                    sock=link,
+                    backlog=options.backlog,
+                    ssl=self.tls,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
+                )
+            else:
+                server = await loop.create_server(session, sock=link, backlog=options.backlog)
+            self._servers.append(server)
+            where = self._take("TCP", link)
+            self.tcp = self.tcp or where
+            self.addresses.append(_shown(where))
 
-    async def _open_unix(self, path: str, session: Callable[[], asyncio.Protocol]) -> None:
+    async def _open_unix(self, options: Options, session: Sessions) -> None:
+        path = options.path
+        assert path is not None
         with suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.lstat(path).st_mode):
                 # Left behind by a server that could not tidy up.
                 os.unlink(path)
         link = socket.socket(socket.AF_UNIX)
-        before = os.umask(_UMASK)
+        before = os.umask(0o777 & ~options.path_mode)
         try:
             link.bind(path)
         except BaseException:
@@ -77,26 +100,83 @@ class Listeners:
             os.umask(before)
         self._path = path
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_unix_server(session, sock=link, backlog=1024))
+        self._servers.append(await loop.create_unix_server(session, sock=link, backlog=options.backlog))
         self.addresses.append(f"unix:{path}")
 
-    async def _open_udp(self, options: Options, datagrams: Callable[[], asyncio.DatagramProtocol]) -> None:
+    async def _open_udp(self, endpoint: Endpoint, options: Options, datagrams: DatagramSessions) -> None:
         loop = asyncio.get_running_loop()
-        address = options.host, max(options.udp, 0)
-        self._datagrams, _ = await loop.create_datagram_endpoint(datagrams, local_addr=address)
-        host, port = self._datagrams.get_extra_info("sockname")[:2]
-        self.udp = str(host), int(port)
-        self.addresses.append(f"udp:{host}:{port}")
+        for link in await _bound(endpoint, options.udp, socket.SOCK_DGRAM):
+            transport, _ = await loop.create_datagram_endpoint(datagrams, sock=link)
+            self._datagrams.append(transport)
+            where = self._take("UDP", link)
+            self.udp = self.udp or where
+            self.addresses.append(f"udp:{_shown(where)}")
+
+    def _take(self, kind: str, link: socket.socket) -> tuple[str, int]:
+        host, port = link.getsockname()[:2]
+        self.ports.append(f"{kind} {_FAMILIES[link.family]}: {port}")
+        return str(host), int(port)
 
     def close(self) -> None:
         """Listen no more; open connections are none of its business."""
         for server in self._servers:
             server.close()
         self._servers.clear()
-        if self._datagrams is not None:
-            self._datagrams.close()
-            self._datagrams = None
+        for transport in self._datagrams:
+            transport.close()
+        self._datagrams.clear()
         if self._path is not None:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(self._path)
             self._path = None
+
+
+def _named(endpoint: Endpoint, port: int) -> str:
+    return _shown((endpoint.host or "*", endpoint.port or port))
+
+
+def _shown(where: tuple[str, int]) -> str:
+    host, port = where
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _bound(endpoint: Endpoint, port: int, kind: socket.SocketKind) -> list[socket.socket]:
+    """A socket for each address that the endpoint stands for. Raises OSError, with nothing left open."""
+    # The system takes 0 for "any free one".
+    found = await asyncio.get_running_loop().getaddrinfo(
+        endpoint.host, max(endpoint.port or port, 0), type=kind, flags=socket.AI_PASSIVE
+    )
+    links: list[socket.socket] = []
+    impossible: OSError | None = None
+    for family, _, protocol, _, address in dict.fromkeys(found):
+        try:
+            links.append(_socket(family, kind, protocol, address))
+        except OSError as error:
+            if error.errno not in _IMPOSSIBLE:
+                for link in links:
+                    link.close()
+                raise
+            impossible = error
+    if not links and impossible is not None:
+        raise impossible
+    return links
+
+
+def _socket(
+    family: int, kind: socket.SocketKind, protocol: int, address: tuple[str | int, ...] | tuple[int, bytes]
+) -> socket.socket:
+    link = socket.socket(family, kind, protocol)
+    try:
+        link.setblocking(False)
+        if family == socket.AF_INET6:
+            # Its IPv4 twin has a socket of its own.
+            link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Each connection inherits it: a client whose machine is gone is noticed some time.
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        link.bind(address)
+    except BaseException:
+        link.close()
+        raise
+    return link

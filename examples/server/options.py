@@ -1,22 +1,48 @@
-"""The command line, with memcached's flags and meanings."""
+"""What the server can be asked to do, and the command line that asks it."""
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from examples.server import _flags
+from examples.server._addresses import Endpoint, endpoints
 from memproto import Dialect
-from memproto.udp import MAX_DATAGRAMS
 
+_MEGABYTE = 1024**2
+#: memcached's bounds of the largest item.
+_ITEM_LEAST, _ITEM_MOST = 1024, 1024**3
 _PORT = 11211
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+#: memcached's names for what may be spoken; the first byte tells one from the other.
+PROTOCOLS = {
+    "auto": frozenset(Dialect),
+    "ascii": frozenset({Dialect.CLASSIC, Dialect.META}),
+    "binary": frozenset({Dialect.BINARY}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """Whose certificate is shown, and what is asked of the client. The files are PEM."""
+
+    chain: str
+    key: str | None = None
+    ca: str | None = None
+    ciphers: str | None = None
+    #: 0 asks the client for no certificate, 1 takes one, 2 and 3 insist on one.
+    verify: int = 0
+    #: The least version: TLS 1.x.
+    min_version: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the server was asked to do. Sizes in bytes; a port of 0 is none, and -1 any free one."""
+    """What the server was asked to do. Sizes in bytes; a port of 0 is none, and -1 any free one.
+
+    ``host`` is the list of addresses as it was written; :attr:`endpoints` reads it.
+    """
 
     host: str
     port: int
@@ -30,65 +56,50 @@ class Options:
     udp: int = 0
     datagrams_per_reply: int = 1024
     protocol: str = "auto"
+    path_mode: int = 0o700
+    backlog: int = 1024
+    threads: int = 4
+    evict: bool = True
+    cas: bool = True
+    flush: bool = True
+    shutdown: bool = False
+    #: Seconds after which a silent connection is closed; 0 is never.
+    idle_timeout: int = 0
+    sasl: bool = False
+    auth_file: str | None = None
+    #: Whether a line of that file goes on behind the password with fields that say nothing.
+    auth_fields: bool = False
+    tls: TlsOptions | None = None
+    persist: str | None = None
+    sync: str = "normal"
+    dialect: str = "memcached"
+    user: str | None = None
+    pid_file: str | None = None
+    daemon: bool = False
 
     @property
     def dialects(self) -> frozenset[Dialect]:
         """What is spoken."""
         return PROTOCOLS[self.protocol]
 
-
-#: memcached's names for what may be spoken; the first byte tells one from the other.
-PROTOCOLS = {
-    "auto": frozenset(Dialect),
-    "ascii": frozenset({Dialect.CLASSIC, Dialect.META}),
-    "binary": frozenset({Dialect.BINARY}),
-}
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The addresses to listen on."""
+        return endpoints(self.host)
 
 
-def size(text: str) -> int:
-    """A number of bytes such as ``1024``, ``512k`` or ``1m``."""
-    match = re.fullmatch(r"([0-9]+)([kmg]?)", text.lower())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: a number, with k, m or g behind it if you like")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line; a mistake ends the program as argparse does."""
-    parser = argparse.ArgumentParser(
-        prog="examples.server",
-        description="A memcached in Python.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    tcp = f"TCP port to listen on; -1 takes a free one, 0 is none (default: {_PORT}; none with -s)"
-    add("-p", dest="port", metavar="PORT", type=int, default=argparse.SUPPRESS, help=tcp)
-    add("-U", dest="udp", metavar="PORT", type=int, default=0, help="UDP port; -1 takes a free one, 0 is none")
-    add("-s", dest="path", metavar="PATH", help="Unix socket to listen on; without -p, instead of TCP")
-    add("-l", dest="host", metavar="HOST", default="127.0.0.1", help="address to listen on")
-    add("-m", dest="memory", metavar="MEGABYTES", type=int, default=64, help="memory for items, in megabytes")
-    add("-I", dest="item_size", metavar="SIZE", type=size, default="1m", help="largest item; k and m are understood")
-    add("-c", dest="connections", metavar="N", type=int, default=1024, help="most connections at a time")
-    add("-R", dest="requests", metavar="N", type=int, default=100, help="most requests of one connection in a row")
-    add("-B", dest="protocol", choices=PROTOCOLS, default="auto", help="what is spoken; auto goes by the first byte")
-    add("--datagrams", metavar="N", type=int, default=1024, help="most datagrams of one reply over UDP")
-    add("-v", dest="verbose", action="count", default=0, help="tell what happens; twice: tell more")
-    add("--loop", choices=("auto", "asyncio", "uvloop"), default="auto", help="auto takes uvloop if it is installed")
-    given = parser.parse_args(arguments)
-    port = getattr(given, "port", _PORT if given.path is None else 0)
-    for name, number in (("port", port), ("UDP port", given.udp)):
-        if not -1 <= number <= 65535:
-            parser.error(f"{name} is {number}, must be 1 to 65535, 0 for none, or -1 for a free one")
-    if not port and given.path is None:
-        parser.error("port is 0, which is none, and there is no Unix socket either")
-    if not 1 <= given.datagrams <= MAX_DATAGRAMS:
-        parser.error(f"--datagrams is {given.datagrams}, must be 1 to {MAX_DATAGRAMS}")
-    for name, flag in (("memory", "-m"), ("connections", "-c"), ("requests", "-R"), ("item_size", "-I")):
-        if getattr(given, name) < 1:
-            parser.error(f"{flag} is {getattr(given, name)}, the least is 1")
-    memory = given.memory * _UNITS["m"]
-    if given.item_size > memory:
-        parser.error(f"-I is {given.item_size} bytes, more than the memory for all items ({memory})")
+def parse(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:
+    """Read the command line; a mistake ends the program, with memcached's exit code."""
+    parser, given = _flags.read(arguments)
+    words = given.extended
+    port, udp = _ports(parser, given)
+    memory = given.memory * _MEGABYTE
+    _check_sizes(parser, given.item_size, memory)
+    protocol, auth_file, pwdb = _authentication(parser, given, environment)
+    if given.dialect == "lite" and (given.sasl or auth_file is not None):
+        parser.refuse("--dialect lite has no words to authenticate with")
+    if given.sync is not None and given.persist is None:
+        parser.refuse("--sync says nothing without --persist")
     return Options(
         host=given.host,
         port=port,
@@ -99,7 +110,90 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         verbose=given.verbose,
         loop=given.loop,
         path=given.path,
-        udp=given.udp,
+        udp=udp,
         datagrams_per_reply=given.datagrams,
-        protocol=given.protocol,
+        protocol=protocol,
+        path_mode=given.path_mode,
+        backlog=given.backlog,
+        threads=given.threads,
+        evict=not given.no_evict,
+        cas=not given.no_cas,
+        flush=not given.no_flush,
+        shutdown=given.shutdown,
+        idle_timeout=int(words.get("idle_timeout", 0)),
+        sasl=given.sasl,
+        auth_file=auth_file,
+        auth_fields=pwdb,
+        tls=_tls(parser, words, port) if given.tls else None,
+        persist=given.persist,
+        sync=given.sync or "normal",
+        dialect=given.dialect,
+        user=given.user,
+        pid_file=given.pid_file,
+        daemon=given.daemon,
+    )
+
+
+def _ports(parser: _flags.Parser, given: _flags.Given) -> tuple[int, int]:
+    port, udp = given.port, given.udp or 0
+    if port is None:
+        # As memcached: UDP alone brings TCP on the same port.
+        port = 0 if given.path is not None else udp or _PORT
+    for number in (port, udp):
+        if not -1 <= number <= 65535:
+            parser.refuse(f"Invalid port number {number}: must be 1 to 65535, 0 for none, or -1 for a free one")
+    try:
+        addresses = endpoints(given.host)
+    except ValueError as error:
+        parser.refuse(f"-l: {error}")
+    if not given.tls and not all(address.tls for address in addresses):
+        parser.refuse("'notls' option is valid only when SSL is enabled")
+    if not (port or udp or given.path is not None):
+        parser.refuse("port is 0, which is none, and there is neither UDP nor a Unix socket")
+    return port, udp
+
+
+def _check_sizes(parser: _flags.Parser, item: int, memory: int) -> None:
+    if item < _ITEM_LEAST:
+        parser.refuse(f"Item max size cannot be less than {_ITEM_LEAST} bytes.")
+    if item > memory // 2:
+        parser.refuse("Cannot set item size limit higher than 1/2 of memory max.")
+    if item > _ITEM_MOST:
+        parser.refuse("Cannot set item size limit higher than a gigabyte.")
+
+
+def _authentication(
+    parser: _flags.Parser, given: _flags.Given, environment: Mapping[str, str]
+) -> tuple[str, str | None, bool]:
+    """What is spoken, the file of users, and whether that is memcached's SASL password database."""
+    protocol, file = given.protocol, given.auth_file
+    if protocol not in (None, *PROTOCOLS):
+        parser.refuse(f"Invalid value for binding protocol: {protocol} -- should be one of auto, binary, or ascii")
+    if not given.sasl and file is None:
+        return protocol or "auto", None, False
+    wanted = "binary" if given.sasl else "ascii"
+    if protocol not in (None, wanted):
+        other = "ASCII protocol while using SASL" if given.sasl else "BINARY protocol while using ascii authentication"
+        parser.refuse(f"You cannot allow the {other}.")
+    if given.udp:
+        parser.refuse("Cannot enable UDP while using authentication (-U 0 to disable).")
+    database = file is None
+    file = file or environment.get("MEMCACHED_SASL_PWDB")
+    if not file:
+        parser.refuse("-S needs a file of users: -Y FILE, or MEMCACHED_SASL_PWDB in the environment")
+    return wanted, file, database
+
+
+def _tls(parser: _flags.Parser, words: Mapping[str, str], port: int) -> TlsOptions:
+    if not port:
+        parser.refuse("You cannot enable SSL without a TCP port.")
+    if "ssl_chain_cert" not in words:
+        parser.refuse("-Z needs a certificate: -o ssl_chain_cert=FILE")
+    return TlsOptions(
+        chain=words["ssl_chain_cert"],
+        key=words.get("ssl_key"),
+        ca=words.get("ssl_ca_cert"),
+        ciphers=words.get("ssl_ciphers"),
+        verify=int(words.get("ssl_verify_mode", 0)),
+        min_version=int(words.get("ssl_min_version", 2)),
     )

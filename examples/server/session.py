@@ -1,37 +1,47 @@
-"""One connection on asyncio: bytes to the protocol, requests to the engine, replies back."""
+"""One client's session: bytes in, answers out, and never faster than the client reads them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from memproto import (
     AnyReply,
     AnyRequest,
     ConnectionClosed,
-    Dialect,
     Envelope,
-    Limits,
     RemoteProtocolError,
     ServerConnection,
+    Values,
 )
 
 log = logging.getLogger("examples.server")
 
+# So many characters of a message are logged.
+_BRIEF = 200
 #: So many bytes of answers are gathered before they are written.
 _BLOCK = 64 * 1024
+
+
+class Hangup(Exception):  # noqa: N818 - no error, the client's own wish
+    """What a request asked for leaves nobody to answer it."""
 
 
 class Host(Protocol):
     """What a session asks of the server it belongs to."""
 
-    limits: Limits
-    dialects: frozenset[Dialect]
     requests_per_turn: int
     bytes_read: int
     bytes_written: int
+    #: Whether there is a disk, so that answers may have to wait for it.
+    durable: bool
+
+    def connection(self) -> ServerConnection:
+        """A connection that has just been made."""
 
     def opened(self, session: Session) -> bool:
         """A connection was made; whether there is room for it."""
@@ -40,20 +50,38 @@ class Host(Protocol):
         """A connection is gone."""
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """Carry out a request."""
+        """Carry out a request. Raises :class:`Hangup`."""
+
+    def unsettled(self) -> bool:
+        """Whether there are changes that are not on the disk."""
+
+    def settle(self) -> bool:
+        """Commit them now, and call :meth:`Session.settled` of all who wait for it; whether that was possible."""
+
+    def settle_later(self, session: Session) -> None:
+        """Do so for this session, too, at the end of this turn of the loop."""
 
 
 class Session(asyncio.Protocol):
-    """Reads, answers and writes for one client, and never faster than the client reads."""
+    """Reads, answers and writes for one client.
+
+    What a turn has changed is committed before the answers to it leave: until then they are due, as replies.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._connection = ServerConnection(host.limits, dialects=host.dialects)
+        self._connection = host.connection()
         self._transport: asyncio.Transport | None = None
         self._held_up = False  # the client does not read its answers
         self._turn: asyncio.Handle | None = None  # the rest of a long pipeline, due in the next turn of the loop
+        self._waiting = False  # for the disk
+        self._due: list[tuple[Envelope, AnyReply]] = []
+        self._rest: deque[bytes] = deque()  # of answers that the client has not taken whole
+        self._last_words: bytes | None = None
         self._ended = False
         self._paused = False
+        #: Whether anything came since the server last looked.
+        self.stirred = True
 
     # --- what asyncio calls
 
@@ -71,21 +99,27 @@ class Session(asyncio.Protocol):
         if self._turn is not None:
             self._turn.cancel()
         self._transport = None
+        self._due.clear()
+        self._rest.clear()
         self._host.closed(self)
 
     def data_received(self, data: bytes) -> None:
         """Answer what is complete now."""
+        self.stirred = True
         self._host.bytes_read += len(data)
         self._connection.receive_data(data)
-        if self._turn is None and not self._held_up:
+        if self._turn is None and not self._held_up and not self._waiting:
             self._answer()
 
     def eof_received(self) -> bool:
         """Answer what came before the end; the connection is closed after the last answer."""
-        self._connection.receive_eof()
-        if self._turn is None and not self._held_up:
-            self._answer()
-        return True
+        self._finish_later()
+        if self._transport is None or self._transport.get_extra_info("sslcontext") is None:
+            return True
+        # TLS has no half of a connection here: nothing can be sent once this returns.
+        if self._waiting:
+            self._host.settle()
+        return False
 
     def pause_writing(self) -> None:
         """The client is slow: neither read nor answer until it has caught up."""
@@ -95,7 +129,8 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._held_up = False
-        if self._turn is None:
+        self.stirred = True
+        if self._turn is None and not self._waiting:
             # Not at once: asyncio reports the loss of a connection twice if it is closed in here.
             self._turn = asyncio.get_running_loop().call_soon(self._answer)
 
@@ -108,59 +143,138 @@ class Session(asyncio.Protocol):
         name = self._transport.get_extra_info("peername")
         return f"tcp:{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix:"
 
+    @property
+    def busy(self) -> bool:
+        """Whether the client has answers to take, or is being answered."""
+        return self._held_up or self._waiting or self._turn is not None
+
+    @property
+    def held(self) -> int:
+        """How many bytes the server holds for this client: of requests not yet whole, and of answers not taken."""
+        transport = self._transport
+        if transport is None:
+            return 0
+        return self._connection.buffered + sum(map(len, self._rest)) + transport.get_write_buffer_size()
+
     def finish(self) -> None:
         """Answer what has been received, and close when it is sent."""
         if not self._ended:
-            self._connection.receive_eof()
-            if self._turn is None and not self._held_up:
-                self._answer()
+            self._finish_later()
 
     def abort(self) -> None:
         """Close without sending the rest."""
         if self._transport is not None:
             self._transport.abort()
 
+    def redo(self, again: Callable[[AnyRequest], AnyReply]) -> None:
+        """The disk took nothing: make each of the answers that are due anew."""
+        self._due = [(envelope, again(envelope.request)) for envelope, _ in self._due]
+
+    def settled(self) -> None:
+        """The answers that are due are true: send them, and go on."""
+        self._waiting = False
+        if self._turn is None and not self._held_up:
+            self._answer()
+
     # --- answering
+
+    def _finish_later(self) -> None:
+        self._connection.receive_eof()
+        if self._turn is None and not self._held_up and not self._waiting:
+            self._answer()
 
     def _answer(self) -> None:
         self._turn = None
         transport = self._transport
         if transport is None or self._ended:
             return
-        connection, execute = self._connection, self._host.execute
+        if (self._due or self._rest or self._last_words is not None) and not self._pay(transport):
+            return
+        connection, host = self._connection, self._host
+        execute, durable = host.execute, host.durable
+        telling = log.isEnabledFor(logging.DEBUG)
         now = time.time()
         out: list[bytes] = []
         size = 0
-        for _ in range(self._host.requests_per_turn):
+        for _ in range(host.requests_per_turn):
             try:
                 event = connection.next_event()
+                if isinstance(event, Envelope):
+                    reply = execute(event.request, now)
+                    if telling:
+                        log.debug("%s: %s -> %s", self.peer, _brief(event.request), _brief(reply))
+                    if durable and (self._due or host.unsettled()):
+                        self._due.append((event, reply))
+                        continue
+                    if type(reply) is Values and len(reply.items) > 1:
+                        # Many values need not be in memory twice, nor be sent to one who does not read.
+                        self._due.append((event, reply))
+                        self._write(transport, out)
+                        out, size = [], 0
+                        if self._held_up or not self._pay(transport):
+                            return
+                        continue
+                    data = connection.send(reply, event)
+                    out.append(data)
+                    size += len(data)
+                    if size >= _BLOCK:
+                        self._write(transport, out)
+                        out, size = [], 0
+                        if self._held_up:
+                            return
+                    continue
             except RemoteProtocolError as error:
                 log.info("%s: %s", transport.get_extra_info("peername"), error)
-                out.append(error.last_words)
-                self._write(transport, out)
-                self._end()
-                return
-            if isinstance(event, Envelope):
-                data = connection.send(execute(event.request, now), event)
-                out.append(data)
-                size += len(data)
-                if size >= _BLOCK:
-                    self._write(transport, out)
-                    out, size = [], 0
-                    if self._held_up:
-                        return
-                continue
+                self._last_words = error.last_words
+            except Hangup:
+                self._last_words = b""
             self._write(transport, out)
-            if isinstance(event, ConnectionClosed):
+            if self._due:
+                self._wait()
+            elif self._last_words is not None:
+                self._pay(transport)
+            elif isinstance(event, ConnectionClosed):
                 self._end()
             elif not self._held_up:
                 self._resume_reading()
             return
-        # The others' turn; the rest of this pipeline comes in the loop's next round.
         self._write(transport, out)
-        if not self._held_up:
+        if self._due:
+            self._wait()
+        elif not self._held_up:
+            # The others' turn; the rest of this pipeline comes in the loop's next round.
             self._pause_reading()
             self._turn = asyncio.get_running_loop().call_soon(self._answer)
+
+    def _wait(self) -> None:
+        self._waiting = True
+        self._host.settle_later(self)
+
+    def _pay(self, transport: asyncio.Transport) -> bool:
+        """Write what is due, as far as the client takes it; whether that is all and the conversation goes on."""
+        rest = self._rest
+        for envelope, reply in self._due:
+            rest += self._connection.send_parts(reply, envelope)
+        self._due.clear()
+        out: list[bytes] = []
+        size = 0
+        while rest:
+            # What is sent is held no longer, even if the client never takes what is left.
+            part = rest.popleft()
+            out.append(part)
+            size += len(part)
+            if size >= _BLOCK:
+                self._write(transport, out)
+                out, size = [], 0
+                if self._held_up:
+                    return False
+        if self._last_words is not None:
+            out.append(self._last_words)
+            self._write(transport, out)
+            self._end()
+            return False
+        self._write(transport, out)
+        return not self._held_up
 
     def _write(self, transport: asyncio.Transport, parts: list[bytes]) -> None:
         data = b"".join(parts)
@@ -182,3 +296,8 @@ class Session(asyncio.Protocol):
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+
+def _brief(message: object) -> str:
+    text = repr(message)
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."

@@ -7,18 +7,17 @@ It may hold several commands; what answers each is cut into datagrams and number
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from examples.server.session import Hangup, log
 from memproto import (
     AnyReply,
     AnyRequest,
     ClassicEnvelope,
     Dialect,
     Envelope,
-    Limits,
     LocalProtocolError,
     Quit,
     RemoteProtocolError,
@@ -28,22 +27,24 @@ from memproto import (
 from memproto.text import encode_reply
 from memproto.udp import accept_request, split
 
-log = logging.getLogger("examples.server")
-
 _END = b"END\r\n"
 
 
 class Host(Protocol):
     """What datagrams ask of the server they belong to."""
 
-    limits: Limits
-    dialects: frozenset[Dialect]
     datagrams_per_reply: int
     bytes_read: int
     bytes_written: int
 
+    def connection(self) -> ServerConnection:
+        """A connection for one datagram."""
+
+    def settle(self) -> bool:
+        """Write to the disk what has changed; whether that was possible."""
+
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """Carry out a request."""
+        """Carry out a request. Raises ``Hangup``."""
 
 
 class Datagrams(asyncio.DatagramProtocol):
@@ -85,9 +86,13 @@ class Datagrams(asyncio.DatagramProtocol):
         request = accept_request(data)
         if request is None:
             return
+        messages = list(self._messages(request.payload, addr))
+        if not self._host.settle():
+            # As if it had been lost: what it asked for is not done.
+            return
         maximum = self._host.datagrams_per_reply
         hushed = False
-        for message, silent in self._messages(request.payload, addr):
+        for message, silent in messages:
             # As with memcached silences in a row are told once.
             again, hushed = hushed, silent and not message
             if again and hushed:
@@ -100,7 +105,7 @@ class Datagrams(asyncio.DatagramProtocol):
 
     def _messages(self, payload: bytes, addr: tuple[str, int]) -> Iterator[tuple[bytes, bool]]:
         """What to say to each complete command, and whether to say so if that is nothing."""
-        connection = ServerConnection(self._host.limits, dialects=self._host.dialects)
+        connection = self._host.connection()
         connection.receive_data(payload)
         now = time.time()
         try:
@@ -116,6 +121,8 @@ class Datagrams(asyncio.DatagramProtocol):
         except RemoteProtocolError as error:
             log.info("%s: %s", addr, error)
             yield error.last_words, False
+        except Hangup:
+            return
 
 
 def _one_by_one(reply: Values, to: ClassicEnvelope) -> Iterator[tuple[bytes, bool]]:

@@ -1,0 +1,33 @@
+"""Why the server cannot start; each error knows the exit code that memcached has for it."""
+
+from __future__ import annotations
+
+
+class StartError(Exception):
+    """What was asked for cannot be had; the text is one line for the user."""
+
+    code = 64  # EX_USAGE
+
+
+class ListenError(StartError):
+    """Some address cannot be listened on; the text says which and why."""
+
+    code = 71  # EX_OSERR
+
+
+class AuthFileError(StartError):
+    """The file of users cannot be read or breaks a rule; the text says which file, line and rule."""
+
+    code = 1  # EXIT_FAILURE
+
+
+class TlsError(StartError):
+    """The certificate, the key or a setting of TLS cannot be used."""
+
+
+class UserError(StartError):
+    """The user to run as is not known, or cannot be become."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code

@@ -1,0 +1,62 @@
+"""How much memory the process really takes, which no count of items can tell.
+
+An allocator cannot give back a page on which a single item is left, so that the process is larger than its items after
+values of other sizes have come. Values that are half received, and answers that nobody takes, are no items either.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+#: The growth, in budgets, from which the allocator is asked for its free pages, and from which items have to go.
+TRIM, FULL = 1.04, 1.08
+#: Beside items a process grows by this much in any case, in bytes: it matters with the smallest budgets only.
+SLACK = 6 * 1024 * 1024
+
+
+class Footprint:
+    """The growth of this process since this was made. Where the system does not tell, there is never any excess."""
+
+    def __init__(self) -> None:
+        self._start = resident()
+
+    def excess(self, budget: int) -> int:
+        """How many bytes too many there are for this budget, once the allocator has given back what it can."""
+        grown = resident() - self._start
+        if grown > max(int(budget * TRIM), budget + SLACK // 2):
+            trim()
+            grown = resident() - self._start
+        return max(grown - max(int(budget * FULL), budget + SLACK), 0)
+
+
+def step(budget: int) -> int:
+    """After so many bytes received it is worth looking again."""
+    return max(budget // 64, 512 * 1024)
+
+
+def resident() -> int:
+    """Bytes of memory that this process occupies; 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def trim() -> None:
+    """Have the C library give back the pages that it holds free, if it is one that can."""
+    if _TRIM is not None:
+        _TRIM(0)
+
+
+def _trimmer() -> ctypes._NamedFuncPointer | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+_STATM = Path("/proc/self/statm")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TRIM = _trimmer()

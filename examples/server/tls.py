@@ -1,0 +1,66 @@
+"""TLS as ``-Z`` and the ``ssl_`` words of ``-o`` ask for it."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+
+from examples.server.errors import TlsError
+from examples.server.options import TlsOptions
+
+#: How long a client may take for its handshake, in seconds. It holds a socket meanwhile, and counts as nobody.
+HANDSHAKE_TIMEOUT = 10.0
+#: How long to wait for the client's own goodbye. Many clients never say it, and a stopping server waits for all.
+SHUTDOWN_TIMEOUT = 1.0
+
+_VERIFY = (ssl.CERT_NONE, ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED, ssl.CERT_REQUIRED)
+_VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
+def server_context(options: TlsOptions) -> ssl.SSLContext:
+    """What a listening socket needs. Raises :class:`~examples.server.errors.TlsError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with warnings.catch_warnings():
+        # TLS 1.0 and 1.1 are deprecated, and whoever asks for them knows.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS[options.min_version]
+    if options.ciphers is not None:
+        try:
+            context.set_ciphers(options.ciphers)
+        except ssl.SSLError as error:
+            raise TlsError(f"Error setting the provided cipher(s): {options.ciphers}") from error
+    if options.verify and options.ca is None:
+        raise TlsError("ssl_verify_mode is on, but there is no ssl_ca_cert to verify a client's certificate with")
+    refresh(context, options)
+    context.verify_mode = _VERIFY[options.verify]
+    return context
+
+
+def refresh(context: ssl.SSLContext, options: TlsOptions) -> None:
+    """Read the files again, for the connections to come. Raises ``TlsError``, and then the old ones are in force."""
+    # Tried on another one first: half of the new certificates would be worse than all of the old ones.
+    for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        _load(each, options)
+
+
+def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
+    names = options.chain if options.key is None else f"{options.chain}, {options.key}"
+    try:
+        # A key with a passphrase is an error: nobody is there to type it.
+        context.load_cert_chain(options.chain, options.key, password="")
+    except (OSError, ValueError) as error:
+        raise TlsError(f"Error loading the certificate chain or its key: {names}: {_reason(error)}") from error
+    if options.ca is not None:
+        try:
+            context.load_verify_locations(options.ca)
+        except OSError as error:
+            raise TlsError(f"Error loading the client CA certificate: {options.ca}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """In words, without OpenSSL's numbers."""
+    if isinstance(error, ssl.SSLError):
+        # There are as many forms of this error as there are places that raise it.
+        reason = getattr(error, "reason", None)
+        return reason.replace("_", " ").lower() if reason else "not PEM, or not what it should be"
+    return getattr(error, "strerror", None) or str(error)
