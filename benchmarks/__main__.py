@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 #: In the order of the README.
-MODULES = ("codec", "text", "feeding", "server_cpu", "connections")
+MODULES = ("codec", "text", "feeding", "server_cpu", "connections", "clients")
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,6 +13,81 @@ from memproto import Dialect, Item, Limits, LocalProtocolError, RemoteProtocolEr
 from tests.peers import DEADLINE, server_of
 
 NOISE = random.Random(7).randbytes(1_048_000)
+
+#: Stands for the CAS that the last ``gets`` has told.
+TOLD = -1
+
+#: The whole surface of a client: calls one after the other, and what comes back; a CAS in a result is left out.
+SURFACE: list[tuple[str, tuple[object, ...], object]] = [
+    ("flush", (), True),
+    ("noop", (), True),
+    ("get", (b"key",), None),
+    ("gets", (b"key",), None),
+    ("gat", (b"key", 100), None),
+    ("get_multi", ([],), {}),
+    ("get_multi", ([b"key", b"other"],), {}),
+    ("set", (b"key", b"b", 100, 7), True),
+    ("get", (b"key",), b"b"),
+    ("add", (b"key", b"no"), False),
+    ("add", (b"other", b"", 0, 0xFFFF_FFFF), True),
+    ("append", (b"key", b"c"), True),
+    ("prepend", (b"key", b"a"), True),
+    ("append", (b"absent", b"c"), False),
+    ("prepend", (b"absent", b"a"), False),
+    ("get_multi", ([b"absent", b"key", b"other"],), {b"key": b"abc", b"other": b""}),
+    ("gets_multi", ([b"other", b"absent"],), {b"other": Item(b"other", b"", 0xFFFF_FFFF)}),
+    ("gets", (b"key",), Item(b"key", b"abc", 7)),
+    ("cas", (b"absent", b"no", TOLD), None),
+    ("cas", (b"key", b"\r\n\x00\xff", TOLD, 0, 3), True),
+    ("cas", (b"key", b"no", TOLD), False),
+    ("gets", (b"key",), Item(b"key", b"\r\n\x00\xff", 3)),
+    ("replace", (b"key", b"new"), True),
+    ("replace", (b"absent", b"no"), False),
+    ("gat", (b"key", 100), b"new"),
+    ("touch", (b"key", 100), True),
+    ("touch", (b"absent", 100), False),
+    ("incr", (b"absent",), None),
+    ("decr", (b"absent", 5), None),
+    ("set", (b"count", b"10"), True),
+    ("incr", (b"count",), 11),
+    ("incr", (b"count", 2**64 - 1), 10),
+    ("decr", (b"count", 3), 7),
+    ("decr", (b"count", 9), 0),
+    ("delete", (b"count",), True),
+    ("delete", (b"count",), False),
+    ("set_multi", ({},), []),
+    ("set_multi", ({b"one": b"1", b"two": b"2", b"three": bytes(2**20 + 1), b"four": b"4"}, 100, 5), [b"three"]),
+    ("gets_multi", ([b"four", b"three"],), {b"four": Item(b"four", b"4", 5)}),
+    ("set_multi", ({b"%d" % number: b"<%d>" % number for number in range(2500)},), []),
+    ("get_multi", ([b"%d" % number for number in range(2500)],), {b"%d" % n: b"<%d>" % n for n in range(2500)}),
+    ("delete_multi", ([],), []),
+    ("delete_multi", ([b"one", b"three", b"two", b"one"],), [b"one", b"two"]),
+    ("delete_multi", ([b"%d" % number for number in range(-1, 2501)],), [b"%d" % number for number in range(2500)]),
+    ("get_multi", ([b"one", b"two", b"four", b"7"],), {b"four": b"4"}),
+    ("stats", (b"reset",), {}),
+    ("flush", (1000,), True),
+    ("version", (), b"1.6.18"),
+    ("flush", (), True),
+    ("get_multi", ([b"key", b"other", b"four"],), {}),
+]
+
+
+def go_through_the_surface(do: Callable[..., object]) -> None:
+    """``do`` makes a call, given its name and arguments."""
+    told = 0
+    for name, arguments, expected in SURFACE:
+        result = do(name, *[told if argument is TOLD else argument for argument in arguments])
+        if isinstance(result, Item):
+            assert result.cas > 0
+            told, result = result.cas, bare(result)
+        elif isinstance(result, dict):
+            result = {key: bare(found) for key, found in result.items()}
+        assert (name, arguments, result) == (name, arguments, expected)
+        assert type(result) is type(expected)
+
+
+def bare(found: object) -> object:
+    return Item(found.key, found.value, found.flags) if isinstance(found, Item) else found
 
 
 @pytest.fixture(scope="module", params=[pytest.param("memcached", marks=pytest.mark.peer("memcached")), "memproto"])
@@ -38,6 +113,10 @@ def item(client: Client, key: bytes) -> Item:
     item = client.gets(key)
     assert item is not None
     return item
+
+
+def test_the_whole_surface(client: Client) -> None:
+    go_through_the_surface(lambda name, *arguments: getattr(client, name)(*arguments))
 
 
 @pytest.mark.parametrize("value", [b"", b"value", b"\x00\r\n\xff" * 10, NOISE], ids=len)
@@ -257,9 +336,9 @@ def test_a_call_after_close_opens_anew(client: Client) -> None:
     assert client.get(b"key") == b"value"
 
 
-def test_a_limit_of_ones_own(port: int, client: Client) -> None:
+def test_a_limit_of_ones_own(port: int, client: Client, dialect: Dialect) -> None:
     client.set(b"key", bytes(1000))
-    with Client(port=port, timeout=DEADLINE, dialect=client._dialect, limits=Limits(value=999)) as small:
+    with Client(port=port, timeout=DEADLINE, dialect=dialect, limits=Limits(value=999)) as small:
         with pytest.raises(RemoteProtocolError, match="value is 1000 bytes, limit is 999"):
             small.get(b"key")
         assert small.get(b"absent") is None

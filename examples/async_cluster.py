@@ -1,0 +1,136 @@
+"""The same as ``examples.cluster`` for asyncio: the nodes of a call on many keys are asked at the same time.
+
+    async with AsyncCluster(["10.0.0.1:11211", "10.0.0.2:11211:3"], timeout=0.5) as cluster:
+        await cluster.set(b"greeting", b"hello")
+        await cluster.get_multi([b"greeting", b"other"])
+
+Each node has one connection, or ``pool`` of them, which any number of tasks share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import wraps
+from typing import Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+
+from examples.async_client import AsyncClientOf
+from examples.plans import FAULTS, ClusterOptions, Dead, Options, Plan, Plans
+from examples.ring import Node, NodeLike, Placement, Ring
+from memproto.calls import RAW, Call, Calls
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+def _keyed(
+    build: Callable[Concatenate[Calls[V], bytes, P], Call[T]], missing: T
+) -> Callable[Concatenate[AsyncClusterOf[V], bytes, P], Coroutine[None, None, T]]:
+    """The method for a call on one key, and what it gives while the node is dead."""
+
+    @wraps(build)
+    async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return await cluster.run(
+            cluster.plans.one(key, build(cluster.plans.calls, key, *arguments, **options), missing)
+        )
+
+    return method
+
+
+class AsyncClusterOf(Generic[V]):
+    """A client for each node, opened when it is needed; ``calls`` says what the values are."""
+
+    def __init__(
+        self,
+        calls: Calls[V],
+        nodes: Iterable[NodeLike],
+        *,
+        pool: int = 1,
+        timeout: float = 1.0,
+        dead: Dead = "miss",
+        retry_after: float = 30.0,
+        placement: Placement = "ketama_weighted",
+        **options: Unpack[Options],
+    ) -> None:
+        self.plans = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
+        self._clients = {
+            # Who is dead for how long is decided here alone: no backoff.
+            node: AsyncClientOf(calls, node.host, node.port, pool=pool, timeout=timeout, backoff=(0.0, 0.0), **options)
+            for node in self.plans.ring.all
+        }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def run(self, plan: Plan[R, T]) -> T:
+        """Ask what the plan wants to be asked, all nodes at the same time."""
+        try:
+            asked = next(plan)
+            while True:
+                calls = [self._clients[node].run(call) for node, call in asked.items()]
+                done: dict[Node, R] = {}
+                for node, answer in zip(asked, await asyncio.gather(*calls, return_exceptions=True), strict=True):
+                    if not isinstance(answer, BaseException):
+                        done[node] = answer
+                    elif not isinstance(answer, FAULTS):
+                        raise answer
+                asked = plan.send(done)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def get(self, key: bytes) -> V | None:
+        """The value, ``None`` if there is none."""
+        return await self.run(self.plans.one(key, self.plans.calls.get(key), None))
+
+    async def gat(self, key: bytes, exptime: int) -> V | None:
+        """The value, with a new expiry set; ``None`` if there is none."""
+        return await self.run(self.plans.one(key, self.plans.calls.gat(key, exptime), None))
+
+    gets = _keyed(Calls.gets, None)
+    set = _keyed(Calls.set, False)
+    add = _keyed(Calls.add, False)
+    replace = _keyed(Calls.replace, False)
+    append = _keyed(Calls.append, False)
+    prepend = _keyed(Calls.prepend, False)
+    cas = _keyed(Calls.cas, None)
+    delete = _keyed(Calls.delete, False)
+    incr = _keyed(Calls.incr, None)
+    decr = _keyed(Calls.decr, None)
+    touch = _keyed(Calls.touch, False)
+
+    async def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
+        """The values of those keys that have one."""
+        return await self.run(self.plans.get_multi(keys))
+
+    async def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> list[bytes]:
+        """Store them all; the keys of those that are not stored, best none."""
+        return await self.run(self.plans.set_multi(items, exptime, flags))
+
+    async def delete_multi(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Remove them all; the keys of those that were there."""
+        return await self.run(self.plans.delete_multi(keys))
+
+    async def flush(self, delay: int | None = None) -> bool:
+        """Forget all items; whether every node has been told."""
+        return len(await self.run(self.plans.everywhere(self.plans.calls.flush(delay)))) == len(self._clients)
+
+    async def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
+        """The statistics of each node that is alive."""
+        return await self.run(self.plans.everywhere(self.plans.calls.stats(group)))
+
+    async def close(self) -> None:
+        """Hang up everywhere. It is for good: from now on all keys are missing."""
+        await asyncio.gather(*[client.close() for client in self._clients.values()])
+
+
+class AsyncCluster(AsyncClusterOf[bytes]):
+    """The same for values that are bytes."""
+
+    def __init__(self, nodes: Iterable[NodeLike], **options: Unpack[ClusterOptions]) -> None:
+        super().__init__(Calls(RAW), nodes, **options)

@@ -1,0 +1,142 @@
+"""A blocking client over several servers; each key is on one of them, see ``examples.ring``.
+
+    with Cluster(["10.0.0.1:11211", "10.0.0.2:11211:3"], timeout=0.5) as cluster:
+        cluster.set(b"greeting", b"hello")
+        cluster.get_multi([b"greeting", b"other"])
+
+    Cluster(nodes, dead="move", retry_after=10.0)
+    ClusterOf(Calls(serde), nodes)  # other values than bytes
+
+A node that fails, by a timeout, a lost connection or broken protocol, is dead: nothing of that is raised, and it is
+asked nothing for ``retry_after`` seconds. Then one call tries it. Until it answers, by ``dead``:
+
+- ``"miss"``: its keys are not there. What reads finds nothing, what writes is false: nothing was stored or removed.
+- ``"move"``: its keys belong to the next node on the ring that is alive, beginning with the call that failed. When it
+  comes back so do they, to the values that they had when it went, if it still has them: this is for values that may
+  be old, or that expire soon.
+
+What was deleted in the meantime may be back with the node, in both. A call may find several nodes dead, and each
+costs it up to ``timeout``: a call on one key does so in "move", a call on many asks their nodes one after the other.
+``ServerError`` and ``memproto.LocalProtocolError`` are raised as by the client of one server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import wraps
+from typing import Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+
+from examples.client import ClientOf
+from examples.plans import FAULTS, ClusterOptions, Dead, Options, Plan, Plans
+from examples.ring import Node, NodeLike, Placement, Ring
+from memproto.calls import RAW, Call, Calls
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+def _keyed(
+    build: Callable[Concatenate[Calls[V], bytes, P], Call[T]], missing: T
+) -> Callable[Concatenate[ClusterOf[V], bytes, P], T]:
+    """The method for a call on one key, and what it gives while the node is dead."""
+
+    @wraps(build)
+    def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return cluster.run(cluster.plans.one(key, build(cluster.plans.calls, key, *arguments, **options), missing))
+
+    return method
+
+
+class ClusterOf(Generic[V]):
+    """A client for each node, opened when it is needed; ``calls`` says what the values are."""
+
+    def __init__(
+        self,
+        calls: Calls[V],
+        nodes: Iterable[NodeLike],
+        *,
+        timeout: float = 1.0,
+        dead: Dead = "miss",
+        retry_after: float = 30.0,
+        placement: Placement = "ketama_weighted",
+        **options: Unpack[Options],
+    ) -> None:
+        self.plans = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
+        self._clients = {
+            node: ClientOf(calls, node.host, node.port, timeout, **options) for node in self.plans.ring.all
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def run(self, plan: Plan[R, T]) -> T:
+        """Ask what the plan wants to be asked, one node after the other."""
+        try:
+            asked = next(plan)
+            while True:
+                done: dict[Node, R] = {}
+                for node, call in asked.items():
+                    with suppress(*FAULTS):
+                        done[node] = self._clients[node].run(call)
+                asked = plan.send(done)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def get(self, key: bytes) -> V | None:
+        """The value, ``None`` if there is none."""
+        return self.run(self.plans.one(key, self.plans.calls.get(key), None))
+
+    def gat(self, key: bytes, exptime: int) -> V | None:
+        """The value, with a new expiry set; ``None`` if there is none."""
+        return self.run(self.plans.one(key, self.plans.calls.gat(key, exptime), None))
+
+    gets = _keyed(Calls.gets, None)
+    set = _keyed(Calls.set, False)
+    add = _keyed(Calls.add, False)
+    replace = _keyed(Calls.replace, False)
+    append = _keyed(Calls.append, False)
+    prepend = _keyed(Calls.prepend, False)
+    cas = _keyed(Calls.cas, None)
+    delete = _keyed(Calls.delete, False)
+    incr = _keyed(Calls.incr, None)
+    decr = _keyed(Calls.decr, None)
+    touch = _keyed(Calls.touch, False)
+
+    def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
+        """The values of those keys that have one."""
+        return self.run(self.plans.get_multi(keys))
+
+    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> list[bytes]:
+        """Store them all; the keys of those that are not stored, best none."""
+        return self.run(self.plans.set_multi(items, exptime, flags))
+
+    def delete_multi(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Remove them all; the keys of those that were there."""
+        return self.run(self.plans.delete_multi(keys))
+
+    def flush(self, delay: int | None = None) -> bool:
+        """Forget all items; whether every node has been told."""
+        return len(self.run(self.plans.everywhere(self.plans.calls.flush(delay)))) == len(self._clients)
+
+    def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
+        """The statistics of each node that is alive."""
+        return self.run(self.plans.everywhere(self.plans.calls.stats(group)))
+
+    def close(self) -> None:
+        """Hang up everywhere."""
+        for client in self._clients.values():
+            client.close()
+
+
+class Cluster(ClusterOf[bytes]):
+    """The same for values that are bytes."""
+
+    def __init__(self, nodes: Iterable[NodeLike], **options: Unpack[ClusterOptions]) -> None:
+        super().__init__(Calls(RAW), nodes, **options)

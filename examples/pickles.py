@@ -1,0 +1,41 @@
+"""Values as Python's clients pickle them: what ``memproto.conventions.serde`` refuses to do.
+
+    serde = pickling("pymemcache")  # or "python-binary-memcached", or "pylibmc"
+    with ClientOf(Calls(serde), "127.0.0.1", 11211) as client:
+        client.set(b"key", {"any": object})
+
+**Whoever can write to the cache can run any code in a program that reads it so.** A memcached without SASL or TLS asks
+nobody who he is. So this is an example to be chosen by name and no part of the library: use it to share a cache with
+programs that pickle already, on a network that you trust, and prefer ``serde(..., objects=JSON_OBJECTS)`` for all else.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+from memproto.conventions import LIMIT, Objects, serde
+from memproto.serde import Serde
+
+
+def pickling(
+    client: str, *, protocol: int | None = None, compress_over: int | None = None, limit: int = LIMIT
+) -> Serde[object]:
+    """The pair of functions as of ``serde``, with pickles for all that has no other form. See the warning above."""
+
+    def dump(value: object) -> bytes:
+        try:
+            return pickle.dumps(value, protocol)
+        except Exception as error:  # whatever the value's own methods raise
+            raise ValueError(f"it is not pickled: {error}") from error
+
+    if client not in ("python-binary-memcached", "pymemcache", "pylibmc"):
+        raise ValueError(f"client is {client!r}, must be python-binary-memcached, pymemcache or pylibmc")
+    return serde(client, objects=Objects(dump, _load), compress_over=compress_over, limit=limit)
+
+
+def _load(data: bytes) -> object:
+    try:
+        value: object = pickle.loads(data)  # noqa: S301 - what this module is there for
+    except Exception as error:
+        raise ValueError(f"it is no pickle: {error}") from error
+    return value

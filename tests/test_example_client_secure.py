@@ -1,0 +1,153 @@
+"""The example clients with credentials and over TLS, with servers that are wrong in one thing or another."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from examples.async_client import AsyncClient, AuthenticationError
+from examples.client import Client
+from memproto import Dialect, Limits
+from tests.peers import DEADLINE
+from tests.test_example_async_client import Loop, each_loop, run, until_closed
+from tests.test_example_client import NOOP_REPLY, Handler, numbered, read, server
+
+TLS = Path(__file__).parent / "data" / "tls"
+
+
+def test_the_credentials_come_first_on_every_connection() -> None:
+    auth = b"\x80\x21\0\x05" + bytes(7) + b"\x11" + bytes(12) + b"PLAIN\0user\0secret"
+
+    def accept(link: socket.socket) -> None:
+        assert read(link, 41) == auth
+        link.sendall(b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated")
+        read(link, 24)
+        link.sendall(numbered(NOOP_REPLY, 1))
+
+    def refuse(link: socket.socket) -> None:
+        assert read(link, 41) == auth
+        link.sendall(b"\x81\x21" + bytes(5) + b"\x20\0\0\0\x0d" + bytes(12) + b"Auth failure.")
+        assert link.recv(1) == b""
+
+    with (
+        server(accept, refuse, accept) as port,
+        Client(port=port, timeout=DEADLINE, username="user", password="secret") as client,
+    ):
+        assert client.noop()
+        client._drop()
+        with pytest.raises(AuthenticationError, match=r"^Auth failure. \(status 0x0020\)$"):
+            client.noop()
+        assert client.noop()
+
+
+def test_the_credentials_come_first() -> None:
+    def judge(answer: bytes) -> Handler:
+        def handler(link: socket.socket) -> None:
+            assert read(link, 20) == b"set auth 0 0 11\r\nuser"[:20]
+            assert read(link, 10) == b"r secret\r\n"
+            link.sendall(answer)
+            while asked := link.recv(100):
+                if asked == b"version\r\n":
+                    link.sendall(b"VERSION 1.2.3\r\n")
+
+        return handler
+
+    async def main(port: int) -> None:
+        client = AsyncClient(port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC, username="user", password="secret")
+        async with client:
+            with pytest.raises(AuthenticationError, match="Auth failure"):
+                await client.version()
+            assert await client.version() == b"1.2.3"
+
+    with server(judge(b"CLIENT_ERROR authentication failure\r\n"), judge(b"STORED\r\n")) as port:
+        run(main(port))
+
+
+def over_tls(handler: Handler) -> Handler:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+
+    def secured(link: socket.socket) -> None:
+        with context.wrap_socket(link, server_side=True) as wrapped:
+            handler(wrapped)
+
+    return secured
+
+
+def client_context() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=TLS / "cert.pem")
+
+
+def answer_much(link: socket.socket) -> None:
+    """A set of 4 MiB in binary, and a get that gives them back."""
+    read(link, 32 + 3 + 4 * 2**20)
+    link.sendall(b"\x81\x01" + bytes(22))
+    read(link, 27)
+    size = 4 + 4 * 2**20
+    link.sendall(numbered(b"\x81\0\0\0\x04\0\0\0" + size.to_bytes(4, "big") + bytes(12), 1) + bytes(size))
+    until_closed(link)
+
+
+@each_loop
+def test_over_tls(loop: Loop) -> None:
+    async def main(port: int) -> None:
+        client = AsyncClient(
+            port=port,
+            timeout=DEADLINE,
+            tls=client_context(),
+            limits=Limits(value=4 * 2**20),
+            server_hostname="localhost",
+        )
+        async with client:
+            assert await client.set(b"key", bytes(4 * 2**20)) is True
+            assert await client.get(b"key") == bytes(4 * 2**20)
+
+    with server(over_tls(answer_much)) as port:
+        run(main(port), loop)
+
+
+@each_loop
+def test_a_server_that_does_not_answer_the_tls_handshake(loop: Loop) -> None:
+    async def main(port: int) -> None:
+        async with AsyncClient(port=port, timeout=0.05, tls=client_context(), server_hostname="localhost") as client:
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await client.version()
+
+    with server(until_closed, until_closed, until_closed) as port:
+        run(main(port), loop)
+        with Client("localhost", port, 0.05, tls=client_context()) as client, pytest.raises(TimeoutError):
+            client.version()
+
+
+def test_a_server_of_another_name() -> None:
+    async def main(port: int) -> None:
+        async with AsyncClient(port=port, tls=client_context(), server_hostname="example.org", patient=True) as client:
+            with pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"):
+                await client.version()
+
+    def handler(link: socket.socket) -> None:
+        with suppress(ssl.SSLError, ConnectionError):
+            over_tls(until_closed)(link)
+
+    with server(handler, handler) as port:
+        run(main(port))
+        with (
+            Client(port=port, tls=client_context(), server_hostname="example.org") as client,
+            pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"),
+        ):
+            client.version()
+
+
+def test_the_blocking_client_over_tls() -> None:
+    with (
+        server(over_tls(answer_much)) as port,
+        Client("localhost", port, DEADLINE, tls=client_context(), limits=Limits(value=4 * 2**20)) as client,
+    ):
+        assert client.set(b"key", bytes(4 * 2**20)) is True
+        assert client.get(b"key") == bytes(4 * 2**20)
+        assert client.timeout == DEADLINE

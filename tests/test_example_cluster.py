@@ -1,0 +1,332 @@
+"""The clients over several servers: routing, and nodes that die, hang and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+
+from examples.async_cluster import AsyncCluster, AsyncClusterOf
+from examples.client import Client
+from examples.cluster import Cluster, ClusterOf
+from examples.plans import Dead, Plans
+from examples.ring import Node, Ring
+from memproto import Dialect, LocalProtocolError
+from memproto.calls import RAW, Call, Calls, Serde, ServerError
+from tests.peers import DEADLINE, Running, memcached, require
+
+KEYS = [b"key:%d" % number for number in range(60)]
+VALUES = {key: b"value of " + key for key in KEYS}
+
+
+class Blocking:
+    """An asyncio cluster as if it were the blocking one."""
+
+    def __init__(self, *arguments: Any, kind: Any = AsyncCluster, **options: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.cluster = kind(*arguments, **options)
+        self.plans = self.cluster.plans
+
+    def __enter__(self) -> Any:
+        self.runner.run(self.cluster.__aenter__())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.runner.run(self.cluster.__aexit__())
+        self.runner.close()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments, **options: self.runner.run(getattr(self.cluster, name)(*arguments, **options))
+
+
+class Server:
+    """A memcached that may be killed, and started again where it was."""
+
+    def __init__(self) -> None:
+        require("memcached")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.node = Node("127.0.0.1", free.getsockname()[1])
+        self.start()
+
+    def start(self) -> None:
+        user = ("-u", "nobody") if os.geteuid() == 0 else ()
+        self.running = Running("memcached", "-l", "127.0.0.1", "-p", str(self.node.port), "-U", "0", *user)
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            with suppress(ConnectionError), socket.create_connection(("127.0.0.1", self.node.port), DEADLINE):
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        self.running.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    with ExitStack() as stack:
+        started = []
+        for _ in range(3):
+            server = Server()
+            stack.callback(server.kill)
+            started.append(server)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[Node]]:
+    with ExitStack() as stack:
+        yield [Node("127.0.0.1", stack.enter_context(memcached()), weight) for weight in (1, 1, 2)]
+
+
+both = pytest.mark.parametrize("kind", [Cluster, Blocking])
+real = pytest.mark.peer("memcached")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# --- all alive
+
+
+@real
+@both
+@pytest.mark.parametrize("dialect", [Dialect.BINARY, Dialect.META])
+def test_every_call_on_a_key_goes_to_its_node(kind: Any, nodes: list[Node], dialect: Dialect) -> None:
+    with kind(nodes, dialect=dialect, timeout=DEADLINE) as cluster:
+        assert cluster.flush() is True
+        for node in nodes:
+            key = next(key for key in KEYS if cluster.plans.ring.node(key) == node)
+            assert cluster.set(key, b"1", flags=7) is True
+            with Client(node.host, node.port, DEADLINE) as client:
+                assert client.get(key) == b"1"
+            item = cluster.gets(key)
+            assert (item.value, item.flags) == (b"1", 7)
+            assert cluster.add(key, b"2") is False
+            assert cluster.cas(key, b"3", item.cas) is True
+            assert cluster.replace(key, b"4") is True
+            assert cluster.append(key, b"5") is True
+            assert cluster.prepend(key, b"1") is True
+            assert cluster.incr(key, 2) == 147
+            assert cluster.decr(key) == 146
+            assert cluster.touch(key, 100) is True
+            assert cluster.gat(key, 100) == b"146"
+            assert cluster.delete(key) is True
+            assert cluster.get(key) is None
+
+
+@real
+@both
+def test_calls_on_many_keys_are_split(kind: Any, nodes: list[Node]) -> None:
+    with kind(nodes, timeout=DEADLINE) as cluster:
+        cluster.flush()
+        assert cluster.set_multi(VALUES) == []
+        stored = {node: int(stats[b"curr_items"]) for node, stats in cluster.stats().items()}
+        owners = [cluster.plans.ring.node(key) for key in KEYS]
+        assert stored == {node: owners.count(node) for node in nodes}
+        assert cluster.get_multi([*KEYS, b"absent", KEYS[0]]) == VALUES
+        assert sorted(cluster.delete_multi([*KEYS[:50], b"absent"])) == sorted(KEYS[:50])
+        assert cluster.get_multi(iter(KEYS)) == {key: VALUES[key] for key in KEYS[50:]}
+        assert cluster.get_multi([]) == {}
+        assert cluster.set_multi({}) == []
+
+
+@real
+@both
+def test_refusals_and_mistakes_are_no_deaths(kind: Any, nodes: list[Node]) -> None:
+    with kind(nodes, timeout=DEADLINE) as cluster:
+        cluster.set(b"text", b"x")
+        with pytest.raises(ServerError):
+            cluster.incr(b"text")
+        with pytest.raises(LocalProtocolError):
+            cluster.get_multi([*KEYS, b"k" * 251])
+        with pytest.raises(LocalProtocolError):
+            cluster.get(b"")
+        assert cluster.plans.dead() == frozenset()
+        assert cluster.get(b"text") == b"x"
+
+
+@real
+def test_values_of_another_kind(nodes: list[Node]) -> None:
+    calls = Calls(Serde[int](lambda value: (b"%d" % value, 2), lambda data, _: int(data)))
+    with ClusterOf(calls, nodes, timeout=DEADLINE) as cluster:
+        cluster.set(b"number", 42)
+        assert cluster.get(b"number") == 42
+    with Blocking(calls, nodes, timeout=DEADLINE, kind=AsyncClusterOf) as other:
+        assert other.get(b"number") == 42
+
+
+# --- nodes that die
+
+
+@real
+@both
+def test_keys_of_a_killed_node_miss_until_it_is_back(kind: Any, servers: list[Server]) -> None:
+    nodes = [server.node for server in servers]
+    with kind(nodes, timeout=DEADLINE, retry_after=0.1) as cluster:
+        assert cluster.set_multi(VALUES) == []
+        gone = nodes[1]
+        lost = [key for key in KEYS if cluster.plans.ring.node(key) == gone]
+        servers[1].kill()
+        assert cluster.get_multi(KEYS) == {key: VALUES[key] for key in KEYS if key not in lost}
+        key = lost[0]
+        assert cluster.get(key) is None
+        assert cluster.gat(key, 1) is None
+        assert cluster.gets(key) is None
+        for call in (cluster.set, cluster.add, cluster.replace, cluster.append, cluster.prepend):
+            assert call(key, b"x") is False
+        assert cluster.cas(key, b"x", 1) is None
+        assert cluster.incr(key, initial=1) is None
+        assert cluster.delete(key) is False
+        assert cluster.touch(key) is False
+        assert sorted(cluster.set_multi(VALUES)) == sorted(lost)
+        assert set(cluster.delete_multi(KEYS)) == set(KEYS) - set(lost)
+        assert cluster.flush() is False
+        assert set(cluster.stats()) == set(nodes) - {gone}
+        servers[1].start()
+        until(lambda: cluster.set(key, b"back") is True)
+        assert cluster.plans.dead() == frozenset()
+        assert cluster.get(key) == b"back"
+
+
+@real
+@both
+def test_keys_of_a_killed_node_move_until_it_is_back(kind: Any, servers: list[Server]) -> None:
+    nodes = [server.node for server in servers]
+    with kind(nodes, timeout=DEADLINE, dead="move", retry_after=1.0) as cluster:
+        assert cluster.set_multi(VALUES) == []
+        lost = {key for key in KEYS if cluster.plans.ring.node(key) == nodes[1]}
+        servers[1].kill()
+        # The calls that find the node dead move too.
+        assert cluster.set(min(lost), b"moved") is True
+        assert cluster.set_multi(VALUES) == []
+        assert cluster.get_multi(KEYS) == VALUES
+        rest = cluster.plans.ring.without(nodes[1])
+        for key in lost:
+            with Client("127.0.0.1", rest.node(key).port, DEADLINE) as client:
+                assert client.get(key) == VALUES[key]
+        servers[1].start()
+        until(lambda: cluster.get(min(lost)) is None)
+        assert cluster.plans.dead() == frozenset()
+        assert cluster.get_multi(KEYS) == {key: value for key, value in VALUES.items() if key not in lost}
+
+
+@real
+@both
+@pytest.mark.parametrize("dead", ["miss", "move"])
+def test_a_node_that_hangs_is_dead_and_then_back_in_step(kind: Any, dead: Dead, servers: list[Server]) -> None:
+    nodes = [server.node for server in servers]
+    with kind(nodes, timeout=0.2, dead=dead, retry_after=0.3) as cluster:
+        assert cluster.set_multi(VALUES) == []
+        lost = {key for key in KEYS if cluster.plans.ring.node(key) == nodes[2]}
+        process = servers[2].running.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            os.waitpid(process.pid, os.WUNTRACED)  # it has not stopped at once
+            assert cluster.get_multi(KEYS) == {key: value for key, value in VALUES.items() if key not in lost}
+            assert cluster.get(min(lost)) is None
+            assert cluster.set(min(lost), b"new") is (dead == "move")
+        finally:
+            process.send_signal(signal.SIGCONT)
+        # It has the old values still.
+        until(lambda: cluster.get_multi(KEYS) == VALUES)
+
+
+@real
+def test_many_tasks_while_a_node_dies(servers: list[Server]) -> None:
+    nodes = [server.node for server in servers]
+
+    async def scenario() -> None:
+        async with AsyncCluster(nodes, timeout=DEADLINE, retry_after=DEADLINE) as cluster:
+            assert await cluster.set_multi(VALUES) == []
+
+            async def reads(key: bytes) -> None:
+                alive = cluster.plans.ring.node(key) != nodes[0]
+                for _ in range(20):
+                    found = await cluster.get(key)
+                    assert found == VALUES[key] or (found is None and not alive)
+                    await asyncio.sleep(0)
+
+            tasks = [asyncio.create_task(reads(key)) for key in KEYS]
+            cancelled = [asyncio.create_task(reads(key)) for key in KEYS]
+            await asyncio.sleep(0.005)
+            for task in cancelled:
+                task.cancel()
+            servers[0].running.process.send_signal(signal.SIGKILL)
+            await asyncio.gather(*tasks)
+            await asyncio.wait(cancelled)
+            assert all(task.cancelled() or task.exception() is None for task in cancelled)
+            alive = {key for key in KEYS if cluster.plans.ring.node(key) != nodes[0]}
+            assert await cluster.get_multi(KEYS) == {key: VALUES[key] for key in alive}
+            assert cluster.plans.dead() == {nodes[0]}
+
+    asyncio.run(scenario())
+
+
+@both
+@pytest.mark.parametrize("dead", ["miss", "move"])
+def test_if_all_are_dead_all_is_missing(kind: Any, dead: Dead) -> None:
+    with socket.socket() as nobody, socket.socket() as neither:
+        ports = []
+        for bound in (nobody, neither):
+            bound.bind(("127.0.0.1", 0))  # and does not listen
+            ports.append(bound.getsockname()[1])
+        # However short the time is, no call asks a node twice.
+        with kind([("127.0.0.1", port) for port in ports], timeout=DEADLINE, dead=dead, retry_after=0.0) as cluster:
+            assert cluster.get(b"key") is None
+            assert cluster.get_multi(KEYS) == {}
+            assert sorted(cluster.set_multi(VALUES)) == sorted(KEYS)
+            assert cluster.delete_multi(KEYS) == []
+            assert cluster.stats() == {}
+            assert cluster.flush() is False
+
+
+# --- the plans alone
+
+
+def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("examples.plans.time.monotonic", lambda: now)
+    plan = Plans(Calls(RAW), Ring(["a"]), "miss", retry_after=10.0, timeout=2.0)
+    a = Node("a")
+
+    def ended(step: Callable[[], object]) -> object:
+        with pytest.raises(StopIteration) as end:
+            step()
+        return end.value.value
+
+    call: Call[bytes | None] = plan.calls.get(b"key")
+    first = plan.one(b"key", call, None)
+    assert next(first) == {a: call}
+    assert ended(lambda: first.send({})) is None
+    now = 109.9
+    assert plan.dead() == {a}
+    assert ended(lambda: next(plan.one(b"key", call, None))) is None
+    now = 110.0
+    assert plan.dead() == frozenset()
+    trial = plan.one(b"key", call, None)
+    assert next(trial) == {a: call}
+    # The others wait for what it finds out, but not for ever: it may have been cancelled.
+    assert plan.dead() == {a}
+    now = 112.0
+    assert plan.dead() == frozenset()
+    assert ended(lambda: trial.send({a: b"value"})) == b"value"
+    assert plan.dead() == frozenset()
+    now = 100.0
+    assert plan.dead() == frozenset()
+
+
+def test_dead_is_miss_or_move() -> None:
+    with pytest.raises(ValueError, match="dead is 'wait', must be miss or move"):
+        Cluster(["a"], dead="wait")  # type: ignore[arg-type]
