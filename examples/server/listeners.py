@@ -22,6 +22,9 @@ __all__ = ["ListenError", "Listeners"]
 _IMPOSSIBLE = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _FAMILIES = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
 
+# asyncio accepts so many in a turn of the loop; all who wait would keep those who are connected waiting.
+_ACCEPTS = 32
+
 Sessions = Callable[[], asyncio.Protocol]
 DatagramSessions = Callable[[], asyncio.DatagramProtocol]
 
@@ -70,13 +73,14 @@ class Listeners:
                 server = await loop.create_server(
                     session,
                     sock=link,
-                    backlog=options.backlog,
+                    backlog=_ACCEPTS,
                     ssl=self.tls,
                     ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
                     ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
                 )
             else:
-                server = await loop.create_server(session, sock=link, backlog=options.backlog)
+                server = await loop.create_server(session, sock=link, backlog=_ACCEPTS)
+            link.listen(options.backlog)
             self._servers.append(server)
             where = self._take("TCP", link)
             self.tcp = self.tcp or where
@@ -100,7 +104,8 @@ class Listeners:
             os.umask(before)
         self._path = path
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_unix_server(session, sock=link, backlog=options.backlog))
+        self._servers.append(await loop.create_unix_server(session, sock=link, backlog=_ACCEPTS))
+        link.listen(options.backlog)
         self.addresses.append(f"unix:{path}")
 
     async def _open_udp(self, endpoint: Endpoint, options: Options, datagrams: DatagramSessions) -> None:
