@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from types import ModuleType
 import pytest
 
 import memproto
+import memproto.binary
+import memproto.calls
 import memproto.conventions
 import memproto.engine
+import memproto.serde
 import memproto.testing
 import memproto.text
 import memproto.udp
@@ -30,6 +34,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INCLUDE = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)```$", re.MULTILINE)
 
 
 def _tables() -> ModuleType:
@@ -81,14 +86,68 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+# --- code that is included
+
+
+def _included() -> list[tuple[Path, Path, str]]:
+    """Each page, file and name of an object in it."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        directives = _INCLUDE.findall(text)
+        assert len(directives) == text.count("{literalinclude}"), f"{page.name} has one that is not understood"
+        for path, options in directives:
+            (name,) = re.findall(r"^:pyobject: (\S+)$", options, re.MULTILINE)
+            found.append((page, (page.parent / path).resolve(), name))
+    return found
+
+
+def _objects(file: Path) -> set[str]:
+    """The classes and functions of a file, and those in classes, by their dotted names."""
+    names: set[str] = set()
+    todo: list[tuple[str, ast.AST]] = [("", ast.parse(file.read_text(encoding="utf-8")))]
+    while todo:
+        prefix, node = todo.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(prefix + child.name)
+                todo.append((f"{prefix}{child.name}.", child))
+    return names
+
+
+def test_what_a_page_includes_is_there() -> None:
+    included = _included()
+    assert {page.name for page, _, _ in included} >= {"several-servers.md", "writing-a-client.md"}
+    for page, file, name in included:
+        assert name in _objects(file), f"{page.name} includes {name} of {file.name}"
+
+
+def test_what_a_page_includes_is_tested() -> None:
+    tests = "\n".join(test.read_text(encoding="utf-8") for test in (ROOT / "tests").glob("test_*.py"))
+    for page, file, _ in _included():
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        assert re.search(rf"^(from|import) {re.escape(module)}\b", tests, re.MULTILINE), f"{page.name}: {module}"
+
+
 def test_the_reference_has_every_public_name() -> None:
     reference = (DOCS / "reference.md").read_text(encoding="utf-8")
     words = set(re.findall(r"[\w.]+", reference))
-    modules = (memproto.binary, memproto.text, memproto.udp, memproto.conventions, memproto.engine, memproto.testing)
-    for module in (memproto, *modules):
+    # A name of several modules is told of once, with the first of them.
+    modules = (
+        memproto,
+        memproto.serde,
+        memproto.calls,
+        memproto.binary,
+        memproto.text,
+        memproto.udp,
+        memproto.conventions,
+        memproto.engine,
+        memproto.testing,
+    )
+    homes: dict[tuple[str, int], str] = {}
+    for module in modules:
         for name in module.__all__:
-            again = module is memproto.binary and name in memproto.__all__
-            full = f"{memproto.__name__ if again else module.__name__}.{name}"
+            full = homes.setdefault((name, id(getattr(module, name))), f"{module.__name__}.{name}")
             assert full in words or name == "__version__", full
 
 
