@@ -55,6 +55,7 @@ from memproto import (
     VersionReply,
 )
 from memproto.binary import decode_reply
+from tests.serving import Served, feed
 
 DATA = Path(__file__).parent / "data"
 
@@ -101,20 +102,6 @@ def stub(request: AnyRequest) -> AnyReply:
     return request.reply if isinstance(request, Malformed) else _STUBS[type(request)]
 
 
-@dataclass
-class Served:
-    """What a server connection made of its input."""
-
-    events: list[BinaryEnvelope] = field(default_factory=list)
-    output: bytes = b""
-    fault: str | None = None
-    closed: bool = False
-
-    @property
-    def requests(self) -> list[AnyRequest]:
-        return [event.request for event in self.events]
-
-
 def serve(
     pieces: Iterable[bytes],
     answer: Callable[[BinaryEnvelope], AnyReply] = lambda envelope: stub(envelope.request),
@@ -123,36 +110,10 @@ def serve(
     auth_required: bool = False,
     opcodes: Iterable[OpcodeSpec] = (),
     eof: bool = False,
-) -> Served:
+) -> Served[BinaryEnvelope]:
     """Feed the pieces to a server of binary alone, answer each request at once, and collect all there is to see."""
     server = ServerConnection(limits, auth_required=auth_required, dialects={Dialect.BINARY}, opcodes=opcodes)
-    served = Served()
-    for piece in pieces:
-        server.receive_data(piece)
-        _pull(server, served, answer)
-    if eof:
-        server.receive_eof()
-        _pull(server, served, answer)
-    return served
-
-
-def _pull(server: ServerConnection, served: Served, answer: Callable[[BinaryEnvelope], AnyReply]) -> None:
-    while served.fault is None:
-        try:
-            event = server.next_event()
-        except RemoteProtocolError as fault:
-            served.fault = str(fault)
-            served.closed = True
-            served.output += fault.last_words
-            return
-        if isinstance(event, Signal):
-            return
-        if isinstance(event, ConnectionClosed):
-            served.closed = True
-            return
-        assert isinstance(event, BinaryEnvelope)
-        served.events.append(event)
-        served.output += server.send(answer(event), event)
+    return feed(server, pieces, answer, BinaryEnvelope, eof=eof)
 
 
 def serve_three_ways(
@@ -162,11 +123,11 @@ def serve_three_ways(
     limits: Limits | None = None,
     auth_required: bool = False,
     opcodes: Iterable[OpcodeSpec] = (),
-) -> Served:
+) -> Served[BinaryEnvelope]:
     """Serve the bytes whole, byte by byte, and with a NOOP behind them; the outcome of the first, if all agree."""
     own = tuple(opcodes)
 
-    def run(pieces: Iterable[bytes]) -> Served:
+    def run(pieces: Iterable[bytes]) -> Served[BinaryEnvelope]:
         return serve(pieces, answer, limits=limits, auth_required=auth_required, opcodes=own)
 
     whole = run([data])

@@ -30,7 +30,8 @@ from memproto import (
 )
 from memproto.binary import encode_request
 from memproto.testing import binary_envelopes, multi_gets, packets, pieces, replies_to, requests
-from tests.helpers import Served, Told, each_byte, serve, tell
+from tests.helpers import Told, each_byte, serve, tell
+from tests.serving import Served
 
 SMALL = Limits(value=64, head=400, outstanding=3, keys=8, stats=3)
 
@@ -58,7 +59,7 @@ STREAMS_TO_SERVER = st.one_of(
 def test_cuts_never_change_what_a_server_sees(
     stream: bytes, data: st.DataObject, auth_required: bool, eof: bool
 ) -> None:
-    def run(cut: Sequence[bytes]) -> Served:
+    def run(cut: Sequence[bytes]) -> Served[BinaryEnvelope]:
         return serve(cut, limits=SMALL, auth_required=auth_required, eof=eof)
 
     whole = run([stream])

@@ -46,8 +46,9 @@ from memproto.testing import (
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
 from tests.helpers import Told, each_byte, tell
+from tests.serving import Served
 from tests.test_laws import mutated
-from tests.text_helpers import TEXT, Served, serve
+from tests.text_helpers import TEXT, serve
 
 SMALL = Limits(value=64, line=400, keys_line=800, outstanding=3, keys=3, stats=3, answer=200)
 
@@ -110,7 +111,7 @@ STREAMS = st.one_of(
 def test_cuts_never_change_what_a_server_sees(
     stream: bytes, data: st.DataObject, auth_required: bool, eof: bool
 ) -> None:
-    def run(cut: Sequence[bytes]) -> Served:
+    def run(cut: Sequence[bytes]) -> Served[Envelope]:
         return serve(cut, limits=SMALL, auth_required=auth_required, dialects=TEXT, eof=eof)
 
     whole = run([stream])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 
 from memproto import (
     Administer,
@@ -11,7 +10,6 @@ from memproto import (
     AnyRequest,
     Authenticated,
     ClientConnection,
-    ConnectionClosed,
     Counter,
     Debug,
     DebugReply,
@@ -30,10 +28,8 @@ from memproto import (
     Noop,
     Ok,
     Quit,
-    RemoteProtocolError,
     SaslAuth,
     ServerConnection,
-    Signal,
     Stats,
     StatsReply,
     Status,
@@ -47,6 +43,7 @@ from memproto import (
     VersionReply,
 )
 from tests.helpers import Told, each_byte, tell
+from tests.serving import Served, feed
 
 TEXT = (Dialect.CLASSIC, Dialect.META)
 
@@ -75,20 +72,6 @@ def stub(envelope: Envelope) -> AnyReply:
     return request.reply if isinstance(request, Malformed) else _STUBS.get(type(request), Stored(1))
 
 
-@dataclass
-class Served:
-    """What a server connection made of its input."""
-
-    events: list[Envelope] = field(default_factory=list)
-    output: bytes = b""
-    fault: str | None = None
-    closed: bool = False
-
-    @property
-    def requests(self) -> list[AnyRequest]:
-        return [event.request for event in self.events]
-
-
 def serve(
     pieces: Iterable[bytes],
     answer: Callable[[Envelope], AnyReply] = stub,
@@ -97,35 +80,10 @@ def serve(
     auth_required: bool = False,
     dialects: Collection[Dialect] = tuple(Dialect),
     eof: bool = False,
-) -> Served:
+) -> Served[Envelope]:
     """Feed the pieces, answer each request at once, and collect all there is to see."""
     server = ServerConnection(limits, auth_required=auth_required, dialects=dialects)
-    served = Served()
-    for piece in pieces:
-        server.receive_data(piece)
-        _pull(server, served, answer)
-    if eof:
-        server.receive_eof()
-        _pull(server, served, answer)
-    return served
-
-
-def _pull(server: ServerConnection, served: Served, answer: Callable[[Envelope], AnyReply]) -> None:
-    while served.fault is None:
-        try:
-            event = server.next_event()
-        except RemoteProtocolError as fault:
-            served.fault = str(fault)
-            served.closed = True
-            served.output += fault.last_words
-            return
-        if isinstance(event, Signal):
-            return
-        if isinstance(event, ConnectionClosed):
-            served.closed = True
-            return
-        served.events.append(event)
-        served.output += server.send(answer(event), event)
+    return feed(server, pieces, answer, Envelope, eof=eof)
 
 
 def serve_three_ways(
@@ -135,10 +93,10 @@ def serve_three_ways(
     limits: Limits | None = None,
     auth_required: bool = False,
     dialects: Collection[Dialect] = tuple(Dialect),
-) -> Served:
+) -> Served[Envelope]:
     """Serve the bytes whole, byte by byte, and with ``version`` behind them; the outcome of the first, if all agree."""
 
-    def run(pieces: Iterable[bytes]) -> Served:
+    def run(pieces: Iterable[bytes]) -> Served[Envelope]:
         return serve(pieces, answer, limits=limits, auth_required=auth_required, dialects=dialects)
 
     whole = run([data])
