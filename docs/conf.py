@@ -21,7 +21,10 @@ source_suffix = {".md": "markdown"}
 nitpicky = True
 nitpick_ignore = [
     # Classes of other projects, whose documentation is not linked.
-    *(("py:class", f"collections.abc.{name}") for name in ("Callable", "Collection", "Hashable", "Iterable", "Mapping", "Sequence")),
+    *(
+        ("py:class", f"collections.abc.{name}")
+        for name in ("Callable", "Collection", "Hashable", "Iterable", "Mapping", "Sequence")
+    ),
     ("py:class", "re.Pattern"),
     ("py:class", "hypothesis.strategies.SearchStrategy"),
     ("py:class", "st.SearchStrategy"),

@@ -415,7 +415,8 @@ def test_the_end_of_the_stream_inside_a_request(data: bytes) -> None:
 
 def test_classic_and_meta_mix_on_one_connection() -> None:
     served = serve_three_ways(b"mn\r\nget k\r\nms k 1 c\r\nv\r\nset k 0 0 1\r\nv\r\nmg k v\r\n")
-    assert [event.dialect.value for event in served.events] == ["meta", "classic", "meta", "classic", "meta"]
+    meta, classic = Dialect.META, Dialect.CLASSIC
+    assert [event.dialect for event in served.events] == [meta, classic, meta, classic, meta]
     assert served.output == b"MN\r\nEND\r\nHD c1\r\nSTORED\r\nEN\r\n"
 
 
