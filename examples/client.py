@@ -12,9 +12,10 @@ The results are the same in every dialect, but for what one cannot say: classic 
 with blanks or control characters, and is the only one but meta that takes a negative expiry, which is at once.
 
 No answer reaches a call that it does not belong to. A call that times out leaves the connection in step: its answer is
-still read, later, and dropped; three in a row cost the connection. Any other interruption, a ``KeyboardInterrupt`` at any place too, costs the connection;
-the next call opens a new one. A call that only reads is made again if the server turns out to have closed
-the connection since the last call; one that writes never is. A client is for one thread at a time.
+still read, later, and dropped. Three timeouts in a row cost the connection, and so does any other interruption, a
+``KeyboardInterrupt`` at any place too; the next call opens a new one. A call that only reads is made again if the
+server turns out to have closed the connection since the last call; one that writes never is. A client is for one
+thread at a time.
 
 Raised are ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there or goes away;
 ``ServerError`` for a refusal that the call has no result for, ``AuthenticationError`` for refused credentials;
@@ -80,6 +81,8 @@ class _Link:
         self._quiet = dialect is Dialect.BINARY
         self._written = False
         self._timeouts = 0
+        #: Whether opening it has taken a part of the time of the call.
+        self.is_fresh = True
         _limit(link, timeout)
 
     def is_stale(self) -> bool:
@@ -104,7 +107,7 @@ class _Link:
             data = last.data if len(exchanges) == 1 else b"".join([exchange.data for exchange in exchanges])
             self._written = False
             try:
-                if before or len(data) > _SMALL:
+                if before or self.is_fresh or len(data) > _SMALL:
                     self._by_and_by(memoryview(data), last, deadline)
                 else:
                     self.socket.sendall(data)
@@ -264,6 +267,7 @@ class ClientOf(Generic[V]):
                     raise
                 link = None
         link.last = now
+        link.is_fresh = False
         link.in_call = link.is_spoilt
         return call.result(replies)
 
@@ -306,9 +310,16 @@ class ClientOf(Generic[V]):
     def _open(self, deadline: float | None) -> _Link:
         opened = None
         try:
-            opened = self._connect(deadline)
+            if self._host.startswith(_UNIX):
+                opened = socket.socket(socket.AF_UNIX)
+                opened.settimeout(_left(deadline))
+                opened.connect(self._host.removeprefix(_UNIX))
+            else:
+                opened = socket.create_connection((self._host, self._port), _left(deadline))
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 opened = self._tls.wrap_socket(opened, server_hostname=self._name, do_handshake_on_connect=False)
+                opened.settimeout(_left(deadline))
                 opened.do_handshake()
             link = _Link(opened, self._dialect, self._limits, self._timeout, self._trace)
             if self._login is not None:
@@ -319,22 +330,6 @@ class ClientOf(Generic[V]):
                 opened.close()
             raise
         return link
-
-    def _connect(self, deadline: float | None) -> socket.socket:
-        link = None
-        try:
-            if self._host.startswith(_UNIX):
-                link = socket.socket(socket.AF_UNIX)
-                link.settimeout(_left(deadline))
-                link.connect(self._host.removeprefix(_UNIX))
-            else:
-                link = socket.create_connection((self._host, self._port), _left(deadline))
-                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return link  # noqa: TRY300 - nor is it to be left open by what comes between two lines
-        except BaseException:
-            if link is not None:
-                link.close()
-            raise
 
     def _drop(self) -> None:
         if self._link is not None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_type
 
 import pytest
 
@@ -268,10 +268,12 @@ def test_other_values_than_bytes() -> None:
     serde = Serde[int](lambda number: (b"%d" % number, 3), lambda data, flags: int(data) * flags)
     with (
         server(answer) as port,
-        ClientOf(Calls(serde), port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client,
+        ClientOf[int](Calls(serde), port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client,
     ):
+        assert_type(client, ClientOf[int])
         assert client.set(b"k", 12) is True
-        assert client.get(b"k") == 36
+        assert assert_type(client.get(b"k"), int | None) == 36
+        assert assert_type(client.get_multi(()), dict[bytes, int]) == {}
 
 
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from examples.client import Client
-from memproto import Limits
+from memproto import Dialect, Limits
 from tests.peers import DEADLINE
 from tests.test_example_client import (
     NOOP_REPLY,
@@ -107,6 +107,58 @@ def test_a_connection_that_stays_mute_is_given_up() -> None:
                 client.version()
         client.timeout = DEADLINE
         assert client.version() == b"1.2.3"
+
+
+def late_by_a_call(link: socket.socket) -> None:
+    """Leave out the answer to the first of three calls."""
+    for number in range(3):
+        assert read(link, 9) == b"version\r\n"
+        if number:
+            link.sendall(b"VERSION 9.9.9\r\n")
+    assert link.recv(1) == b""
+
+
+def answer_version_in_text(link: socket.socket) -> None:
+    assert read(link, 9) == b"version\r\n"
+    link.sendall(b"VERSION 1.2.3\r\n")
+
+
+def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> None:
+    with (
+        server(late_by_a_call, answer_version_in_text) as port,
+        Client(port=port, timeout=0.05, dialect=Dialect.CLASSIC) as client,
+    ):
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                client.version()
+        client.timeout = DEADLINE
+        assert client.version() == b"1.2.3"
+
+
+def when_let(go: threading.Semaphore) -> Handler:
+    """Answer six calls, each when the semaphore lets it."""
+
+    def handler(link: socket.socket) -> None:
+        for number in range(6):
+            assert read(link, 24)[1] == 0x0B
+            assert go.acquire(timeout=DEADLINE)
+            link.sendall(numbered(VERSION_REPLY, number))
+
+    return handler
+
+
+def test_timeouts_between_which_a_call_succeeds_do_not_add_up() -> None:
+    go = threading.Semaphore(0)
+    with server(when_let(go)) as port, Client(port=port) as client:
+        for attempt in range(6):
+            if attempt % 3 == 2:
+                go.release(3)
+                client.timeout = DEADLINE
+                assert client.version() == b"1.2.3"
+            else:
+                client.timeout = 0.05
+                with pytest.raises(TimeoutError):
+                    client.version()
 
 
 def test_no_more_unanswered_calls_than_the_limit() -> None:

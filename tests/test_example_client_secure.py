@@ -44,6 +44,28 @@ def test_the_credentials_come_first_on_every_connection() -> None:
         assert client.noop()
 
 
+def test_opening_is_a_part_of_the_time_that_a_call_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    def accept(link: socket.socket) -> None:
+        read(link, 41)
+        link.sendall(b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated")
+        with suppress(OSError):
+            if link.recv(24):
+                link.sendall(numbered(NOOP_REPLY, 1))
+
+    clock = [0.0]
+
+    def trace(direction: str, data: bytes) -> None:
+        clock[0] += DEADLINE * (direction == "<")
+
+    monkeypatch.setattr("examples.client.time.monotonic", lambda: clock[0])
+    with (
+        server(accept) as port,
+        Client(port=port, timeout=DEADLINE, username="user", password="secret", trace=trace) as client,
+        pytest.raises(TimeoutError),
+    ):
+        client.noop()
+
+
 def test_the_credentials_come_first() -> None:
     def judge(answer: bytes) -> Handler:
         def handler(link: socket.socket) -> None:
