@@ -126,7 +126,7 @@ class PyLibMc:
             def deserialize(self, data: bytes, flags: int) -> object:
                 return load_json(data) if flags & 1 else super().deserialize(data or b"", flags)
 
-        self.client = (Json if json else pylibmc.Client)([f"127.0.0.1:{port}"], binary=True)
+        self.client = (Json if json else pylibmc.Client)([f"127.0.0.1:{port}"], binary=True, behaviors={})
         self.get, self.close = self.client.get, self.client.disconnect_all
 
     def set(self, key: str, value: object) -> None:
