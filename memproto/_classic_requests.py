@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from memproto._packet import check_bytes
 from memproto._text import (
+    CAS_ZERO,
     CRLF,
     HUGE,
     STORES,
@@ -23,6 +24,7 @@ from memproto._text import (
     check_word,
     exptime_of,
     exptime_word,
+    stats_group,
     unsigned,
     words_of,
 )
@@ -92,6 +94,8 @@ def _store(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     noreply = words[-1] == NOREPLY
     flags, exptime, size = unsigned(words[2], U32), exptime_of(words[3]), unsigned(words[4], HUGE - 1)
     cas = unsigned(words[5], U64) if verb == b"cas" else 0
+    if verb == b"cas" and cas == 0:
+        cas = CAS_ZERO
 
     def envelope(request: AnyRequest) -> ClassicEnvelope:
         return ClassicEnvelope(request, verb, noreply, line)
@@ -221,7 +225,7 @@ def _stats(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     if words[1:2] == [b"cachedump"]:
         # Its answer has lines of another kind than STAT.
         return _administer(words, line, limits)
-    return ClassicEnvelope(Stats(b" ".join(words[1:])), words[0], False, line)
+    return ClassicEnvelope(Stats(stats_group(words[1:])), words[0], False, line)
 
 
 def _version(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
@@ -317,10 +321,10 @@ def _store_parts(request: Set | Add | Replace | Append | Prepend, verb: bytes, t
     if isinstance(request, WITH_FLAGS):
         check_number("flags", request.flags, 0, U32)
         flags, exptime = b"%d" % request.flags, exptime_word(request.exptime)
-    check_number("cas", request.cas, 0, U64)
+    check_number("cas", request.cas, CAS_ZERO, U64)
     if request.cas and verb != b"cas":
         raise LocalProtocolError(f"cas is {request.cas}, {verb.decode()} cannot compare one in classic text")
-    cas = b" %d" % request.cas if verb == b"cas" else b""
+    cas = b" %d" % max(request.cas, 0) if verb == b"cas" else b""
     head = b"%b %b %b %b %d%b%b" % (verb, key, flags, exptime, len(value), cas, tail)
     return head, value, CRLF
 

@@ -7,7 +7,7 @@ import binascii
 import enum
 from typing import NamedTuple
 
-from memproto._text import BAD_FORMAT, U32, U64, exptime_of, unsigned
+from memproto._text import BAD_FORMAT, CAS_ZERO, U32, U64, check_number, exptime_of, unsigned
 from memproto.limits import MAX_KEY
 
 #: The longest opaque token, in bytes; its letter comes on top.
@@ -148,6 +148,17 @@ class FlagError(Exception):
 
 #: md and ma have one text for all faults of a flag that can be seen before it is carried out.
 JOINT = dict.fromkeys((b"md", b"ma"), b"invalid or duplicate flag")
+
+
+def compared(numbers: Numbers) -> int:
+    """The CAS to compare with, of a command for which C0 is a comparison too."""
+    return (numbers[b"C"] or CAS_ZERO) if b"C" in numbers else 0
+
+
+def compare_flag(cas: int, zero: bool = False) -> tuple[bytes, ...]:
+    """The flag that compares; ``zero`` is whether C0 is a comparison. Raises LocalProtocolError."""
+    check_number("cas", cas, CAS_ZERO if zero else 0, U64)
+    return (b"C%d" % max(cas, 0),) if cas else ()
 
 
 def numbers_of(command: bytes, words: list[bytes]) -> Numbers:

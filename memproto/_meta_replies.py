@@ -321,9 +321,10 @@ class MetaCollector(LineCollector):
             if status is not None:
                 self._compare(words[1:])
                 return Failure(status)
-        # A value that was asked for is left out only if the client named the CAS of the one it has.
-        complete = b"v" not in self.flags or (isinstance(request, Get) and self._named_cas())
-        if code != _HD or isinstance(request, Noop | Debug) or not complete:
+        # A value is left out only of what gives none, or if the client named the CAS of the one it has.
+        named = isinstance(request, Get) and self._named_cas()
+        lacking = b"v" in self.flags and isinstance(request, Get | Increment | Decrement) and not named
+        if code != _HD or isinstance(request, Noop | Debug) or lacking:
             raise unexpected(line, type(request).__name__)
         return self._success(words[1:], b"", with_value=False)
 

@@ -12,6 +12,8 @@ from memproto._meta_flags import (
     STORE_MODES,
     FlagError,
     Numbers,
+    compare_flag,
+    compared,
     decoded_key,
     flags_of,
     key_word,
@@ -135,7 +137,7 @@ def _make_delete(key: bytes, numbers: Numbers) -> AnyRequest:
             exptime=numbers.get(b"T"),
             new_cas=numbers.get(b"E", 0),
         )
-    return Delete(key, numbers.get(b"C", 0), options)
+    return Delete(key, compared(numbers), options)
 
 
 def _make_count(key: bytes, numbers: Numbers) -> AnyRequest:
@@ -155,7 +157,7 @@ def _make_count(key: bytes, numbers: Numbers) -> AnyRequest:
 
 def _make_store(key: bytes, data: bytes, numbers: Numbers) -> AnyRequest:
     mode = STORE_MODES[bytes([numbers.get(b"M", ord("S"))])]
-    cas = numbers.get(b"C", 0)
+    cas = compared(numbers)
     options = None
     if not numbers.keys().isdisjoint(_STORE_ASKS):
         options = _options(
@@ -166,9 +168,10 @@ def _make_store(key: bytes, data: bytes, numbers: Numbers) -> AnyRequest:
         # An add compares no CAS in meta, even if one is given.
         return Add(key, data, flags, exptime, 0, options)
     if mode == "Append":
-        return Append(key, data, cas, options)
+        # These and arithmetic take C0 for none.
+        return Append(key, data, max(cas, 0), options)
     if mode == "Prepend":
-        return Prepend(key, data, cas, options)
+        return Prepend(key, data, max(cas, 0), options)
     return (Replace if mode == "Replace" else Set)(key, data, flags, exptime, cas, options)
 
 
@@ -243,7 +246,7 @@ def encode(request: Request[object], ask: tuple[bytes, ...] = ()) -> tuple[bytes
             encoded = (b"b",) if options is not None and options.base64 else ()
             return _line(b"mg", keys[0], (*_get_flags(exptime, options), *encoded, *ask))
         case Delete(key, cas, options):
-            return _line(b"md", key, (*_compare(cas), *_delete_flags(options), *ask))
+            return _line(b"md", key, (*compare_flag(cas, zero=True), *_delete_flags(options), *ask))
         case Increment() | Decrement():
             return _line(b"ma", request.key, (*_count_flags(request), *ask))
         case Set() | Add() | Replace() | Append() | Prepend():
@@ -336,7 +339,7 @@ def _store_line(
             flags += (b"F%d" % request.flags,)
         if request.exptime:
             flags += (b"T" + exptime_word(request.exptime),)
-    flags += _compare(request.cas)
+    flags += compare_flag(request.cas, zero=not isinstance(request, Append | Prepend))
     options = request.meta
     if options is not None:
         flags += (*_new_cas(options), *((b"I",) if options.invalidate else ()))
@@ -345,11 +348,6 @@ def _store_line(
     word, flags = _key_and_flags(request.key, (*flags, *ask))
     head = b" ".join((b"ms", word, b"%d" % len(value), *flags)) + CRLF
     return b"ms", flags, (head, value, CRLF)
-
-
-def _compare(cas: int) -> tuple[bytes, ...]:
-    check_number("cas", cas, 0, U64)
-    return (b"C%d" % cas,) if cas else ()
 
 
 def _new_cas(options: MetaOptions) -> tuple[bytes, ...]:
@@ -396,7 +394,7 @@ def _count_flags(request: Increment | Decrement) -> tuple[bytes, ...]:
         made = (b"N" + exptime_word(request.exptime), b"J%d" % request.initial)
     elif request.initial:
         made = (b"J%d" % request.initial,)
-    flags += _compare(request.cas)
+    flags += compare_flag(request.cas)
     options = request.meta
     if options is not None:
         touch = () if options.exptime is None else (b"T" + exptime_word(options.exptime),)

@@ -27,7 +27,14 @@ OF_ONE_KEY = (*STORES, Delete, *COUNTS)
 
 U32 = (1 << 32) - 1
 U64 = (1 << 64) - 1
+
+# The ``cas`` of a request that compares with a CAS of 0. As the 0 of a request is no comparison, this one is not 0.
+CAS_ZERO = -1
+
 _I32 = 1 << 31
+
+# Groups of statistics, each with the number of words that say it.
+_STATS_WORDS = {b"detail": 2, **dict.fromkeys((b"settings", b"items", b"slabs", b"sizes", b"conns", b"reset"), 1)}
 
 #: A length this large or larger is refused before anything else is looked at, as memcached does.
 HUGE = (1 << 31) - 2
@@ -55,6 +62,11 @@ def unsigned(word: bytes, most: int) -> int | None:
         return None
     number = int(word)
     return number if number <= most else None
+
+
+def stats_group(words: list[bytes]) -> bytes:
+    """The group that ``stats`` names; memcached does not look at what follows one that it knows."""
+    return b" ".join(words[: _STATS_WORDS.get(words[0], len(words)) if words else 0])
 
 
 def exptime_of(word: bytes) -> int | None:

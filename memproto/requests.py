@@ -69,7 +69,11 @@ class Get(Request[Values]):
 
 @message
 class Set(Request[Stored]):
-    """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one."""
+    """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one.
+
+    The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
+    and :class:`Delete`, and binary cannot say it.
+    """
 
     key: bytes
     value: bytes

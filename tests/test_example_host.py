@@ -187,7 +187,8 @@ def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None
             while idle.reader.at_eof() is False:
                 await talking.ask("version\n")
                 await asyncio.sleep(0.05)
-            assert (await statistics(talking))["curr_connections"] == "1"
+            told = await statistics(talking)
+            assert (told["curr_connections"], told["idle_kicks"]) == ("1", "1")
             assert server.total == 2
 
     asyncio.run(run())
@@ -247,7 +248,9 @@ def test_statistics_of_connections_and_their_reset() -> None:
             assert told["1:addr"].startswith("tcp:127.0.0.1:")
             assert told["1:state"] == "conn_read"
             await talk.ask("get k\n")
-            assert (await statistics(talk))["get_misses"] == "1"
+            before = await statistics(talk)
+            assert before["get_misses"] == "1"
+            assert "idle_kicks" not in before
             assert await talk.ask("stats reset\n") == "RESET\r\n"
             after = await statistics(talk)
             assert (after["get_misses"], after["total_connections"], after["curr_connections"]) == ("0", "0", "1")

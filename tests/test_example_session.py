@@ -24,6 +24,7 @@ class Host:
     requests_per_turn: int = 100
     bytes_read: int = 0
     bytes_written: int = 0
+    yields: int = 0
     durable: bool = False
     room: bool = True
     engine: Engine = field(default_factory=Engine)
@@ -152,6 +153,7 @@ def test_a_long_pipeline_takes_turns() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert long.written == [NOOP_REPLY * 10, NOOP_REPLY * 10, NOOP_REPLY * 6]
+        assert host.yields == 2
         assert long.reading
 
     asyncio.run(run())

@@ -105,6 +105,8 @@ def test_the_settings() -> None:
         assert server_context(TlsOptions(CERTIFICATE, KEY, min_version=number)).minimum_version.name.startswith("TLSv1")
     modes = [server_context(TlsOptions(CERTIFICATE, KEY, CERTIFICATE, verify=mode)).verify_mode for mode in range(4)]
     assert modes == [ssl.CERT_NONE, ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED, ssl.CERT_REQUIRED]
+    # Who may come without a certificate may come, whoever is trusted.
+    assert server_context(TlsOptions(CERTIFICATE, KEY, verify=1)).verify_mode is ssl.CERT_OPTIONAL
 
 
 def test_a_bad_certificate_does_not_replace_a_good_one(tmp_path: Path) -> None:
@@ -254,8 +256,13 @@ def test_clients_must_show_a_certificate_if_it_is_asked_for() -> None:
         known = client_context()
         known.load_cert_chain(CERTIFICATE, KEY)
         with encrypted(server.port, known) as link:
-            link.sendall(b"mn\r\n")
-            assert link.recv(100) == b"MN\r\n"
+            link.sendall(b"stats settings\r\nquit\r\n")
+            told = read_to_the_end(link)
+        assert (
+            f"STAT ssl_enabled yes\r\nSTAT ssl_chain_cert {CERTIFICATE}\r\nSTAT ssl_key {KEY}\r\n"
+            f"STAT ssl_verify_mode 2\r\nSTAT ssl_ciphers NULL\r\nSTAT ssl_ca_cert {CERTIFICATE}\r\n"
+            "STAT ssl_min_version tlsv1.3\r\n"
+        ).encode() in told
         with encrypted(server.port) as link:
             with suppress(OSError):
                 link.sendall(b"mn\r\n")

@@ -99,6 +99,9 @@ EXCHANGES: list[tuple[bytes, AnyRequest, AnyReply, bytes]] = [
     (b"stats detail dump\r\n", Stats(b"detail dump"), StatsReply(((b"detailed", b"PREFIX a get 1\r\nEND\r\n"),)),
      b"PREFIX a get 1\r\nEND\r\n"),
     (b"stats nope\r\n", Stats(b"nope"), MISS, b"ERROR\r\n"),
+    # What follows a group that is known is not looked at.
+    (b"stats settings items\r\n", Stats(b"settings"), StatsReply(((b"a", b"b"),)), b"STAT a b\r\nEND\r\n"),
+    (b"stats detail on x\r\n", Stats(b"detail on"), StatsReply(), b"OK\r\n"),
     (b"stats cachedump 1 9\r\n", Administer((b"stats", b"cachedump", b"1", b"9")),
      Lines((b"ITEM k [1 b; 0 s]", b"END")), b"ITEM k [1 b; 0 s]\r\nEND\r\n"),
     (b"cache_memlimit 64\r\n", Administer((b"cache_memlimit", b"64")), Lines(), b"OK\r\n"),

@@ -74,6 +74,7 @@ class Server:
         self.bytes_read = self.bytes_written = 0
         self.total = self.rejected = 0
         self.auth_commands = self.auth_errors = 0
+        self.idle_kicks = self.yields = 0
         self.verbose = options.verbose
         self._options = options
         self._sessions: set[Session] = set()
@@ -187,6 +188,7 @@ class Server:
                 silent[session] = now
             elif now - silent.setdefault(session, now) >= self._options.idle_timeout:
                 log.info("%s: idle for %s s, closed", session.peer, self._options.idle_timeout)
+                self.idle_kicks += 1
                 session.abort()
 
     # --- for the sessions
@@ -300,6 +302,6 @@ class Server:
             return StatsReply(statistics.process(self, self._options, len(self._sessions), now).stats + reply.stats)
         if request.group == b"reset":
             self.total = self.rejected = self.auth_commands = self.auth_errors = 0
-            self.bytes_read = self.bytes_written = 0
+            self.bytes_read = self.bytes_written = self.idle_kicks = self.yields = 0
             self._weigh()
         return reply

@@ -37,6 +37,8 @@ class Host(Protocol):
     requests_per_turn: int
     bytes_read: int
     bytes_written: int
+    #: How often a client had more to ask than it may in one go.
+    yields: int
     #: Whether there is a disk, so that answers may have to wait for it.
     durable: bool
 
@@ -243,6 +245,7 @@ class Session(asyncio.Protocol):
             self._wait()
         elif not self._held_up:
             # The others' turn; the rest of this pipeline comes in the loop's next round.
+            host.yields += 1
             self._pause_reading()
             self._turn = asyncio.get_running_loop().call_soon(self._answer)
 

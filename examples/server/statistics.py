@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from examples.server.listeners import Listeners
-from examples.server.options import Options
+from examples.server.options import Options, TlsOptions
 from memproto import StatsReply
 
 _PROTOCOL_NAMES = {"auto": "auto-negotiate"}
@@ -24,6 +24,8 @@ class Counts(Protocol):
     bytes_written: int
     auth_commands: int
     auth_errors: int
+    idle_kicks: int
+    yields: int
     verbose: int
 
 
@@ -68,6 +70,8 @@ def process(counts: Counts, options: Options, open_: int, now: float) -> StatsRe
                 "bytes_written": counts.bytes_written,
                 "accepting_conns": 1,
                 "threads": 1,
+                "conn_yields": counts.yields,
+                **({"idle_kicks": counts.idle_kicks} if options.idle_timeout else {}),
             }
         )
     )
@@ -95,10 +99,22 @@ def settings(counts: Counts, options: Options) -> StatsReply:
                 "idle_timeout": options.idle_timeout,
                 "shutdown_command": "yes" if options.shutdown else "no",
                 "ssl_enabled": "yes" if options.tls else "no",
+                **(_tls(options.tls) if options.tls else {}),
                 "persist": options.persist or "NULL",
             }
         )
     )
+
+
+def _tls(options: TlsOptions) -> dict[str, object]:
+    return {
+        "ssl_chain_cert": options.chain,
+        "ssl_key": options.key or "NULL",
+        "ssl_verify_mode": options.verify,
+        "ssl_ciphers": options.ciphers or "NULL",
+        "ssl_ca_cert": options.ca or "NULL",
+        "ssl_min_version": f"tlsv1.{options.min_version}",
+    }
 
 
 def connections(listeners: Listeners, sessions: Iterable[Talker]) -> StatsReply:

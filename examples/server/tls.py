@@ -29,7 +29,8 @@ def server_context(options: TlsOptions) -> ssl.SSLContext:
             context.set_ciphers(options.ciphers)
         except ssl.SSLError as error:
             raise TlsError(f"Error setting the provided cipher(s): {options.ciphers}") from error
-    if options.verify and options.ca is None:
+    # Mode 1 asks for a certificate and does without; the others could let nobody in.
+    if options.verify > 1 and options.ca is None:
         raise TlsError("ssl_verify_mode is on, but there is no ssl_ca_cert to verify a client's certificate with")
     refresh(context, options)
     context.verify_mode = _VERIFY[options.verify]

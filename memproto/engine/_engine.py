@@ -204,7 +204,7 @@ class Engine(Core):
         old = items.find(key, now)
         self._counters["cmd_set"] += 1
         refusal = None
-        if request.cas and self._with_cas:
+        if request.cas < 0 or (request.cas and self._with_cas):
             # A CAS makes a compare-and-swap of all three, whatever the command.
             refusal = self._compare(request.cas, old)
             if refusal is _EXISTS and old is not None and is_outdated(request, old):
@@ -290,7 +290,7 @@ class Engine(Core):
         if entry is None:
             self._counters["delete_misses"] += 1
             return _NOT_FOUND
-        if request.cas and entry.item.cas != request.cas:
+        if request.cas and entry.item.cas != max(request.cas, 0):
             return _EXISTS
         self._counters["delete_hits"] += 1
         options = request.meta

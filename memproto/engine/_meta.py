@@ -71,7 +71,7 @@ def ask(items: Items, entry: Entry, created: bool, request: Get, options: MetaOp
 def is_outdated(request: Set | Add | Replace, entry: Entry) -> bool:
     """Whether a refused compare-and-swap comes from an older item and asks to be stored as stale then."""
     options = request.meta
-    return options is not None and options.invalidate and request.cas < entry.item.cas
+    return options is not None and options.invalidate and 0 < request.cas < entry.item.cas
 
 
 def facts(entry: Entry, now: float, cas: bool) -> DebugReply:

@@ -145,7 +145,8 @@ def classic_envelopes() -> st.SearchStrategy[ClassicEnvelope]:
         _stores(b"set", Set, none),
         _stores(b"add", Add, none),
         _stores(b"replace", Replace, none),
-        _stores(b"cas", Set, _u64()),
+        # The 0 of the command is -1 in the message.
+        _stores(b"cas", Set, _u64().map(lambda cas: cas or -1)),
         _lines(b"append", st.builds(Append, key, values()), True),
         _lines(b"prepend", st.builds(Prepend, key, values()), True),
         _lines(b"delete", st.builds(Delete, key), True),
