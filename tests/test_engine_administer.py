@@ -42,7 +42,10 @@ OK = Lines((b"OK",))
         ("lru_crawler crawl 1,22", OK),
         ("lru_crawler crawl all", OK),
         ("lru_crawler crawl 100", Lines((b"BADCLASS invalid class id",))),
-        ("lru_crawler metadump all", ERROR),
+        ("lru_crawler metadump", ERROR),
+        ("lru_crawler metadump all extra", ERROR),
+        ("lru_crawler metadump x", Lines((b"BADCLASS invalid class id",))),
+        ("lru_crawler metadump 2", Lines((b"END",))),
         ("shutdown", Failure(Status.UNKNOWN_COMMAND, b": shutdown not enabled")),
         ("shutdown graceful", Failure(Status.UNKNOWN_COMMAND, b": shutdown not enabled")),
         ("shutdowns", ERROR),
@@ -118,3 +121,20 @@ def test_the_list_of_items(arguments: str, reply: AnyReply) -> None:
     engine.execute(Set(b"\x7f", b""), NOW)
     engine.execute(Set(b"c", b"", exptime=100), NOW)
     assert told(engine, f"stats cachedump {arguments}") == reply
+
+
+@pytest.mark.parametrize("which", ["all", "hash", "1", "3,1"])
+def test_metadump_tells_of_every_item(which: str) -> None:
+    engine = Engine()
+    engine.execute(Set(b"a%b", b"abc", 5, 100), NOW)
+    engine.execute(Set(b"\0\xff", b"x"), NOW)
+    engine.execute(Get((b"\0\xff",)), NOW)
+    engine.execute(Set(b"gone", b"x", exptime=-1), NOW)
+    assert told(engine, f"lru_crawler metadump {which}") == Lines(
+        (
+            b"key=a%25b exp=1700000100 la=1700000000 cas=1 fetch=no cls=1 size=69",
+            b"key=%00%FF exp=-1 la=1700000000 cas=2 fetch=yes cls=1 size=62",
+            b"END",
+        )
+    )
+    assert told(Engine(), f"lru_crawler metadump {which}") == Lines((b"END",))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from urllib.parse import quote_from_bytes
 
-from memproto.engine._items import Items
+from memproto.engine._items import Items, stored_size
 from memproto.enums import Status
 from memproto.messages import AnyReply, Failure, Lines
 
@@ -42,6 +43,9 @@ _ANSWERS: tuple[tuple[re.Pattern[bytes], AnyReply], ...] = tuple(
     )
 )
 
+_METADUMP = re.compile(rb"lru_crawler metadump ([^ ]+)")
+_CLASS_IDS = re.compile(rb"all|hash|[0-9]{1,2}(?:,[0-9]{1,2})*")
+
 # memcached's classes are numbered below this.
 _CLASSES = 64
 
@@ -53,6 +57,9 @@ def administer(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
     if words[:2] == (b"stats", b"cachedump"):
         return _dump(words, items, now)
     command = b" ".join(words)
+    metadump = _METADUMP.fullmatch(command)
+    if metadump is not None:
+        return _metadump(metadump[1], items, now)
     return next((reply for pattern, reply in _ANSWERS if pattern.fullmatch(command)), _ERROR)
 
 
@@ -85,4 +92,26 @@ def _dump(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
             lines.append(b"ITEM %b [%d b; %d s]" % (item.key, len(item.value), expires))
             if len(lines) == limit:
                 break
+    return Lines((*lines, b"END"))
+
+
+def _metadump(which: bytes, items: Items, now: float) -> AnyReply:
+    """``lru_crawler metadump CLASSES``: what is known of each item, whose key may have any bytes."""
+    if not _CLASS_IDS.fullmatch(which):
+        return Lines((b"BADCLASS invalid class id",))
+    lines: list[bytes] = []
+    for entry in items.entries.values() if which in (b"all", b"hash") or b"1" in which.split(b",") else ():
+        item = entry.item
+        if entry.expires > now:
+            lines.append(
+                b"key=%b exp=%d la=%d cas=%d fetch=%b cls=1 size=%d"
+                % (
+                    quote_from_bytes(item.key, safe="").encode(),
+                    -1 if entry.expires == math.inf else int(entry.expires),
+                    int(entry.accessed),
+                    item.cas,
+                    b"yes" if entry.fetched else b"no",
+                    stored_size(item.key, len(item.value), item.flags),
+                )
+            )
     return Lines((*lines, b"END"))
