@@ -129,7 +129,7 @@ def test_metadump_tells_of_every_item(which: str) -> None:
     engine.execute(Set(b"a%b", b"abc", 5, 100), NOW)
     engine.execute(Set(b"\0\xff", b"x"), NOW)
     engine.execute(Get((b"\0\xff",)), NOW)
-    engine.execute(Set(b"gone", b"x", exptime=-1), NOW)
+    engine.execute(Set(b"gone", b"x", exptime=1), NOW - 1)
     assert told(engine, f"lru_crawler metadump {which}") == Lines(
         (
             b"key=a%25b exp=1700000100 la=1700000000 cas=1 fetch=no cls=1 size=69",
