@@ -1,17 +1,45 @@
-"""Hypothesis profiles; nothing here is timed, so that a slow machine changes no result."""
+"""Hypothesis profiles, and skips that are failures where all peers must be there.
+
+Nothing here is timed, so that a slow machine changes no result.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+from tests.peers import fail_if_skipped
 
-settings.register_profile("default", deadline=None, max_examples=30, suppress_health_check=_SLOW)
-settings.register_profile("ci", deadline=None, max_examples=60, suppress_health_check=_SLOW)
+
+def _register(name: str, max_examples: int, *, derandomize: bool = False) -> None:
+    # What is left out here comes from the profile that is active now, and hypothesis activates a derandomised
+    # one if it finds a variable such as CI in the environment. So nothing is left out that changes the examples.
+    settings.register_profile(
+        name,
+        max_examples=max_examples,
+        derandomize=derandomize,
+        print_blob=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+_register("default", 30)
+_register("ci", 60)
 # For the coverage gate: the same examples every time, so that it does not depend on luck.
-settings.register_profile(
-    "steady", deadline=None, max_examples=60, derandomize=True, database=None, suppress_health_check=_SLOW
-)
+_register("steady", 60, derandomize=True)
+_register("nightly", 2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return fail_if_skipped((yield))

@@ -28,6 +28,7 @@ from memproto._classic_requests import PARSERS
 from memproto._layout import HEADER
 from memproto._meta_flags import FLAGS_OF
 from memproto._state import CLIENT, SERVER
+from tests.peers import require
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -49,7 +50,7 @@ def _tables() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def tables() -> Iterator[ModuleType]:
-    pytest.importorskip("sphinx")
+    require("sphinx")
     yield _tables()
     del sys.modules["tables"]
 
@@ -223,7 +224,7 @@ def test_an_unknown_table_is_an_error(tables: ModuleType) -> None:
 
 
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
-    pytest.importorskip("sphinx")
+    require("sphinx")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "-b", "html", "-d", str(tmp_path / "trees")]
     built = subprocess.run([*command, str(DOCS), str(tmp_path / "html")], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr

@@ -12,7 +12,7 @@ import pytest
 from memproto import AnyRequest, BinaryEnvelope, Get, Increment, Noop, Quit, Set
 from memproto.binary import encode_request, opcode_for
 from memproto.udp import Datagram, Reassembler, decode_datagram, encode_datagram
-from tests.peers import DEADLINE, memcached_with_udp, running_example
+from tests.peers import DEADLINE, memcached_with_udp, require, running_example
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "udp_vectors.json").read_text(encoding="utf-8"))
 #: A request that is always answered, by one datagram: what comes before its answer answers what was sent before it.
@@ -67,7 +67,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
     else:
         loop = "uvloop" if request.param.endswith("uvloop") else "asyncio"
         if loop == "uvloop":
-            pytest.importorskip("uvloop")
+            require("uvloop")
         with running_example("-U", "-1", "--loop", loop) as server:
             yield server.udp
 

@@ -1,0 +1,67 @@
+"""A count of how often a law is really tested: a hypothesis test whose assertions seldom run proves nothing.
+
+``@reaches(hit=0.2, miss=0.1)`` stands above ``@given``, and the test calls ``reached("hit")`` at the assertion of that
+name. Afterwards the test fails if fewer than 20 % of the examples got to "hit", or fewer than 10 % to "miss". State
+shares well below what is usual (a third of it), so that no seed fails by bad luck.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T", bound=Callable[..., None])
+
+#: With fewer examples than this, a share says nothing.
+ENOUGH = 20
+
+_names: list[set[str]] = []
+
+
+def reached(name: str) -> None:
+    """Count the example that runs now for this name, once."""
+    assert _names, f"reached({name!r}) was called outside of a test with @reaches"
+    _names[-1].add(name)
+
+
+def reaches(**shares: float) -> Callable[[T], T]:
+    """Fail the hypothesis test below unless at least these shares of its examples call ``reached`` with these names."""
+
+    def decorate(test: T) -> T:
+        hypothesis = getattr(test, "hypothesis", None)
+        assert hypothesis is not None, "@reaches must stand above @given"
+        inner = hypothesis.inner_test
+        counts: Counter[str] = Counter()
+        examples = 0
+
+        @functools.wraps(inner)
+        def counted(*args: object, **kwargs: object) -> None:
+            nonlocal examples
+            _names.append(set())
+            try:
+                inner(*args, **kwargs)
+                unknown = _names[-1] - shares.keys()
+                assert not unknown, f"@reaches has no share for {unknown}"
+                counts.update(_names[-1])
+                examples += 1
+            finally:
+                _names.pop()
+
+        @functools.wraps(test)
+        def checked(*args: object, **kwargs: object) -> None:
+            nonlocal examples
+            counts.clear()
+            examples = 0
+            test(*args, **kwargs)
+            if examples < ENOUGH:
+                return
+            for name, share in shares.items():
+                found = counts[name]
+                assert found >= share * examples, f"{name!r} was reached by {found} of {examples} examples"
+
+        hypothesis.inner_test = counted
+        return checked  # type: ignore[return-value]
+
+    return decorate

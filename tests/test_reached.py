@@ -1,0 +1,60 @@
+"""Laws that hardly run are noticed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.reached import reached, reaches
+
+
+@reaches(even=0.05, odd=0.05)
+@given(st.integers(0, 99))
+def test_a_law_with_two_cases_passes_if_both_are_reached(number: int) -> None:
+    reached("odd" if number % 2 else "even")
+
+
+@pytest.mark.parametrize("argument", ["a", "b"])
+@reaches(every=1.0)
+@given(number=st.integers(0, 99))
+def test_a_law_is_counted_for_each_of_its_parameters(argument: str, number: int) -> None:
+    reached("every")
+    reached("every")
+
+
+def test_a_law_that_hardly_runs_fails() -> None:
+    @reaches(small=0.01, large=0.9)
+    @given(st.integers(0, 99))
+    def law(number: int) -> None:
+        reached("large" if number > 50 else "small")
+
+    with pytest.raises(AssertionError, match=r"^'large' was reached by \d+ of \d+ examples"):
+        law()
+
+
+def test_an_example_that_is_refused_halfway_does_not_count() -> None:
+    @reaches(all=1.0)
+    @given(st.data())
+    def law(data: st.DataObject) -> None:
+        data.draw(st.integers(0, 99).filter(lambda number: number % 4 != 0))
+        reached("all")
+
+    law()
+
+
+def test_a_law_that_says_what_it_does_not_count_fails() -> None:
+    @reaches(one=0.0)
+    @given(st.integers(0, 99))
+    def law(number: int) -> None:
+        reached("two")
+
+    with pytest.raises(AssertionError, match=r"^@reaches has no share for \{'two'\}"):
+        law()
+
+
+def test_reached_needs_a_law() -> None:
+    with pytest.raises(AssertionError, match="outside of a test with @reaches"):
+        reached("here")
+    with pytest.raises(AssertionError, match="must stand above @given"):
+        reaches(one=1.0)(lambda: None)
