@@ -50,7 +50,14 @@ LAYERS: list[set[str]] = [
     {"memproto.replies", "memproto.conventions._forms"},
     {"memproto.requests", "memproto.conventions._table"},
     {"memproto.messages", "memproto.conventions._values"},
-    {"memproto._layout", "memproto.events", "memproto._collecting", "memproto._plain", "memproto.conventions._serde"},
+    {
+        "memproto._checking",
+        "memproto._layout",
+        "memproto.events",
+        "memproto._collecting",
+        "memproto._plain",
+        "memproto.conventions._serde",
+    },
     {"memproto._packet", "memproto.udp", "memproto.dialect", "memproto.conventions"},
     {"memproto._binary_messages", "memproto._text"},
     {"memproto._binary_replies", "memproto._classic_requests", "memproto._classic_replies", "memproto._meta_flags"},
@@ -148,7 +155,7 @@ def test_nothing_imports_itself_by_a_detour() -> None:
 
 
 def test_the_engine_knows_messages_only_and_nobody_knows_the_engine() -> None:
-    plain = {"memproto.messages", "memproto.enums", "memproto.errors", "memproto.limits"}
+    plain = {"memproto.messages", "memproto.enums", "memproto.errors", "memproto.limits", "memproto._checking"}
     for module in MODULES:
         ours = {name for name in _imports(module) if _is_in(name, "memproto")}
         if _is_in(module, "memproto.engine"):
