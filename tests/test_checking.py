@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic, get_args
+from typing import Generic, TypeVar, get_args
 
 import pytest
 
 from memproto import AnyReply, AnyRequest, Get, Item, LocalProtocolError, Noop, Request, Set, Values, message
 from memproto._checking import check_fields, check_reply, check_request
 from tests.wrong_types import REPLIES, REQUESTS, Wrong, wrong_replies, wrong_requests
+
+T = TypeVar("T")
 
 WRONG_REQUESTS = wrong_requests()
 WRONG_REPLIES = wrong_replies()
@@ -108,8 +110,8 @@ def test_a_request_inside_a_message_may_be_of_a_class_without_fields() -> None:
 
 def test_an_annotation_of_another_form_is_an_error_of_whoever_declares_it() -> None:
     @message
-    class Holder:
-        request: Generic  # type: ignore[valid-type]
+    class Holder(Generic[T]):
+        field: T
 
     with pytest.raises(TypeError, match="no annotation of a field"):
         check_fields(Holder(1))

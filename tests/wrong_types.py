@@ -96,13 +96,13 @@ REPLIES: tuple[AnyReply, ...] = (
     Touched(),
     Ok(),
     VersionReply(b"1"),
-    StatsReply(),
+    StatsReply(((b"name", b"value"),)),
     Mechanisms(),
     Authenticated(),
     Challenge(),
     RawReply(),
     Lines(),
-    DebugReply(),
+    DebugReply(((b"name", b"value"),)),
     Failure(1),
 )
 
