@@ -105,12 +105,12 @@ _SHORT_WAYS: Final = {
 class BinaryClient:
     """Lays out requests with opaques of their own, and reads reply packets."""
 
-    __slots__ = ("_limits", "_opaque", "_short", "_silent", "_specs")
+    __slots__ = ("_limits", "_short", "_silent", "_specs", "opaque")
 
-    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
+    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), first_opaque: int = 0) -> None:
         self._limits = limits
         self._specs: Mapping[int, OpcodeSpec] = {**OPCODES, **{spec.opcode: spec for spec in opcodes}}
-        self._opaque = 0
+        self.opaque = first_opaque
         # How many more of those that wait have been passed over by the packet that is next in the buffer.
         self._silent = 0
         # The short ways do not look at a limit that no usual reply can reach.
@@ -118,13 +118,13 @@ class BinaryClient:
 
     def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
-        opaque = self._opaque
+        opaque = self.opaque
         way = _SHORT_WAYS[quiet].get(type(request))
         if way is not None:
             lay, first, one = way
             laid = lay(request, first, opaque)
             if laid is not None:
-                self._opaque = (opaque + 1) % OPAQUES
+                self.opaque = (opaque + 1) % OPAQUES
                 return Exchange(request, laid, quiet, one, opaque)
         bare: Request[object] = plain(request)
         if isinstance(bare, Get) and len(bare.keys) != 1:
@@ -138,7 +138,7 @@ class BinaryClient:
             opcode = opcode_for(bare, quiet)
             spec = OPCODES[opcode]
         parts = request_parts(bare, opcode, opaque)
-        self._opaque = (opaque + 1) % OPAQUES
+        self.opaque = (opaque + 1) % OPAQUES
         one = Statistics(spec, self._limits) if isinstance(bare, Stats) else One(spec)
         return Exchange(request, parts, quiet, one, opaque)
 
@@ -153,8 +153,8 @@ class BinaryClient:
         size, pack = len(extras), pack_short
         first = first_of(_REQUEST, opcode, extras=size)
         firsts = {length: first + length * KEY_BYTE for length in set(map(len, keys))}
-        opaques: Iterable[int] = range(self._opaque, self._opaque + count)
-        end = (self._opaque + count) % OPAQUES
+        opaques: Iterable[int] = range(self.opaque, self.opaque + count)
+        end = (self.opaque + count) % OPAQUES
         if end < count:
             opaques = (opaque % OPAQUES for opaque in opaques)
         rests = [extras + key for key in keys] if extras else keys
@@ -163,7 +163,7 @@ class BinaryClient:
             for rest, length, opaque in zip(rests, map(len, keys), opaques, strict=True)
         ]
         pieces.append(pack(first_of(_REQUEST, Opcode.NOOP), 0, end, 0))
-        self._opaque = (end + 1) % OPAQUES
+        self.opaque = (end + 1) % OPAQUES
         return b"".join(pieces), Many(keys, OPCODES[opcode], self._limits)
 
     def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:

@@ -134,6 +134,9 @@ class Gathered:
 class ClientDialect(Protocol):
     """The client's half of a dialect."""
 
+    #: The serial number of the next request; it changes only when a request has been encoded.
+    opaque: int
+
     def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
 

@@ -239,25 +239,25 @@ class _Several(LineCollector):
 class TextClient:
     """Lays out requests in classic or meta text, and reads their replies in order."""
 
-    __slots__ = ("_distrust", "_limits", "_meta", "_opaque", "_ways")
+    __slots__ = ("_distrust", "_limits", "_meta", "_ways", "opaque")
 
-    def __init__(self, limits: Limits, dialect: Dialect) -> None:
+    def __init__(self, limits: Limits, dialect: Dialect, first_opaque: int = 0) -> None:
         self._limits = limits
         self._meta = dialect is Dialect.META
         self._distrust = ""
-        self._opaque = 0
+        self.opaque = first_opaque
         ways = _META_WAYS if self._meta else _CLASSIC_WAYS
         self._ways = ways if limits.line >= _SHORT_LINES else _NO_WAYS
 
     def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
-        opaque = self._opaque
+        opaque = self.opaque
         way = None if quiet else self._ways.get(type(request))
         if way is not None:
             lay, one = way
             laid = lay(request, opaque)
             if laid is not None:
-                self._opaque = (opaque + 1) % OPAQUES
+                self.opaque = (opaque + 1) % OPAQUES
                 return Exchange(request, laid[0], False, one, opaque, laid[1])
         if isinstance(request, Get) and not 1 <= len(request.keys) <= self._limits.keys:
             raise LocalProtocolError(f"keys are {len(request.keys)}, must be 1 to {self._limits.keys}")
@@ -267,7 +267,7 @@ class TextClient:
             parts, collector = self._ask_meta(request)
         else:
             parts, collector = self._ask_classic(request)
-        self._opaque = (opaque + 1) % OPAQUES
+        self.opaque = (opaque + 1) % OPAQUES
         # A text server says nothing to quit, it closes.
         silent = isinstance(request, Quit)
         return Exchange(request, parts, silent, _Hushed(collector) if quiet and not silent else collector)
@@ -275,7 +275,7 @@ class TextClient:
     def _ask_meta(self, request: Request[object]) -> tuple[tuple[bytes, ...], LineCollector]:
         tell = _TELL[type(request)]
         if not isinstance(request, _NAMELESS):
-            tell = (*tell, opaque_flag(self._opaque))
+            tell = (*tell, opaque_flag(self.opaque))
         if isinstance(request, Touch):
             get = Get((request.key,), request.exptime)
             _, flags, parts = _meta_requests.encode(get, tell)

@@ -93,16 +93,12 @@ class Call(Generic[T_co]):
         """Ask, at most so many requests from ``start`` on. When the last of them is answered, all are.
 
         With ``quiet`` all but the last are asked quietly, which in binary saves the answers and in text nothing.
-        Raises :class:`~memproto.LocalProtocolError` as ``connection.send`` does. Of several requests some may be in
-        the connection's queue by then, though none of their bytes has been given out: it must be given up.
+        Raises :class:`~memproto.LocalProtocolError` as ``connection.send_all`` does: either all of them are sent or
+        none.
         """
         if len(self.requests) == 1 and not start:
             return [connection.send(self.requests[0])]
-        requests = self.requests[start : None if most is None else start + most]
-        ask = connection.send_quiet if quiet else connection.send
-        exchanges: list[Exchange[object]] = [ask(request) for request in requests[:-1]]
-        exchanges += map(connection.send, requests[-1:])
-        return exchanges
+        return connection.send_all(self.requests[start : None if most is None else start + most], quiet=quiet)
 
 
 def authenticate(username: str, password: str) -> Call[None]:

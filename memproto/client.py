@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar, overload
 
 from memproto._binary_client import BinaryClient
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import ClientDialect, Exchange
+from memproto._collecting import OPAQUES, ClientDialect, Exchange
 from memproto._layout import OpcodeSpec
 from memproto._state import CLIENT, ClientInput, ClientState
+from memproto._text import check_number
 from memproto._text_client import TextClient
 from memproto.enums import Dialect, Signal
 from memproto.errors import LocalProtocolError, RemoteProtocolError
@@ -34,12 +35,17 @@ R = TypeVar("R")
 class ClientConnection:
     """One connection to a server, seen from the client.
 
-    :meth:`send` gives an :class:`Exchange` whose bytes the embedder writes, whole and in order. What is received
-    goes to :meth:`receive_data`; :meth:`next_event` then tells which exchanges are answered.
+    :meth:`send` gives an :class:`Exchange` whose bytes the embedder writes, whole and in order; :meth:`send_all`
+    gives one for each request of a batch. What is received goes to :meth:`receive_data`; :meth:`next_event` then
+    tells which exchanges are answered.
 
     ``dialect`` is what is spoken; in META what it cannot say (Flush, Stats, Version ...) is said in classic text.
     ``limits`` bounds what the server can make this object hold; raise ``limits.value`` for a server whose items
     may be larger than 1 MiB. ``opcodes`` are the embedder's own opcodes, sent as :class:`~memproto.Unknown`.
+    ``first_opaque``, 0 to 2**32 - 1, is the serial number of the first request in binary and meta; a program that
+    opens many connections chooses it at random, so that a reply of one connection does not fit a request of another.
+
+    Raises :class:`~memproto.LocalProtocolError` if ``first_opaque`` is out of range.
     """
 
     __slots__ = ("_buffer", "_dialect", "_eof", "_fault", "_limits", "_outstanding", "_parted", "_receiving", "_state")
@@ -50,13 +56,15 @@ class ClientConnection:
         *,
         dialect: Dialect = Dialect.BINARY,
         opcodes: Iterable[OpcodeSpec] = (),
+        first_opaque: int = 0,
     ) -> None:
+        check_number("first_opaque", first_opaque, 0, OPAQUES - 1)
         self._limits = limits or Limits()
         self._dialect: ClientDialect
         if dialect is Dialect.BINARY:
-            self._dialect = BinaryClient(self._limits, opcodes)
+            self._dialect = BinaryClient(self._limits, opcodes, first_opaque)
         else:
-            self._dialect = TextClient(self._limits, dialect)
+            self._dialect = TextClient(self._limits, dialect, first_opaque)
         self._buffer = ReceiveBuffer()
         self._outstanding: deque[Exchange[object]] = deque()
         self._eof = self._parted = False
@@ -102,17 +110,64 @@ class ClientConnection:
 
     def _send(self, request: Request[R], quiet: bool) -> Exchange[R]:
         if self._state is not _OPEN or self._eof or len(self._outstanding) >= self._limits.outstanding:
-            raise self._refusal()
+            raise self._refusal(1)
         exchange = self._dialect.ask(request, quiet)
-        self._outstanding.append(exchange)
         if type(request) is Quit:
+            # First, so that an interruption here leaves a connection on which nothing more is sent.
             self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
+        self._outstanding.append(exchange)
         return exchange
 
-    def _refusal(self) -> LocalProtocolError:
+    @overload
+    def send_all(self, requests: Iterable[Request[R]], *, quiet: Literal[False] = False) -> list[Exchange[R]]: ...
+
+    @overload
+    def send_all(self, requests: Iterable[Request[R]], *, quiet: bool) -> list[Exchange[R | Silence]]: ...
+
+    def send_all(
+        self, requests: Iterable[Request[R]], *, quiet: bool = False
+    ) -> list[Exchange[R]] | list[Exchange[R | Silence]]:
+        """Send a batch of requests: all of them, or none if one of them is refused.
+
+        Every request is checked and encoded before the first of them enters the queue. With ``quiet`` all but the
+        last are sent as :meth:`send_quiet` does, and the reply to the last settles them. Write the bytes of the
+        exchanges in this order.
+
+        Raises :class:`~memproto.LocalProtocolError`, with nothing changed, as :meth:`send` does; also if the batch
+        does not fit into ``limits.outstanding`` with the requests that are unanswered already, or if a
+        :class:`~memproto.Quit` is not its last request. What ``requests`` raises changes nothing either.
+        """
+        batch = tuple(requests)
+        if not batch:
+            return []
+        if not self.reusable or len(self._outstanding) + len(batch) > self._limits.outstanding:
+            raise self._refusal(len(batch))
+        first, last = batch[:-1], batch[-1]
+        if any(type(request) is Quit for request in first):
+            raise LocalProtocolError("Quit is not the last request of the batch, nothing can be sent after it")
+        dialect = self._dialect
+        before = dialect.opaque
+        try:
+            exchanges: list[Exchange[R | Silence]] = [dialect.ask(request, quiet) for request in first]
+            exchanges.append(dialect.ask(last))
+        except BaseException:
+            dialect.opaque = before
+            raise
+        if type(last) is Quit:
+            self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
+        self._outstanding.extend(exchanges)
+        return exchanges
+
+    def _refusal(self, count: int) -> LocalProtocolError:
+        """Why ``count`` requests cannot be sent now."""
         if not self.reusable:
             return LocalProtocolError(f"nothing can be sent any more: {self._state.value}")
-        return LocalProtocolError(f"requests outstanding are {len(self._outstanding)}, which is the limit")
+        outstanding, limit = len(self._outstanding), self._limits.outstanding
+        if count == 1:
+            return LocalProtocolError(f"requests outstanding are {outstanding}, which is the limit")
+        return LocalProtocolError(
+            f"requests of the batch are {count}, {outstanding} are outstanding, limit of both is {limit}"
+        )
 
     def fence(self) -> bytes:
         """Bytes that settle the quiet requests sent so far (a NOOP); none if they are settled anyway."""

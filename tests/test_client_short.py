@@ -213,8 +213,7 @@ def test_hits_in_pieces_and_unusual_ones_between_usual_ones() -> None:
 
 
 def test_opaques_come_round() -> None:
-    client = ClientConnection()
-    client._dialect._opaque = 0xFFFFFFFE  # type: ignore[attr-defined]
+    client = ClientConnection(first_opaque=0xFFFFFFFE)
     exchange = client.send(Get((b"a", b"b", b"c")))
     assert exchange.data == wire(
         "800d0001 00000000 00000001 fffffffe 0000000000000000 'a'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -28,6 +29,7 @@ from memproto import (
     Increment,
     Item,
     Limits,
+    LocalProtocolError,
     Noop,
     Ok,
     Quit,
@@ -49,8 +51,8 @@ from memproto.server import ServerConnection
 from memproto.testing import Pipe, text_keys, values
 
 LIMITS = Limits(value=1024, head=1024, outstanding=16, keys=4, stats=8)
-# Answered by a client's limits too, which are wider, so that it never runs into them.
-WIDE = Limits(value=4096)
+# The client's own, which the server's replies never reach; its pipeline does.
+WIDE = Limits(value=4096, outstanding=40)
 
 # In text such keys need no base64; in binary any key will do, but these are as good.
 KEYS = text_keys()
@@ -64,6 +66,10 @@ QUIETABLE = st.one_of(
     st.just(Flush()),
 )
 LOUD = st.one_of(QUIETABLE, st.just(Noop()), st.just(Version()), st.builds(Touch, KEYS), st.just(Stats()))
+# No dialect takes these.
+INVALID: st.SearchStrategy[AnyRequest] = st.sampled_from(
+    [Delete(b"k" * 251), Set(b"", b"v"), Get((b"k", b"")), Increment(b"k", -1), Append(b"k", b"v", -2)]
+)
 
 
 @dataclass
@@ -152,7 +158,15 @@ class Conversation(RuleBasedStateMachine):
     # --- the client asks
 
     def _ask(self, request: AnyRequest, quiet: bool) -> None:
-        exchange = self.client.send_quiet(request) if quiet else self.client.send(request)
+        send = self.client.send_quiet if quiet else self.client.send
+        if self.client.outstanding >= WIDE.outstanding:
+            with pytest.raises(LocalProtocolError, match="which is the limit"):
+                send(request)
+        else:
+            self._record(request, send(request), quiet)
+
+    def _record(self, request: AnyRequest, exchange: Exchange[object], quiet: bool) -> None:
+        """Note a request that was sent, and write its bytes."""
         asked = _Asked(request, exchange, quiet)
         self.asked.append(asked)
         self.pipe.write_to_server(exchange.data)
@@ -178,6 +192,33 @@ class Conversation(RuleBasedStateMachine):
     @rule(request=st.lists(KEYS, min_size=2, max_size=4).map(lambda several: Get(tuple(several))))
     def ask_for_many(self, request: Get) -> None:
         self._ask(request, False)
+
+    @precondition(lambda self: self.client.reusable)
+    @rule(before=st.lists(QUIETABLE, max_size=6), last=LOUD, quiet=st.booleans())
+    def ask_in_a_batch(self, before: list[AnyRequest], last: AnyRequest, quiet: bool) -> None:
+        batch = [*before, last]
+        if self.client.outstanding + len(batch) > WIDE.outstanding:
+            self.ask_too_much_in_a_batch(last, len(batch), quiet)
+            return
+        exchanges = self.client.send_all(batch, quiet=quiet)
+        for request, exchange in zip(batch, exchanges, strict=True):
+            self._record(request, exchange, quiet and exchange is not exchanges[-1])
+
+    @precondition(lambda self: self.client.reusable)
+    @rule(before=st.lists(QUIETABLE, max_size=3), bad=INVALID, behind=st.lists(QUIETABLE, max_size=3))
+    def ask_in_a_batch_with_an_invalid_member(
+        self, before: list[AnyRequest], bad: AnyRequest, behind: list[AnyRequest]
+    ) -> None:
+        for quiet in (False, True):
+            with pytest.raises(LocalProtocolError):
+                self.client.send_all([*before, bad, *behind], quiet=quiet)
+
+    @precondition(lambda self: self.client.reusable)
+    @rule(request=QUIETABLE, more=st.integers(0, 3), quiet=st.booleans())
+    def ask_too_much_in_a_batch(self, request: AnyRequest, more: int, quiet: bool) -> None:
+        room = WIDE.outstanding - self.client.outstanding
+        with pytest.raises(LocalProtocolError, match="limit"):
+            self.client.send_all([request] * (max(room, 0) + 1 + more), quiet=quiet)
 
     @precondition(lambda self: len(self.asked) > 8 and self.client.reusable)
     @rule(quiet=st.booleans())
@@ -281,7 +322,8 @@ class Conversation(RuleBasedStateMachine):
     @invariant()
     def buffers_are_within_limits(self) -> None:
         assert self.server.outstanding == len(self.waiting) <= LIMITS.outstanding
-        assert self.client.outstanding <= WIDE.outstanding
+        # A fence is sent even at the limit, because nothing else could settle the quiet requests.
+        assert self.client.outstanding <= WIDE.outstanding + 1
 
     @invariant()
     def nobody_is_faulted(self) -> None:
