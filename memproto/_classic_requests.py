@@ -122,8 +122,11 @@ def _store(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
 
 def _stored(verb: bytes, key: bytes, data: bytes, flags: int, exptime: int, cas: int) -> AnyRequest:
     if verb in _CONCATENATIONS:
-        return _CONCATENATIONS[verb](key, data)
-    return _STORES.get(verb, Set)(key, data, flags, exptime, cas)
+        return _CONCATENATIONS[verb](key, data, flags=flags)
+    if verb == b"cas":
+        # Unlike a binary SET with a CAS.
+        return Set(key, data, flags, exptime, cas, strict=True, unlink=False)
+    return _STORES[verb](key, data, flags, exptime)
 
 
 # --- everything else

@@ -166,13 +166,13 @@ def _make_store(key: bytes, data: bytes, numbers: Numbers) -> AnyRequest:
     flags, exptime = numbers.get(b"F", 0), numbers.get(b"T", 0)
     if mode == "Add":
         # An add compares no CAS in meta, even if one is given.
-        return Add(key, data, flags, exptime, 0, options)
+        return Add(key, data, flags, exptime, 0, options, unlink=True)
     if mode == "Append":
         # These and arithmetic take C0 for none.
-        return Append(key, data, max(cas, 0), options)
+        return Append(key, data, max(cas, 0), options, flags, unlink=True)
     if mode == "Prepend":
-        return Prepend(key, data, max(cas, 0), options)
-    return (Replace if mode == "Replace" else Set)(key, data, flags, exptime, cas, options)
+        return Prepend(key, data, max(cas, 0), options, flags, unlink=True)
+    return (Replace if mode == "Replace" else Set)(key, data, flags, exptime, cas, options, strict=True, unlink=True)
 
 
 def _store(words: list[bytes], line: bytes, limits: Limits) -> Parsed:

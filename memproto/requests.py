@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Generic, TypeAlias, TypeVar
 
 from memproto._message import Packet, message
@@ -73,6 +74,9 @@ class Set(Request[Stored]):
 
     The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
     and :class:`Delete`, and binary cannot say it.
+
+    ``strict`` and ``unlink`` tell a cache what memcached's command does where the commands of one meaning differ. The
+    readers set them, for all stores; they are not on the wire, so two requests that differ in them only are equal.
     """
 
     key: bytes
@@ -81,6 +85,10 @@ class Set(Request[Stored]):
     exptime: int = 0
     cas: int = 0
     meta: MetaOptions | None = None
+    #: Compare a ``cas`` even in a cache without CAS, where no item has one: the text commands do, binary does not.
+    strict: bool = field(default=False, compare=False, repr=False)
+    #: Remove the old item if this one is too large, or if there is no memory for it.
+    unlink: bool = field(default=True, compare=False, repr=False)
 
 
 @message
@@ -93,6 +101,8 @@ class Add(Request[Stored]):
     exptime: int = 0
     cas: int = 0
     meta: MetaOptions | None = None
+    #: Remove the old item if this one is too large, or if there is no memory for it.
+    unlink: bool = field(default=False, compare=False, repr=False)
 
 
 @message
@@ -105,6 +115,10 @@ class Replace(Request[Stored]):
     exptime: int = 0
     cas: int = 0
     meta: MetaOptions | None = None
+    #: Compare a ``cas`` even in a cache without CAS, where no item has one: the text commands do, binary does not.
+    strict: bool = field(default=False, compare=False, repr=False)
+    #: Remove the old item if this one is too large, or if there is no memory for it.
+    unlink: bool = field(default=False, compare=False, repr=False)
 
 
 @message
@@ -115,6 +129,10 @@ class Append(Request[Stored]):
     value: bytes
     cas: int = 0
     meta: MetaOptions | None = None
+    #: What a text client sent as flags; they count against the size of an item, and change nothing.
+    flags: int = field(default=0, compare=False, repr=False)
+    #: Remove the old item if this one is too large, or if there is no memory for it.
+    unlink: bool = field(default=False, compare=False, repr=False)
 
 
 @message
@@ -125,6 +143,10 @@ class Prepend(Request[Stored]):
     value: bytes
     cas: int = 0
     meta: MetaOptions | None = None
+    #: What a text client sent as flags; they count against the size of an item, and change nothing.
+    flags: int = field(default=0, compare=False, repr=False)
+    #: Remove the old item if this one is too large, or if there is no memory for it.
+    unlink: bool = field(default=False, compare=False, repr=False)
 
 
 @message

@@ -8,10 +8,12 @@ from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, Saved, sto
 from memproto.engine._rules import NEVER
 from memproto.engine._statistics import COUNTERS
 from memproto.enums import Status
-from memproto.messages import Failure, Item, MetaOptions, Set
+from memproto.messages import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set
 
 _TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
 _NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
+
+_STORES = (Set, Add, Replace, Append, Prepend)
 
 # Above this a CAS can only be one that a meta command chose.
 _CHOSEN = 1 << 63
@@ -147,7 +149,7 @@ class Core:
         return self._failed(request, reply)
 
     def _failed(self, request: object, reply: Failure) -> Failure:
-        # A set that fails must not leave the value it was to replace.
-        if isinstance(request, Set):
+        # Some stores that fail must not leave the value that they were to replace.
+        if isinstance(request, _STORES) and request.unlink:
             self._items.discard(request.key)
         return reply

@@ -204,7 +204,7 @@ class Engine(Core):
         old = items.find(key, now)
         self._counters["cmd_set"] += 1
         refusal = None
-        if request.cas < 0 or (request.cas and self._with_cas):
+        if request.cas and (self._with_cas or request.cas < 0 or (not isinstance(request, Add) and request.strict)):
             # A CAS makes a compare-and-swap of all three, whatever the command.
             refusal = self._compare(request.cas, old)
             if refusal is _EXISTS and old is not None and is_outdated(request, old):
@@ -244,7 +244,8 @@ class Engine(Core):
         if old is None:
             self._counters["cas_misses"] += 1
             return _NOT_FOUND
-        if old.item.cas != cas:
+        # Without CAS numbers nothing matches, not even what a journal remembers.
+        if old.item.cas != cas or not self._with_cas:
             self._counters["cas_badval"] += 1
             return _EXISTS
         self._counters["cas_hits"] += 1
@@ -252,7 +253,8 @@ class Engine(Core):
 
     def _concatenate(self, request: Append | Prepend, now: float) -> AnyReply:
         key = request.key
-        if self._is_too_large(key, len(request.value), 0):
+        # The flags that are sent change nothing, but memcached allocates room for them.
+        if self._is_too_large(key, len(request.value), request.flags):
             return self._too_large(request)
         entry = self._items.find(key, now)
         self._counters["cmd_set"] += 1
