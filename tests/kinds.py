@@ -38,9 +38,11 @@ from memproto import (
 
 Kind = type[AnyRequest]
 
-_EVERY = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats)
-_EVERY += (Verbosity, Version, Noop, Quit)
-_TEXT = (UnknownLine, Administer)
+_EVERY: tuple[Kind, ...] = (
+    *(Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch),
+    *(Flush, Stats, Verbosity, Version, Noop, Quit),
+)
+_TEXT: tuple[Kind, ...] = (UnknownLine, Administer)
 
 #: The kinds of request that each dialect can say.
 KINDS: dict[Dialect, tuple[Kind, ...]] = {
@@ -127,9 +129,17 @@ def requests_of(kind: Kind, dialect: Dialect) -> st.SearchStrategy[AnyRequest]:
         return st.builds(Administer, st.sampled_from([tuple(line.split(b" ")) for line in lines]))
     if kind is Debug:
         return st.builds(Debug, key)
-    return st.just({Version: Version(), Noop: Noop(), Quit: Quit(), SaslList: SaslList()}[kind])
+    plain: dict[Kind, AnyRequest] = {Version: Version(), Noop: Noop(), Quit: Quit(), SaslList: SaslList()}
+    return st.just(plain[kind])
 
 
+def any_request(dialect: Dialect) -> st.SearchStrategy[AnyRequest]:
+    """A request of any kind, each kind as often as the others."""
+    return st.sampled_from(KINDS[dialect]).flatmap(lambda kind: requests_of(kind, dialect))
+
+
+_STORE_OPTIONS: dict[str, list[object]] = {"invalidate": [False, True], "vivify": [None, 30]}
+_COUNT_OPTIONS: dict[str, list[object]] = {"exptime": [None, 30, -1], "new_cas": [0, 9], "details": [False, True]}
 _OPTIONS: dict[Kind, dict[str, list[object]]] = {
     Get: {
         "vivify": [None, 30, -1],
@@ -139,8 +149,13 @@ _OPTIONS: dict[Kind, dict[str, list[object]]] = {
         "new_cas": [0, 9],
         "details": [False, True],
     },
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), {"invalidate": [False, True], "vivify": [None, 30]}),
-    **dict.fromkeys((Increment, Decrement), {"exptime": [None, 30, -1], "new_cas": [0, 9], "details": [False, True]}),
+    Set: _STORE_OPTIONS,
+    Add: _STORE_OPTIONS,
+    Replace: _STORE_OPTIONS,
+    Append: _STORE_OPTIONS,
+    Prepend: _STORE_OPTIONS,
+    Increment: _COUNT_OPTIONS,
+    Decrement: _COUNT_OPTIONS,
     Delete: {"invalidate": [True], "drop_value": [False, True], "exptime": [None, 30], "new_cas": [0, 9]},
 }
 

@@ -2,17 +2,23 @@
 
 ``@reaches(hit=0.2, miss=0.1)`` stands above ``@given``, and the test calls ``reached("hit")`` at the assertion of that
 name. Afterwards the test fails if fewer than 20 % of the examples got to "hit", or fewer than 10 % to "miss". State
-shares well below what is usual (a third of it), so that no seed fails by bad luck.
+shares well below what is usual (a quarter of it), so that no seed fails by bad luck: hypothesis draws similar examples
+in clumps. Where a case is rare, make it a parameter of the test, so that it is drawn in every run, and state the share
+by its value: ``@reaches(hit={"mutated": 0.1, "valid": 0.8})``; other values of the parameter need not get there.
+``--hypothesis-show-statistics`` prints the shares.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
+
+from hypothesis import event
 
 T = TypeVar("T", bound=Callable[..., None])
+Share: TypeAlias = float | Mapping[Hashable, float]
 
 #: With fewer examples than this, a share says nothing.
 ENOUGH = 20
@@ -23,10 +29,23 @@ _names: list[set[str]] = []
 def reached(name: str) -> None:
     """Count the example that runs now for this name, once."""
     assert _names, f"reached({name!r}) was called outside of a test with @reaches"
-    _names[-1].add(name)
+    if name not in _names[-1]:
+        _names[-1].add(name)
+        event(name)
 
 
-def reaches(**shares: float) -> Callable[[T], T]:
+def _check(counts: Counter[str], examples: int, shares: Mapping[str, Share], parameters: Iterable[object]) -> None:
+    if examples < ENOUGH:
+        return
+    for name, wanted in shares.items():
+        given = wanted if isinstance(wanted, Mapping) else {}
+        share = (
+            wanted if isinstance(wanted, float) else next((given[each] for each in parameters if each in given), 0.0)
+        )
+        assert counts[name] >= share * examples, f"{name!r} was reached by {counts[name]} of {examples} examples"
+
+
+def reaches(**shares: Share) -> Callable[[T], T]:
     """Fail the hypothesis test below unless at least these shares of its examples call ``reached`` with these names."""
 
     def decorate(test: T) -> T:
@@ -55,11 +74,7 @@ def reaches(**shares: float) -> Callable[[T], T]:
             counts.clear()
             examples = 0
             test(*args, **kwargs)
-            if examples < ENOUGH:
-                return
-            for name, share in shares.items():
-                found = counts[name]
-                assert found >= share * examples, f"{name!r} was reached by {found} of {examples} examples"
+            _check(counts, examples, shares, kwargs.values())
 
         hypothesis.inner_test = counted
         return checked  # type: ignore[return-value]

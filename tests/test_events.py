@@ -1,6 +1,15 @@
 from __future__ import annotations
 
-from memproto import BinaryEnvelope, ClientConnection, ConnectionClosed, Dialect, Noop, Ok, ReplyReceived
+from memproto import (
+    BinaryEnvelope,
+    ClientConnection,
+    ConnectionClosed,
+    Dialect,
+    Noop,
+    Ok,
+    ReplyReceived,
+    ServerConnection,
+)
 
 
 def test_envelopes_are_plain_data() -> None:
@@ -17,5 +26,13 @@ def test_a_reply_event_names_its_exchange() -> None:
     assert event != ReplyReceived(ClientConnection().send(Noop()), Ok())
 
 
-def test_closed_is_closed() -> None:
-    assert ConnectionClosed() == ConnectionClosed()
+def test_closed_is_told_at_the_end_of_a_stream_and_again() -> None:
+    server = ServerConnection()
+    server.receive_eof()
+    client = ClientConnection()
+    client.receive_eof()
+    for connection in (server, client):
+        first, again = connection.next_event(), connection.next_event()
+        assert type(first) is type(again) is ConnectionClosed
+        assert first == again == ConnectionClosed()
+        assert hash(first) == hash(again)

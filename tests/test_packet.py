@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from memproto import (
 from memproto._packet import check_bytes, error_packet
 from memproto.testing import packets
 from tests.helpers import wire
+from tests.reached import reached, reaches
 
 SET = wire("80010001 08000000 0000000e 01020304 0000000000000007 deadbeef 0000000a 'k' 'hello'")
 SET_PACKET = Packet(0x80, 1, bytes.fromhex("deadbeef0000000a"), b"k", b"hello", 0, 0, 0x01020304, 7)
@@ -138,17 +140,43 @@ def test_round_trip(packet: Packet) -> None:
     assert packet.is_request is (packet.magic is Magic.REQUEST)
 
 
-@given(st.binary(max_size=64))
-def test_any_bytes_are_a_packet_or_not(data: bytes) -> None:
+@st.composite
+def headed(draw: st.DrawFn, contradictory: bool) -> bytes:
+    """A header whose lengths agree with each other or do not, and a body that is there whole or in part."""
+    extras, key, value = (draw(st.integers(0, most)) for most in (20, 12, 12))
+    key += contradictory
+    start = struct.pack(">BBHBBH", draw(st.sampled_from([0x80, 0x81])), draw(st.integers(0, 255)), key, extras, 0, 0)
+    less = draw(st.integers(value + 1, value + extras + key)) if contradictory else 0
+    body = extras + key + value - less
+    rest = draw(st.binary(min_size=12, max_size=12)) + draw(st.binary(min_size=body, max_size=body + 4))
+    data = start + body.to_bytes(4, "big") + rest
+    return data[: len(data) - draw(st.sampled_from([0, 0, 1, 8]))]
+
+
+@pytest.mark.parametrize("source", ["headed", "contradictory", "rubbish"])
+@reaches(packet={"headed": 0.1}, incomplete={"headed": 0.1}, refused={"contradictory": 0.2, "rubbish": 0.2})
+@given(data=st.data())
+def test_any_bytes_are_a_packet_or_not(source: str, data: st.DataObject) -> None:
+    raw = data.draw(st.binary(max_size=64) if source == "rubbish" else headed(source == "contradictory"))
+    lengths = struct.unpack_from(">HBxHL", raw, 2) if len(raw) >= 24 else None
+    wrong = lengths is not None and lengths[3] < lengths[0] + lengths[1]
     try:
-        taken = decode_packet(data)
+        taken = decode_packet(raw)
     except RemoteProtocolError:
+        reached("refused")
+        assert wrong or raw[0] not in (0x80, 0x81)
         return
+    assert not wrong
+    assert not raw or raw[0] in (0x80, 0x81)
     if taken is None:
-        assert not data or data[0] in (0x80, 0x81)
+        reached("incomplete")
+        assert lengths is None or len(raw) < 24 + lengths[3]
     else:
+        reached("packet")
         packet, end = taken
-        assert encode_packet(packet) == data[:end]
+        assert lengths is not None
+        assert end == 24 + lengths[3]
+        assert encode_packet(packet) == raw[:end]
 
 
 def test_enum_members_and_numbers_are_the_same_on_the_wire() -> None:

@@ -23,6 +23,27 @@ def test_a_law_is_counted_for_each_of_its_parameters(argument: str, number: int)
     reached("every")
 
 
+@pytest.mark.parametrize("least", [0, 60])
+@reaches(large={60: 1.0})
+@given(data=st.data())
+def test_a_share_can_depend_on_a_parameter(least: int, data: st.DataObject) -> None:
+    if data.draw(st.integers(least, least + 39)) > 50:
+        reached("large")
+
+
+def test_a_law_that_hardly_runs_for_one_parameter_fails() -> None:
+    @reaches(large={0: 0.1, 60: 1.0})
+    @given(data=st.data())
+    def law(least: int, data: st.DataObject) -> None:
+        if data.draw(st.integers(least, least + 39)) > 50:
+            reached("large")
+
+    law(least=60)
+    law(least=1)
+    with pytest.raises(AssertionError, match=r"^'large' was reached by 0 of \d+ examples"):
+        law(least=0)
+
+
 def test_a_law_that_hardly_runs_fails() -> None:
     @reaches(small=0.01, large=0.9)
     @given(st.integers(0, 99))

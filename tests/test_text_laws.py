@@ -46,8 +46,8 @@ from memproto.testing import (
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
 from tests.helpers import Told, each_byte, tell
+from tests.mutations import mutated
 from tests.serving import Served
-from tests.test_laws import mutated
 from tests.text_helpers import TEXT, serve
 
 SMALL = Limits(value=64, line=400, keys_line=800, outstanding=3, keys=3, stats=3, answer=200)
