@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from types import NoneType
 from typing import Final, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -63,7 +64,7 @@ def _nested(kind: type, words: str) -> _Rule:
     def look(path: str, value: object) -> str | None:
         if not isinstance(value, kind):
             return _fault(path, value, words)
-        return _field_fault(value, f"{path}.")
+        return _class_of(type(value)).fault(value, f"{path}.")
 
     return _Rule((kind,), frozenset(), words, kind.__name__, look)
 
@@ -139,39 +140,73 @@ def _rule(hint: object) -> _Rule:
     return _instance(hint, "bytes" if hint is bytes else _article(hint.__name__))
 
 
-# Filled at the first message of a class: resolving annotations takes longer than importing the package does.
-_RULES: dict[type, tuple[tuple[str, frozenset[type], _Look], ...]] = {}
+def _no_values(message: object) -> tuple[object, ...]:
+    return ()
 
 
-def _rules_of(kind: type) -> tuple[tuple[str, frozenset[type], _Look], ...]:
-    hints: dict[str, object] = get_type_hints(kind)
-    # What is no dataclass has no fields to look at: a request that a user has derived without any.
-    names = [field.name for field in fields(kind)] if is_dataclass(kind) else []
-    rules = tuple((name, _rule(hints[name]).plain, _rule(hints[name]).look) for name in names)
-    _RULES[kind] = rules
-    return rules
+class _Class:
+    """What is known of a class of messages. Made at its first message: to resolve annotations takes a while."""
+
+    __slots__ = ("rules", "shapes", "values")
+
+    def __init__(self, kind: type) -> None:
+        hints: dict[str, object] = get_type_hints(kind)
+        # A request that a user has derived from Request may be no dataclass, and has no fields to look at then.
+        names = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+        self.rules = [(name, _rule(hints[name])) for name in names]
+        # All fields at once, always as a tuple: of one name alone it would be none.
+        self.values: Callable[[object], tuple[object, ...]] = attrgetter(*names, names[0]) if names else _no_values
+        #: The types of all fields in messages that were found right: what most messages are compared with.
+        self.shapes: list[tuple[type, ...]] = []
+
+    def fault(self, message: object, prefix: str = "") -> str | None:
+        """What is wrong with the first field that is not right; ``None`` if all are."""
+        values = self.values(message)
+        plain = len(self.shapes) < _SHAPES
+        for (name, rule), value in zip(self.rules, values, strict=False):
+            if type(value) not in rule.plain:
+                plain = False
+                fault = rule.look(prefix + name, value)
+                if fault is not None:
+                    return fault
+        shape = tuple(map(type, values))
+        if plain and shape not in self.shapes:
+            self.shapes.append(shape)
+        return None
 
 
-def _field_fault(message: object, prefix: str = "") -> str | None:
-    kind = type(message)
-    for name, plain, look in _RULES.get(kind) or _rules_of(kind):
-        value: object = getattr(message, name)
-        if type(value) not in plain:
-            fault = look(prefix + name, value)
-            if fault is not None:
-                return fault
-    return None
+# So many are kept of a class. A message of another shape is looked at field by field.
+_SHAPES: Final = 8
+
+_CLASSES: dict[type, _Class] = {}
+# Those of them that are requests, and replies.
+_REQUEST_CLASSES: dict[type, _Class] = {}
+_REPLY_CLASSES: dict[type, _Class] = {}
+
+
+def _class_of(kind: type) -> _Class:
+    known = _CLASSES.get(kind)
+    if known is None:
+        known = _CLASSES[kind] = _Class(kind)
+        if kind in REQUESTS:
+            _REQUEST_CLASSES[kind] = known
+        elif kind in REPLIES:
+            _REPLY_CLASSES[kind] = known
+    return known
 
 
 def check_fields(message: object) -> None:
     """Raise LocalProtocolError that names the first field of a message whose value is not of the declared type."""
-    fault = _field_fault(message)
+    fault = _class_of(type(message)).fault(message)
     if fault is not None:
         raise LocalProtocolError(fault)
 
 
 def check_request(request: object) -> None:
     """Raise LocalProtocolError unless this is a request, and each of its fields is of the declared type."""
+    known = _REQUEST_CLASSES.get(type(request))
+    if known is not None and tuple(map(type, known.values(request))) in known.shapes:
+        return
     if type(request) not in REQUESTS:
         hint = "a request, such as Get; an event has it as event.request"
         raise LocalProtocolError(_fault("request", request, hint))
@@ -180,6 +215,9 @@ def check_request(request: object) -> None:
 
 def check_reply(reply: object) -> None:
     """Raise LocalProtocolError unless this is a reply, and each of its fields is of the declared type."""
+    known = _REPLY_CLASSES.get(type(reply))
+    if known is not None and tuple(map(type, known.values(reply))) in known.shapes:
+        return
     if type(reply) not in REPLIES:
         raise LocalProtocolError(_fault("reply", reply, "a reply, such as Values or Failure"))
     check_fields(reply)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+from memproto._checking import check_request
 from memproto.engine._administer import administer
 from memproto.engine._core import Core, Marks
 from memproto.engine._items import Entry, Journal
@@ -11,11 +13,11 @@ from memproto.engine._meta import ask, facts, is_outdated, told_of, touched_by
 from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
 from memproto.engine._statistics import COUNTERS, settings, statistics
 from memproto.enums import Status
+from memproto.errors import LocalProtocolError
 from memproto.messages import (
     Add,
     Administer,
     AnyReply,
-    AnyRequest,
     Append,
     Counter,
     Debug,
@@ -34,6 +36,7 @@ from memproto.messages import (
     Prepend,
     Quit,
     Replace,
+    Request,
     SaslAuth,
     SaslList,
     SaslStep,
@@ -62,6 +65,10 @@ _FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
 _OK = Ok()
 _NO_MARKS = Marks()
+# mypy takes a comparison with the class itself for one that always holds.
+_BOOL: type = bool
+
+R = TypeVar("R")
 
 
 class Engine(Core):
@@ -92,11 +99,14 @@ class Engine(Core):
         super().__init__(memory_limit, item_size_max, evict, cas, journal, marks)
         self._may_flush = flush
         self._version = VersionReply(version)
-        self._handlers: Mapping[type[AnyRequest], Callable[..., AnyReply]] = {
+        # The rules of the usual requests look at the types of the fields themselves.
+        self._usual: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
             Get: self._get,
             Set: self._store,
             Add: self._store,
             Replace: self._store,
+        }
+        self._handlers: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
             Append: self._concatenate,
             Prepend: self._concatenate,
             Delete: self._delete,
@@ -115,25 +125,49 @@ class Engine(Core):
             **dict.fromkeys((SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _request, _now: _UNKNOWN),
         }
 
-    def execute(self, request: AnyRequest, now: float) -> AnyReply:
+    def execute(self, request: Request[R], now: float) -> R | Failure:
         """Carry out one request at the time ``now``, in Unix seconds, and give its reply.
 
-        Every request has a reply; nothing is raised but what the journal raises. ``now`` should not go back.
+        Every request has a reply. ``now`` should not go back.
+
+        Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if ``request`` is no request, or if a field
+        of it, or ``now``, is of a wrong type. What the journal raises comes out as it is.
         """
-        if now >= self._flush_at:
+        rule = self._usual.get(type(request))
+        if rule is None:
+            check_request(request)
+            rule = self._handlers[type(request)]
+        try:
+            due = now >= self._flush_at
+        except TypeError:
+            raise LocalProtocolError(f"now is {type(now).__name__}, must be Unix seconds, a float or an int") from None
+        if due:
             self._flush_if_due(now)
-        return self._handlers[type(request)](request, now)
+        # The table gives each request the rule that makes its own kind of reply.
+        return rule(request, now)  # type: ignore[return-value]
 
     # --- reading
 
     def _get(self, request: Get, now: float) -> AnyReply:
-        if request.meta is not None:
-            return self._meta_get(request, request.meta, now)
-        if request.exptime is not None:
-            return self._get_and_touch(request.keys, request.exptime, now)
+        keys = request.keys
+        if request.meta is not None or request.exptime is not None:
+            check_request(request)
+            return self._special_get(request, now)
         entries = self._items.entries
+        if type(keys) is tuple and len(keys) == 1 and type(key := keys[0]) is bytes:
+            # Apart from the rest, so that the check costs the usual get no time: it needs no list instead.
+            entry = entries.get(key)
+            if entry is None or entry.expires <= now:
+                self._missed(key, entry)
+                return _MISS
+            entries.move_to_end(key)
+            entry.fetched = True
+            entry.accessed = now
+            self._counters["get_hits"] += 1
+            return Values((entry.item,))
+        check_request(request)
         found = []
-        for key in request.keys:
+        for key in keys:
             entry = entries.get(key)
             if entry is None or entry.expires <= now:
                 self._missed(key, entry)
@@ -144,6 +178,12 @@ class Engine(Core):
             found.append(entry.item)
         self._counters["get_hits"] += len(found)
         return Values(tuple(found)) if found else _MISS
+
+    def _special_get(self, request: Get, now: float) -> AnyReply:
+        if request.meta is not None:
+            return self._meta_get(request, request.meta, now)
+        assert request.exptime is not None
+        return self._get_and_touch(request.keys, request.exptime, now)
 
     def _missed(self, key: bytes, expired: Entry | None) -> None:
         self._counters["get_misses"] += 1
@@ -199,6 +239,17 @@ class Engine(Core):
 
     def _store(self, request: Set | Add | Replace, now: float) -> AnyReply:
         items, key = self._items, request.key
+        if (
+            type(key) is not bytes
+            or type(request.value) is not bytes
+            or type(request.flags) is not int
+            or type(request.exptime) is not int
+            or type(request.cas) is not int
+            or request.meta is not None
+            or type(request.unlink) is not _BOOL
+            or (not isinstance(request, Add) and type(request.strict) is not _BOOL)
+        ):
+            check_request(request)
         if self._is_too_large(key, len(request.value), request.flags):
             return self._too_large(request)
         old = items.find(key, now)
@@ -209,16 +260,17 @@ class Engine(Core):
             refusal = self._compare(request.cas, old)
             if refusal is _EXISTS and old is not None and is_outdated(request, old):
                 return self._store_stale(request, old, now)
-        elif isinstance(request, Add):
-            if old is not None:
-                # As with memcached, who asks in vain uses the item.
-                items.entries.move_to_end(key)
-                refusal = _EXISTS
-        elif isinstance(request, Replace):
+        elif type(request) is Set:
+            pass
+        elif type(request) is Replace:
             refusal = _NOT_FOUND if old is None else None
+        elif old is not None:
+            # As with memcached, who asks in vain uses the item.
+            items.entries.move_to_end(key)
+            refusal = _EXISTS
         if refusal is not None:
             return refusal
-        if not self._has_room(key, len(request.value)):
+        if not self._evict and not self._has_room(key, len(request.value)):
             return self._no_memory(request)
         item = self._item(request)
         self._put(item, expires_at(request.exptime, now), now)

@@ -165,7 +165,8 @@ class Items:
     def put(self, item: Item, expires: float, stale: bool = False) -> Entry:
         """Store, as the most recently used, and evict from the other end until the budget holds."""
         entry = self._insert(item, expires, stale)
-        self._settle(entry)
+        if self._journal is not None or self.size > self.budget:
+            self._settle(entry)
         return entry
 
     def change(self, entry: Entry, item: Item, expires: float) -> None:
@@ -185,7 +186,8 @@ class Items:
         return entry
 
     def _set(self, entry: Entry, item: Item, expires: float) -> None:
-        self.size += _cost(item) - _cost(entry.item)
+        # The key is the same, and so is the rest of what an item costs.
+        self.size += len(item.value) - len(entry.item.value)
         entry.item = item
         entry.expires = expires
         self.entries.move_to_end(item.key)
