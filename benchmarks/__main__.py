@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 #: In the order of the README.
-MODULES = ("codec", "text", "feeding", "server_cpu", "connections", "clients", "persist")
+MODULES = ("codec", "text", "feeding", "growth", "server_cpu", "connections", "clients", "persist")
 #: What takes minutes and gives counts rather than times.
 TRIALS = ("desync", "crash", "abuse", "budget")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from memproto._text import (
     CRLF,
@@ -102,7 +102,10 @@ def _line(*words: bytes) -> Parts:
 
 def _write_values(reply: Values, envelope: ClassicEnvelope) -> Parts:
     with_cas = envelope.verb in _OF_CAS
-    keys = envelope.request.keys if isinstance(envelope.request, Get) else ()
+    keys: Collection[bytes] = envelope.request.keys if isinstance(envelope.request, Get) else ()
+    if len(reply.items) > 1:
+        # Of a tuple each answer would take as long as there are keys, and the client chooses how many.
+        keys = frozenset(keys)
     for item in reply.items:
         check_number("flags", item.flags, 0, U32)
         check_number("cas", item.cas, 0, U64)

@@ -220,8 +220,11 @@ def _write_failure(failure: Failure, envelope: MetaEnvelope) -> Parts:
     if failure.status == Status.SUCCESS:
         raise LocalProtocolError("status of a failure is 0, which means success")
     request = envelope.request
-    if failure.status == Status.KEY_NOT_FOUND and isinstance(request, Get | Debug):
+    if failure.status == Status.KEY_NOT_FOUND and isinstance(request, Get):
         return () if b"q" in envelope.flags else _code(_EN, _echoes(envelope))
+    if failure.status == Status.KEY_NOT_FOUND and isinstance(request, Debug):
+        # Of the words behind the key memcached looks at b and no other.
+        return _code(_EN, [])
     code = _code_of(failure.status, request)
     if code is not None:
         return _code(code, _echoes(envelope))
@@ -368,12 +371,13 @@ class MetaCollector(LineCollector):
     def _compare(self, words: list[bytes], success: bool = False) -> None:
         """The key and the opaque that came back must be those that were sent."""
         said = set()
+        encoded = b"b" in words
         for word in words:
             letter = word[:1]
             if letter == b"O" and word not in self.flags:
                 raise RemoteProtocolError(f"opaque of the reply is {word[1:]!r}, which was not sent with this request")
             if letter == b"k" and len(word) > 1:
-                key = decoded_key(word[1:]) if b"b" in words else word[1:]
+                key = decoded_key(word[1:]) if encoded else word[1:]
                 if key != _key_of(self.request):
                     raise RemoteProtocolError(f"key of the reply is {key!r}, asked was {_key_of(self.request)!r}")
             said.add(letter)

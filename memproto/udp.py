@@ -7,6 +7,7 @@ is no socket and no clock here: ``now`` is an argument. Layer this module below 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from typing import TypeAlias
@@ -154,7 +155,9 @@ class Message:
     payload: bytes
 
 
-# Peer, request id, total.
+# Peer and request id.
+_Request: TypeAlias = tuple[Hashable, int]
+# The same, and the total.
 _Key: TypeAlias = tuple[Hashable, int, int]
 
 
@@ -186,15 +189,18 @@ class Reassembler:
     began first goes first, until the datagram fits; a message that alone would pass ``held`` is never complete.
     """
 
-    __slots__ = ("_held", "_unfinished", "dropped", "limits")
+    __slots__ = ("_held", "_totals", "_unfinished", "dropped", "limits")
 
     def __init__(self, limits: ReassemblyLimits | None = None) -> None:
         self.limits = ReassemblyLimits() if limits is None else limits
         #: How many unfinished messages were given up so far, those of :meth:`forget` not counted.
         self.dropped = 0
         self._held = 0
-        # In the order of their beginning: dicts keep it.
-        self._unfinished: dict[_Key, _Unfinished] = {}
+        # In the order of their beginning. A plain dict keeps it too, but to find its first entry it passes over all
+        # places from which one was removed.
+        self._unfinished: OrderedDict[_Key, _Unfinished] = OrderedDict()
+        # The totals of the unfinished messages of each request.
+        self._totals: dict[_Request, set[int]] = {}
 
     def __len__(self) -> int:
         """How many messages are unfinished."""
@@ -229,7 +235,10 @@ class Reassembler:
         return self._add(key, datagram, now)
 
     def _add(self, key: _Key, datagram: Datagram, now: float) -> Message | None:
-        unfinished = self._unfinished.setdefault(key, _Unfinished(now))
+        unfinished = self._unfinished.get(key)
+        if unfinished is None:
+            unfinished = self._unfinished[key] = _Unfinished(now)
+            self._totals.setdefault(key[:2], set()).add(datagram.total)
         unfinished.parts[datagram.sequence] = datagram.payload
         charge = DATAGRAM_OVERHEAD + len(datagram.payload)
         unfinished.charge += charge
@@ -249,8 +258,8 @@ class Reassembler:
 
     def forget(self, request_id: int, peer: Hashable = None) -> None:
         """Let go of what is unfinished of this request: its reply is complete, or nobody waits for it any more."""
-        for key in [key for key in self._unfinished if key[:2] == (peer, request_id)]:
-            self._remove(key)
+        for total in tuple(self._totals.get((peer, request_id), ())):
+            self._remove((peer, request_id, total))
 
     def _make_room(self, key: _Key, charge: int) -> bool:
         """Drop the oldest until ``charge`` more fits; False if it never does, or if the message itself had to go."""
@@ -271,3 +280,7 @@ class Reassembler:
 
     def _remove(self, key: _Key) -> None:
         self._held -= self._unfinished.pop(key).charge
+        totals = self._totals[key[:2]]
+        totals.remove(key[2])
+        if not totals:
+            del self._totals[key[:2]]

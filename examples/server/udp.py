@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from examples.server.session import Hangup, log
@@ -19,6 +20,7 @@ from memproto import (
     ClassicEnvelope,
     Dialect,
     Envelope,
+    Get,
     Quit,
     RemoteProtocolError,
     ServerConnection,
@@ -175,7 +177,8 @@ class Conversation:
             for number, item in enumerate(reply.items):
                 if self._left < _needed(len(item.value)):
                     return self._refuse()
-                message = encode_reply(Values((item,)), to)
+                # As the reply to a get of this key alone: among many keys each item would be sought again.
+                message = encode_reply(Values((item,)), replace(to, request=Get((item.key,))))
                 yield from self._datagrams(message if number == last else message.removesuffix(_END))
             return None
         # Without copying the value, which may be too long.
