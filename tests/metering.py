@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import BuiltinFunctionType, CodeType, MethodDescriptorType, ModuleType
+from typing import Self
 
 _NAME = "__meter__"
 #: What is loaded a second time.
@@ -323,23 +324,36 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-def _ours() -> dict[str, ModuleType]:
-    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in _TOPS}
+class Metered:
+    """A copy of a module whose work, and that of all of memproto below it, is counted by ``meter``.
+
+    As a context it is what an import finds, for what looks up modules at run time.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.meter = Meter()
+        self._modules: dict[str, ModuleType] = {}
+        self._others: dict[str, ModuleType] = {}
+        finder = _Finder(self.meter)
+        with self:
+            sys.meta_path.insert(0, finder)
+            try:
+                self.module = importlib.import_module(name)
+            finally:
+                sys.meta_path.remove(finder)
+
+    def __enter__(self) -> Self:
+        self._others = _exchanged(self._modules)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._modules = _exchanged(self._others)
 
 
-def metered(name: str) -> tuple[ModuleType, Meter]:
-    """A copy of this module whose work, and that of all of memproto below it, is counted by the meter."""
-    meter = Meter()
-    finder = _Finder(meter)
-    before = _ours()
-    for each in before:
-        del sys.modules[each]
-    sys.meta_path.insert(0, finder)
-    try:
-        module = importlib.import_module(name)
-    finally:
-        sys.meta_path.remove(finder)
-        for each in _ours():
-            del sys.modules[each]
-        sys.modules.update(before)
-    return module, meter
+def _exchanged(modules: dict[str, ModuleType]) -> dict[str, ModuleType]:
+    """Make these what is imported; what was before."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in _TOPS}
+    for name in before:
+        del sys.modules[name]
+    sys.modules.update(modules)
+    return before

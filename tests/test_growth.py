@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from benchmarks import _growth_scenarios
-from tests.metering import Meter, compiled, metered
+from tests.metering import Meter, Metered, compiled
 
 Scenario = Callable[[int], Callable[[], object]]
 
@@ -18,9 +18,8 @@ MOST = 1.1
 
 
 @pytest.fixture(scope="module")
-def counted() -> tuple[Mapping[str, Scenario], Meter]:
-    module, meter = metered("benchmarks._growth_scenarios")
-    return vars(module)["SCENARIOS"], meter
+def copy() -> Metered:
+    return Metered("benchmarks._growth_scenarios")
 
 
 def _operations(scenario: Scenario, size: int, meter: Meter) -> int:
@@ -42,11 +41,10 @@ def _exponent(scenario: Scenario, meter: Meter) -> float:
 
 
 @pytest.mark.parametrize("name", list(_growth_scenarios.SCENARIOS))
-def test_operations_grow_no_faster_than_what_a_peer_sends(
-    name: str, counted: tuple[Mapping[str, Scenario], Meter]
-) -> None:
-    scenarios, meter = counted
-    assert _exponent(scenarios[name], meter) <= MOST
+def test_operations_grow_no_faster_than_what_a_peer_sends(name: str, copy: Metered) -> None:
+    with copy:
+        scenarios: Mapping[str, Scenario] = vars(copy.module)["SCENARIOS"]
+        assert _exponent(scenarios[name], copy.meter) <= MOST
 
 
 # --- the count itself: it sees what C code does
