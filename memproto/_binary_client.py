@@ -22,7 +22,7 @@ from memproto._binary_collectors import (
 from memproto._binary_messages import opcode_for
 from memproto._binary_requests import request_parts
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import OPAQUES, Exchange, PacketCollector
+from memproto._collecting import OPAQUES, Exchange, PacketCollector, TooLarge, too_large
 from memproto._layout import EXPIRATION, OPCODES, STORE, OpcodeSpec, Quiet
 from memproto._packet import HEADER_SIZE, check_bytes, lengths_fault, unpack_header, wrong_magic
 from memproto._plain import plain
@@ -105,7 +105,7 @@ _SHORT_WAYS: Final = {
 class BinaryClient:
     """Lays out requests with opaques of their own, and reads reply packets."""
 
-    __slots__ = ("_limits", "_short", "_silent", "_specs", "opaque")
+    __slots__ = ("_limits", "_short", "_silent", "_skipped", "_specs", "midway", "opaque")
 
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), first_opaque: int = 0) -> None:
         self._limits = limits
@@ -113,6 +113,9 @@ class BinaryClient:
         self.opaque = first_opaque
         # How many more of those that wait have been passed over by the packet that is next in the buffer.
         self._silent = 0
+        # Whether a packet over a limit is being skipped, and what is to be told when it has gone by.
+        self.midway = False
+        self._skipped: AnyReply | None = None
         # The short ways do not look at a limit that no usual reply can reach.
         self._short = limits.head >= HIT_SIZE + MAX_KEY
 
@@ -170,7 +173,7 @@ class BinaryClient:
         """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
         if buffer.need or (buffer.at == len(buffer.data) and not (len(buffer) and buffer.gather(1))):
             return None
-        if waiting and self._short:
+        if waiting and self._short and not self.midway:
             exchange = waiting[0]
             reply = exchange.collector.quick(buffer, exchange, self._limits)
             if reply is not None:
@@ -182,17 +185,32 @@ class BinaryClient:
             self._silent -= 1
             return Silence()
         while True:
+            if self.midway:
+                if not buffer.gather(1):
+                    return None
+                buffer.at += 1
+                self.midway = False
+                reply, self._skipped = self._skipped, None
+                if reply is not None:
+                    return reply
             packet = self._read(buffer)
             if packet is None:
                 return None
             index = _answered(packet.opaque, waiting)
             if index:
                 # It is read again once those before it have got their silence.
-                buffer.at -= HEADER_SIZE + len(packet.extras) + len(packet.key) + len(packet.value)
+                if isinstance(packet, Packet):
+                    buffer.at -= HEADER_SIZE + len(packet.extras) + len(packet.key) + len(packet.value)
                 self._silent = index - 1
                 return Silence()
             exchange = waiting[0]
             assert isinstance(exchange.collector, PacketCollector)
+            if isinstance(packet, TooLarge):
+                self._skipped = exchange.collector.skip(packet, exchange)
+                self.midway = True
+                # All but the last byte, so that there is something to read when it has gone by.
+                buffer.discard(HEADER_SIZE + packet.body_length - 1)
+                continue
             reply = exchange.collector.take(packet, exchange)
             if reply is None and self._short:
                 # Behind an unusual packet, or one that came in pieces, there may be many usual ones.
@@ -200,8 +218,11 @@ class BinaryClient:
             if reply is not None:
                 return reply
 
-    def _read(self, buffer: ReceiveBuffer) -> Packet | None:
-        """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+    def _read(self, buffer: ReceiveBuffer) -> Packet | TooLarge | None:
+        """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError.
+
+        Of one over a limit nothing is consumed.
+        """
         if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
             return None
         data, at = buffer.data, buffer.at
@@ -213,7 +234,8 @@ class BinaryClient:
             not 0 <= body_length - key_length - extras_length <= limits.value
             or HEADER_SIZE + extras_length + key_length > limits.head
         ):
-            raise self._length_fault(body_length, extras_length, key_length)
+            what = self._length_fault(body_length, extras_length, key_length)
+            return TooLarge(opcode, status, opaque, body_length, too_large(what))
         end = at + HEADER_SIZE + body_length
         if len(data) < end:
             if not buffer.gather(HEADER_SIZE + body_length):
@@ -236,14 +258,15 @@ class BinaryClient:
             raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.RESPONSE))
         return buffer.gather(HEADER_SIZE)
 
-    def _length_fault(self, body_length: int, extras_length: int, key_length: int) -> RemoteProtocolError:
+    def _length_fault(self, body_length: int, extras_length: int, key_length: int) -> str:
+        """Which limit these lengths are over. Raises RemoteProtocolError if they contradict each other."""
         value_length = body_length - extras_length - key_length
         if value_length < 0:
-            return RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
+            raise RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
         if value_length > self._limits.value:
-            return RemoteProtocolError(f"value is {value_length} bytes, limit is {self._limits.value}")
+            return f"value is {value_length} bytes, limit is {self._limits.value}"
         head = HEADER_SIZE + extras_length + key_length
-        return RemoteProtocolError(f"header, extras and key are {head} bytes, limit is {self._limits.head}")
+        return f"header, extras and key are {head} bytes, limit is {self._limits.head}"
 
 
 def _check_keys(keys: tuple[bytes, ...]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from memproto._binary_replies import read_reply
+from memproto._binary_replies import check_opcode, read_reply
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import OPAQUES, Exchange, Gathered, PacketCollector
+from memproto._collecting import OPAQUES, Exchange, Gathered, GatheredStatistics, PacketCollector, TooLarge
 from memproto._layout import FLAGS, HEADER, OPCODES, OpcodeSpec
 from memproto._packet import HEADER_SIZE, pack_header
 from memproto.enums import Magic, Opcode, Status
@@ -57,6 +57,10 @@ class One(PacketCollector):
 
     def take(self, packet: Packet, exchange: Exchange[object]) -> AnyReply | None:
         return read_reply(packet, exchange.request, self.spec)
+
+    def skip(self, packet: TooLarge, exchange: Exchange[object]) -> AnyReply | None:
+        check_opcode(packet.opcode, self.spec)
+        return packet.failure
 
 
 class OneCas(One):
@@ -112,26 +116,27 @@ class OneItem(One):
 class Statistics(One):
     """STAT: a packet per statistic until one without a name."""
 
-    __slots__ = ("limits", "size", "stats")
+    __slots__ = ("gathered",)
 
     def __init__(self, spec: OpcodeSpec, limits: Limits) -> None:
         super().__init__(spec)
-        self.limits = limits
-        self.stats: list[tuple[bytes, bytes]] = []
-        self.size = 0
+        self.gathered = GatheredStatistics(limits)
 
     def take(self, packet: Packet, exchange: Exchange[object]) -> AnyReply | None:
         reply = read_reply(packet, exchange.request, self.spec)
         if not isinstance(reply, StatsReply):
             return reply
         if not reply.stats:
-            return StatsReply(tuple(self.stats))
-        self.stats += reply.stats
-        self.size += len(packet.key) + len(packet.value)
-        if len(self.stats) > self.limits.stats:
-            raise RemoteProtocolError(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}")
-        if self.size > self.limits.answer:
-            raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}")
+            return self.gathered.reply()
+        ((name, value),) = reply.stats
+        self.gathered.add(name, value, len(name) + len(value))
+        return None
+
+    def skip(self, packet: TooLarge, exchange: Exchange[object]) -> AnyReply | None:
+        check_opcode(packet.opcode, self.spec)
+        if packet.status:
+            return packet.failure
+        self.gathered.refuse(packet.failure)
         return None
 
 
@@ -195,8 +200,22 @@ class Many(PacketCollector):
             if isinstance(reply, Failure):
                 return reply
             return self.gathered.reply()
+        self.advance_to(index)
+        self.gathered.add(read_reply(packet, Get((self.keys[index],)), self.spec))
+        return None
+
+    def skip(self, packet: TooLarge, exchange: Exchange[object]) -> AnyReply | None:
+        index = (packet.opaque - exchange.opaque) % OPAQUES
+        if index == len(self.keys):
+            check_opcode(packet.opcode, OPCODES[Opcode.NOOP])
+            return packet.failure
+        check_opcode(packet.opcode, self.spec)
+        self.advance_to(index)
+        self.gathered.refuse(packet.failure)
+        return None
+
+    def advance_to(self, index: int) -> None:
+        """Note that this key is answered. Raises RemoteProtocolError if it is not behind the one before."""
         if index < self.next:
             raise RemoteProtocolError(f"key {self.keys[index]!r} is answered twice or out of order")
         self.next = index + 1
-        self.gathered.add(read_reply(packet, Get((self.keys[index],)), self.spec))
-        return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from memproto._layout import COUNTER, FLAGS, HEADER, MUST, MUST_NOT, Body, OpcodeSpec, Quiet
-from memproto._packet import check_bytes, pack_header, write_header
+from memproto._packet import check_bytes, check_failure, pack_header, write_header
 from memproto._packing import joined
 from memproto.enums import STATUSES, Magic, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
@@ -189,13 +189,12 @@ def _write_raw(reply: RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> P
 
 def _write_failure(reply: Failure, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     status = reply.status
-    if status == Status.SUCCESS:
-        raise LocalProtocolError("status of a failure is 0, which means success")
+    check_failure(reply)
     request = envelope.request
-    if status == Status.KEY_NOT_FOUND and isinstance(request, Get):
+    if status == Status.KEY_NOT_FOUND and isinstance(request, Get | Unknown):
         if spec.quiet is Quiet.MISS:
             return ()
-        if spec.reply.key is MUST:
+        if spec.reply.key is MUST and isinstance(request, Get):
             # The one failure whose body is not a text: the missing key.
             key = _asked_key(request)
             return _header(envelope, len(key), len(key), status=status), key
@@ -327,18 +326,23 @@ def _reply_fault(spec: OpcodeSpec, packet: Packet) -> str | None:
     return None
 
 
+def check_opcode(opcode: int, spec: OpcodeSpec) -> None:
+    """Raise RemoteProtocolError unless the opcode of a reply is that of its request."""
+    if opcode != spec.opcode:
+        raise RemoteProtocolError(f"opcode of the reply is {opcode:#04x}, of the request {spec.opcode:#04x}")
+
+
 def read_reply(packet: Packet, request: Request[object], spec: OpcodeSpec) -> AnyReply:
     """What one response packet says to this request; a STAT answer is one statistic, or none for the end.
 
     Raises RemoteProtocolError if the packet cannot be an answer to it. The opaque is the caller's to compare.
     """
-    if packet.opcode != spec.opcode:
-        raise RemoteProtocolError(f"opcode of the reply is {packet.opcode:#04x}, of the request {spec.opcode:#04x}")
+    check_opcode(packet.opcode, spec)
     status = packet.vbucket_or_status
-    if isinstance(request, Unknown):
-        return RawReply(status, packet.extras, packet.key, packet.value, packet.cas, packet.data_type)
     if status:
         return _read_failure(status, packet, request, spec)
+    if isinstance(request, Unknown):
+        return RawReply(status, packet.extras, packet.key, packet.value, packet.cas, packet.data_type)
     fault = _reply_fault(spec, packet)
     if fault is not None:
         raise RemoteProtocolError(fault)

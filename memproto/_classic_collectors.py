@@ -7,7 +7,7 @@ from typing import Final
 
 from memproto._buffer import ReceiveBuffer
 from memproto._classic_replies import BARE_STATS, DETAIL_USAGE, DUMPS, END, NO_STATISTICS, OWN_AUTH_TEXTS, WORDED
-from memproto._collecting import Exchange, LineCollector, ShortCollector
+from memproto._collecting import Exchange, Gathered, GatheredStatistics, LineCollector, ShortCollector, too_large
 from memproto._text import (
     CRLF,
     U32,
@@ -134,14 +134,14 @@ _FEW_DIGITS = 29
 class ItemCollector(OneLine):
     """VALUE lines with their data, until END."""
 
-    __slots__ = ("head", "items", "next", "size")
+    __slots__ = ("gathered", "head", "next")
 
-    def __init__(self, request: Request[object], limits: Limits) -> None:
+    def __init__(self, request: Request[object], limits: Limits, gathered: Gathered | None = None) -> None:
         super().__init__(request, limits)
-        self.items: list[Item] = []
-        self.head: tuple[bytes, int, int, int] | None = None
+        self.gathered = gathered or Gathered(limits)
+        # What a VALUE line says, as the item without its data; their size, and how much of them is kept.
+        self.head: tuple[Item, int, int] | None = None
         self.next = 0
-        self.size = 0
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         while True:
@@ -152,20 +152,22 @@ class ItemCollector(OneLine):
             if line is None:
                 return None
             if line == END:
-                return Values(tuple(self.items))
+                return self.gathered.reply()
             failure = failure_in(line)
             if failure is not None:
-                return failure
-            self.head = self._head(line)
+                self.gathered.refuse(failure)
+                return self.gathered.reply()
+            self.head = self._head(line, buffer)
 
     def _take_whole(self, buffer: ReceiveBuffer) -> None:
         """Take the items that are here whole. What is unusual in any way is left to the slower and stricter readers."""
         keys = self.request.keys if isinstance(self.request, Get) else ()
-        data, at, ahead, total = buffer.data, buffer.at, self.next, self.size
+        gathered = self.gathered
+        data, at, ahead, total = buffer.data, buffer.at, self.next, gathered.size
         if total + len(data) - at > self.limits.answer:
             # Near the limit the sum is looked at item by item.
             return
-        find, keep, end_of_keys = data.find, self.items.append, len(keys)
+        find, keep, end_of_keys = data.find, gathered.items.append, len(keys)
         most, line_limit = self.limits.value, self.limits.line
         more = data[at : at + 6] == b"VALUE "
         # Sizes and flags are often those of the item before.
@@ -197,9 +199,9 @@ class ItemCollector(OneLine):
             ahead += 1
             total += size
             at = stop + 2
-        buffer.at, self.next, self.size = at, ahead, total
+        buffer.at, self.next, gathered.size = at, ahead, total
 
-    def _head(self, line: bytes) -> tuple[bytes, int, int, int]:
+    def _head(self, line: bytes, buffer: ReceiveBuffer) -> tuple[Item, int, int]:
         words = words_of(line)
         if words[:1] != [b"VALUE"] or not 4 <= len(words) <= 5:
             raise unexpected(line, "Get")
@@ -207,27 +209,27 @@ class ItemCollector(OneLine):
         cas = unsigned(words[4], U64) if len(words) == 5 else 0
         if flags is None or size is None or cas is None:
             raise RemoteProtocolError(f"numbers in {line[:80]!r} are not flags, length and cas")
-        if size > self.limits.value:
-            raise RemoteProtocolError(f"value is {size} bytes, limit is {self.limits.value}")
-        self.size += size
-        if self.size > self.limits.answer:
-            raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
         keys = self.request.keys if isinstance(self.request, Get) else ()
         try:
             # Hits come in the order of the keys, so each is asked for behind the one before.
             self.next = keys.index(words[1], self.next) + 1
         except ValueError:
             raise RemoteProtocolError(f"key of a VALUE is {words[1]!r}, which was not asked for here") from None
-        return words[1], flags, size, cas
+        item = Item(words[1], b"", flags, cas)
+        if self.gathered.has_room(size):
+            return item, size, size
+        buffer.discard(size)
+        return item, size, 0
 
-    def _take_data(self, buffer: ReceiveBuffer, key: bytes, flags: int, size: int, cas: int) -> bool:
-        if not buffer.gather(size + 2):
+    def _take_data(self, buffer: ReceiveBuffer, item: Item, size: int, kept: int) -> bool:
+        if not buffer.gather(kept + 2):
             return False
         at = buffer.at
-        if buffer.data[at + size : at + size + 2] != CRLF:
-            raise RemoteProtocolError(f"data of {key!r} are not followed by CR LF after {size} bytes")
-        self.items.append(Item(key, buffer.data[at : at + size], flags, cas))
-        buffer.at = at + size + 2
+        if buffer.data[at + kept : at + kept + 2] != CRLF:
+            raise RemoteProtocolError(f"data of {item.key!r} are not followed by CR LF after {size} bytes")
+        if kept == size:
+            self.gathered.add(Values((Item(item.key, buffer.data[at : at + size], item.flags, item.cas),)))
+        buffer.at = at + kept + 2
         self.head = None
         return True
 
@@ -235,18 +237,18 @@ class ItemCollector(OneLine):
 class StatCollector(OneLine):
     """STAT lines until END, or the one line of a group that tells nothing."""
 
-    __slots__ = ("bare", "size", "stats")
+    __slots__ = ("bare", "gathered", "is_first")
 
     def __init__(self, request: Stats, limits: Limits) -> None:
         super().__init__(request, limits)
         self.bare = BARE_STATS.get(request.group)
-        self.stats: list[tuple[bytes, bytes]] = []
-        self.size = 0
+        self.gathered = GatheredStatistics(limits)
+        self.is_first = True
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         while (line := take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)) is not None:
-            if line == END or (not self.stats and line == self.bare):
-                return StatsReply(tuple(self.stats))
+            if line == END or (self.is_first and line == self.bare):
+                return self.gathered.reply()
             failure = _failure_of(line, self.request)
             if failure is not None:
                 return failure
@@ -255,41 +257,41 @@ class StatCollector(OneLine):
             name, _, value = line[5:].partition(b" ")
             if not name:
                 raise unexpected(line, "Stats")
-            self.stats.append((name, value))
-            self.size += len(line)
-            if len(self.stats) > self.limits.stats:
-                raise RemoteProtocolError(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}")
-            if self.size > self.limits.answer:
-                raise RemoteProtocolError(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}")
+            self.gathered.add(name, value, len(line))
+            self.is_first = False
         return None
 
 
 class PrefixCollector(OneLine):
     """``stats detail dump``: PREFIX lines until END, given as the one statistic that binary makes of them."""
 
-    __slots__ = ("end", "lines", "size")
+    __slots__ = ("end", "lines", "refusal", "size")
 
     def __init__(self, request: Request[object], limits: Limits, end: bytes = END) -> None:
         super().__init__(request, limits)
         self.end = end
         self.lines: list[bytes] = []
         self.size = 0
+        self.refusal: Failure | None = None
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         while (line := take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)) is not None:
             failure = _failure_of(line, self.request)
             if failure is not None:
                 return failure
-            self.lines.append(line)
+            is_last = line == self.end or (not self.size and self.is_refusal(line))
             self.size += len(line) + len(CRLF)
-            if self.size > self.limits.answer:
-                raise RemoteProtocolError(f"lines are {self.size} bytes and more, limit is {self.limits.answer}")
-            if line == self.end or self.is_refusal(line):
-                return self.reply()
+            if self.refusal is None and self.size > self.limits.answer:
+                self.refusal = too_large(f"lines are {self.size} bytes and more, limit is {self.limits.answer}")
+                self.lines.clear()
+            if self.refusal is None:
+                self.lines.append(line)
+            if is_last:
+                return self.refusal or self.reply()
         return None
 
     def is_refusal(self, line: bytes) -> bool:
-        """Whether this line is the whole answer."""
+        """Whether this line, the first, is the whole answer."""
         return False
 
     def reply(self) -> AnyReply:
@@ -303,7 +305,7 @@ class DumpCollector(PrefixCollector):
     __slots__ = ()
 
     def is_refusal(self, line: bytes) -> bool:
-        return len(self.lines) == 1 and line.split(b" ")[0] in (b"BUSY", b"BADCLASS", b"LOCKED")
+        return line.split(b" ")[0] in (b"BUSY", b"BADCLASS", b"LOCKED")
 
     def reply(self) -> AnyReply:
         return Lines(tuple(self.lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from memproto._packet import check_failure
 from memproto._text import (
     CRLF,
     U32,
@@ -250,8 +251,7 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
 
 
 def _failure_parts(failure: Failure, request: Request[object]) -> Parts:
-    if failure.status == Status.SUCCESS:
-        raise LocalProtocolError("status of a failure is 0, which means success")
+    check_failure(failure)
     if isinstance(request, Get) and failure.status == Status.KEY_NOT_FOUND:
         return (b"END\r\n",)
     if failure.text is None and failure.status == Status.AUTH_ERROR and isinstance(request, Flush | SaslAuth):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from memproto._buffer import ReceiveBuffer
-from memproto.errors import RemoteProtocolError
+from memproto.enums import Status
 from memproto.limits import Limits
-from memproto.messages import AnyReply, Failure, Item, Packet, Request, Silence, Values
+from memproto.messages import AnyReply, Failure, Item, Packet, Request, Silence, StatsReply, Values
 
 #: Serial numbers of requests come round after so many.
 OPAQUES: Final = 1 << 32
@@ -92,6 +92,21 @@ class ShortCollector(Collector):
         raise NotImplementedError
 
 
+def too_large(what: str) -> Failure:
+    """What a request gets whose reply was skipped; ``what`` names the part, its size and the limit."""
+    return Failure(Status.REPLY_TOO_LARGE, what.encode())
+
+
+class TooLarge(NamedTuple):
+    """A reply packet over a limit: what its header says, and the failure that stands for its body."""
+
+    opcode: int
+    status: int
+    opaque: int
+    body_length: int
+    failure: Failure
+
+
 class PacketCollector(Collector):
     """What turns the packets for one binary request into its reply."""
 
@@ -104,9 +119,16 @@ class PacketCollector(Collector):
         """Use a packet; the reply if it is complete now. Raises RemoteProtocolError."""
         raise NotImplementedError
 
+    def skip(self, packet: TooLarge, exchange: Exchange[object]) -> AnyReply | None:
+        """Do without a packet; the reply if it is complete when the packet has gone by. Raises RemoteProtocolError."""
+        raise NotImplementedError
+
 
 class Gathered:
-    """What several answers to one get come to: their items, up to ``limits.answer`` bytes, or the first failure."""
+    """What several answers to one get come to: their items, up to ``limits.answer`` bytes, or the first failure.
+
+    After a failure nothing more is kept, and ``size`` is over the limit.
+    """
 
     __slots__ = ("items", "limits", "refusal", "size")
 
@@ -116,23 +138,81 @@ class Gathered:
         self.size = 0
         self.refusal: Failure | None = None
 
+    def has_room(self, size: int) -> bool:
+        """Whether a value of ``size`` bytes is still within the limits; if it is not, the whole has failed."""
+        if self.refusal is not None:
+            return False
+        total, limits = self.size + size, self.limits
+        if size > limits.value:
+            self.refuse(too_large(f"value is {size} bytes, limit is {limits.value}"))
+        elif total > limits.answer:
+            self.refuse(too_large(f"values are {total} bytes and more, limit is {limits.answer}"))
+        return self.refusal is None
+
+    def refuse(self, failure: Failure) -> None:
+        """The whole has failed; the first failure is its answer."""
+        if self.refusal is None:
+            self.refusal = failure
+            self.items.clear()
+            self.size = self.limits.answer + 1
+
     def add(self, reply: AnyReply | Silence) -> None:
-        """Take one of the answers. Raises RemoteProtocolError if the values are too many bytes."""
-        if isinstance(reply, Values):
-            self.items += reply.items
-            self.size += sum(len(item.value) for item in reply.items)
-            if self.size > self.limits.answer:
-                raise RemoteProtocolError(f"values are {self.size} bytes and more, limit is {self.limits.answer}")
-        elif isinstance(reply, Failure) and self.refusal is None:
-            self.refusal = reply
+        """Take one of the answers."""
+        if isinstance(reply, Failure):
+            self.refuse(reply)
+        elif isinstance(reply, Values):
+            for item in reply.items:
+                if self.has_room(len(item.value)):
+                    self.items.append(item)
+                    self.size += len(item.value)
 
     def reply(self) -> Values | Failure:
         """The answer to the whole."""
         return self.refusal or Values(tuple(self.items))
 
 
+class GatheredStatistics:
+    """What several statistics come to: their names and values, or a failure if they are over the limits.
+
+    After a failure nothing more is kept.
+    """
+
+    __slots__ = ("limits", "refusal", "size", "stats")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.stats: list[tuple[bytes, bytes]] = []
+        self.size = 0
+        self.refusal: Failure | None = None
+
+    def add(self, name: bytes, value: bytes, size: int) -> None:
+        """Take one of ``size`` bytes."""
+        if self.refusal is not None:
+            return
+        self.stats.append((name, value))
+        self.size += size
+        if len(self.stats) > self.limits.stats:
+            self.refuse(too_large(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}"))
+        elif self.size > self.limits.answer:
+            self.refuse(too_large(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}"))
+
+    def refuse(self, failure: Failure) -> None:
+        """The whole has failed; the first failure is its answer."""
+        if self.refusal is None:
+            self.refusal = failure
+            self.stats.clear()
+
+    def reply(self) -> StatsReply | Failure:
+        """The answer to the whole."""
+        return self.refusal or StatsReply(tuple(self.stats))
+
+
 class ClientDialect(Protocol):
     """The client's half of a dialect."""
+
+    @property
+    def midway(self) -> bool:
+        """Whether a reply has been read in part of which nothing is in the buffer."""
 
     #: The serial number of the next request; it changes only when a request has been encoded.
     opaque: int

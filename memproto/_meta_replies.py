@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import LineCollector
+from memproto._collecting import LineCollector, too_large
 from memproto._meta_flags import decoded_key, key_word, needs_base64
+from memproto._packet import check_failure
 from memproto._text import (
     BREAK,
     COUNTS,
@@ -217,8 +218,7 @@ def reply_parts(reply: AnyReply, envelope: MetaEnvelope) -> Parts:
 
 
 def _write_failure(failure: Failure, envelope: MetaEnvelope) -> Parts:
-    if failure.status == Status.SUCCESS:
-        raise LocalProtocolError("status of a failure is 0, which means success")
+    check_failure(failure)
     request = envelope.request
     if failure.status == Status.KEY_NOT_FOUND and isinstance(request, Get):
         return () if b"q" in envelope.flags else _code(_EN, _echoes(envelope))
@@ -267,7 +267,7 @@ class MetaCollector(LineCollector):
     let pass, but for the key of a success.
     """
 
-    __slots__ = ("_head", "flags", "limits", "request", "strict")
+    __slots__ = ("_head", "_refusal", "flags", "limits", "request", "strict")
 
     def __init__(
         self, request: Request[object], flags: tuple[bytes, ...], limits: Limits, strict: bool = False
@@ -276,7 +276,9 @@ class MetaCollector(LineCollector):
         self.flags = flags
         self.limits = limits
         self.strict = strict
-        self._head: tuple[int, list[bytes]] | None = None
+        # What a VA line says: the size of the value, how much of it is kept, and the flags.
+        self._head: tuple[int, int, list[bytes]] | None = None
+        self._refusal: Failure | None = None
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
@@ -290,18 +292,20 @@ class MetaCollector(LineCollector):
             size = unsigned(words[1], U32) if len(words) > 1 else None
             if size is None or b"v" not in self.flags or not isinstance(self.request, Get | Increment | Decrement):
                 raise unexpected(line, type(self.request).__name__)
+            self._head = size, size, words[2:]
             if size > self.limits.value:
-                raise RemoteProtocolError(f"value is {size} bytes, limit is {self.limits.value}")
-            self._head = size, words[2:]
-        size, flags = self._head
-        if not buffer.gather(size + 2):
+                self._compare(words[2:], True)
+                self._refusal = too_large(f"value is {size} bytes, limit is {self.limits.value}")
+                buffer.discard(size)
+                self._head = size, 0, []
+        size, kept, flags = self._head
+        if not buffer.gather(kept + 2):
             return None
         at = buffer.at
-        if buffer.data[at + size : at + size + 2] != CRLF:
+        if buffer.data[at + kept : at + kept + 2] != CRLF:
             raise RemoteProtocolError(f"value is not followed by CR LF after {size} bytes")
-        buffer.at = at + size + 2
-        self._head = None
-        return self._success(flags, buffer.data[at : at + size])
+        buffer.at = at + kept + 2
+        return self._refusal or self._success(flags, buffer.data[at : at + size])
 
     def _judge(self, line: bytes, words: list[bytes]) -> AnyReply:
         code = words[0] if words else b""

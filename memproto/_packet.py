@@ -7,7 +7,7 @@ import struct
 from memproto._layout import HEADER
 from memproto.enums import Magic, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.messages import Packet
+from memproto.messages import Failure, Packet
 
 HEADER_SIZE = HEADER.size
 unpack_header = HEADER.packer.unpack_from
@@ -90,6 +90,14 @@ def check_bytes(name: str, value: bytes, most: int | None = None, least: int = 0
         raise LocalProtocolError(f"{name} is {len(value)} bytes, limit is {most}")
     if len(value) < least:
         raise LocalProtocolError(f"{name} is {len(value)} bytes, the least is {least}")
+
+
+def check_failure(failure: Failure) -> None:
+    """Raise LocalProtocolError unless a server can send this failure."""
+    if failure.status == Status.SUCCESS:
+        raise LocalProtocolError("status of a failure is 0, which means success")
+    if failure.status == Status.REPLY_TOO_LARGE:
+        raise LocalProtocolError(f"status is REPLY_TOO_LARGE ({failure.status:#x}), which is never on the wire")
 
 
 def write_header(*fields: int) -> bytes:

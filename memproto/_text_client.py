@@ -216,6 +216,25 @@ class _Touched(LineCollector):
         return Touched(item.flags, item.cas)
 
 
+class _SeveralLines(LineCollector):
+    """Several lines of keys that are one get; their items are gathered together."""
+
+    __slots__ = ("collectors", "next")
+
+    def __init__(self, collectors: list[ItemCollector]) -> None:
+        self.collectors = collectors
+        self.next = 0
+
+    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
+        while True:
+            reply = self.collectors[self.next].take(buffer)
+            if reply is None:
+                return None
+            self.next += 1
+            if self.next == len(self.collectors):
+                return reply
+
+
 class _Several(LineCollector):
     """Several commands that are one get."""
 
@@ -248,6 +267,11 @@ class TextClient:
         self.opaque = first_opaque
         ways = _META_WAYS if self._meta else _CLASSIC_WAYS
         self._ways = ways if limits.line >= _SHORT_LINES else _NO_WAYS
+
+    @property
+    def midway(self) -> bool:
+        """Never: whoever waits here is owed an answer, and the end of the stream before it is a fault anyway."""
+        return False
 
     def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
@@ -313,20 +337,21 @@ class TextClient:
         most = max(most - 24, 1)
         if sum(map(len, request.keys)) + len(request.keys) <= most:
             return _classic_requests.request_parts(request, verb), ItemCollector(request, self._limits)
+        gathered = Gathered(self._limits)
         lines: list[bytes] = []
-        collectors: list[LineCollector] = []
+        collectors: list[ItemCollector] = []
         keys: list[bytes] = []
         size = 0
         for key in (*request.keys, None):
             if keys and (key is None or size + len(key) + 1 > most):
                 part = Get(tuple(keys), request.exptime)
                 lines += _classic_requests.request_parts(part, verb)
-                collectors.append(ItemCollector(part, self._limits))
+                collectors.append(ItemCollector(part, self._limits, gathered))
                 keys, size = [], 0
             if key is not None:
                 keys.append(key)
                 size += len(key) + 1
-        return (b"".join(lines),), _Several(collectors, self._limits)
+        return (b"".join(lines),), _SeveralLines(collectors)
 
     def _check_unknown(self, line: bytes) -> None:
         """Raise LocalProtocolError if a line would be another request than the unknown one it is sent as."""

@@ -46,7 +46,17 @@ from memproto.messages import (
 )
 from memproto.serde import RAW, Serde
 
-__all__ = ["RAW", "AuthenticationError", "Call", "Calls", "Replies", "Serde", "ServerError", "authenticate"]
+__all__ = [
+    "RAW",
+    "AuthenticationError",
+    "Call",
+    "Calls",
+    "Replies",
+    "ReplyTooLargeError",
+    "Serde",
+    "ServerError",
+    "authenticate",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
@@ -61,6 +71,14 @@ class ServerError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.reason.decode(errors='replace')} (status {int(failure.status):#06x})")
         self.failure = failure
+
+
+class ReplyTooLargeError(ServerError):
+    """The reply was over one of the connection's :class:`~memproto.Limits` and was skipped.
+
+    It is no fault of the server, and the connection can be used as before. A get may succeed with wider limits;
+    anything else has been carried out.
+    """
 
 
 class AuthenticationError(ServerError):
@@ -253,7 +271,7 @@ class Calls(Generic[V]):
 
 def _refused(reply: object) -> Exception:
     if isinstance(reply, Failure):
-        return ServerError(reply)
+        return (ReplyTooLargeError if reply.status == Status.REPLY_TOO_LARGE else ServerError)(reply)
     return LocalProtocolError(f"{reply!r:.80} is no reply to this call")
 
 

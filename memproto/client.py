@@ -48,7 +48,18 @@ class ClientConnection:
     Raises :class:`~memproto.LocalProtocolError` if ``first_opaque`` is out of range.
     """
 
-    __slots__ = ("_buffer", "_dialect", "_eof", "_fault", "_limits", "_outstanding", "_parted", "_receiving", "_state")
+    __slots__ = (
+        "_buffer",
+        "_dialect",
+        "_eof",
+        "_fault",
+        "_limits",
+        "_outstanding",
+        "_parted",
+        "_receiving",
+        "_spoken",
+        "_state",
+    )
 
     def __init__(
         self,
@@ -60,6 +71,7 @@ class ClientConnection:
     ) -> None:
         check_number("first_opaque", first_opaque, 0, OPAQUES - 1)
         self._limits = limits or Limits()
+        self._spoken = dialect
         self._dialect: ClientDialect
         if dialect is Dialect.BINARY:
             self._dialect = BinaryClient(self._limits, opcodes, first_opaque)
@@ -89,6 +101,17 @@ class ClientConnection:
     def outstanding(self) -> int:
         """How many requests wait for their answer, abandoned ones included."""
         return len(self._outstanding)
+
+    @property
+    def buffered(self) -> int:
+        """How many received bytes are held and not yet decoded; those that are skipped are not held."""
+        return len(self._buffer)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ClientConnection {self._state.name} dialect={self._spoken.name} "
+            f"outstanding={self.outstanding} buffered={self.buffered}>"
+        )
 
     def send(self, request: Request[R]) -> Exchange[R]:
         """Ask, and expect an answer. A get of several keys is one request and one round trip.
@@ -237,7 +260,7 @@ class ClientConnection:
     def _end(self) -> AnyReply | Silence | None:
         """What the end of the stream says to the first of those that wait, ``None`` if nobody waits."""
         waiting = self._outstanding
-        if len(self._buffer):
+        if len(self._buffer) or self._dialect.midway:
             raise RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
         if not waiting:
             self._enter(CLIENT[self._state][ClientInput.END])

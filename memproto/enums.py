@@ -109,7 +109,7 @@ class Status(enum.IntEnum):
     """Binary statuses by memcached's names.
 
     Clients dispatch on the number; the words that come with it are for people. Statuses that are not here
-    (Couchbase has more) stay plain ``int``.
+    (Couchbase has more) stay plain ``int``. ``REPLY_TOO_LARGE`` is never on the wire.
     """
 
     SUCCESS = 0x0000
@@ -124,6 +124,9 @@ class Status(enum.IntEnum):
     AUTH_CONTINUE = 0x0021
     UNKNOWN_COMMAND = 0x0081
     OUT_OF_MEMORY = 0x0082
+    #: Not a status of the protocol, which has 16 bits for one: a ``ClientConnection`` gives it to a request whose reply
+    #: was over one of its limits and was skipped. A server cannot send it.
+    REPLY_TOO_LARGE = 0x10000
 
     @property
     def text(self) -> bytes:
@@ -144,4 +147,4 @@ _STATUS_TEXTS: dict[int, bytes] = {
 }
 
 #: Number -> member, for turning wire integers into names without the cost of calling the enum.
-STATUSES: dict[int, Status] = {int(status): status for status in Status}
+STATUSES: dict[int, Status] = {int(status): status for status in Status if status is not Status.REPLY_TOO_LARGE}

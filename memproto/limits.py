@@ -17,8 +17,9 @@ MAX_MECHANISM = 32
 class Limits:
     """What a connection will hold, in bytes and counts. Each is checked before the data is held.
 
-    A server's packets over ``value`` are swallowed and refused as memcached does (status 0x03); a client
-    treats a reply over its limits as a :class:`~memproto.RemoteProtocolError`.
+    A server's packets over ``value`` are swallowed and refused as memcached does (status 0x03). A client skips a reply
+    over ``value``, ``head``, ``answer`` or ``stats``, and its request fails with ``Status.REPLY_TOO_LARGE``. A line
+    over ``line`` is a :class:`~memproto.RemoteProtocolError` on either side.
     """
 
     #: Longest value of one packet, in bytes; memcached's default for an item is 1 MiB (``-I``).

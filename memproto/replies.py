@@ -141,7 +141,10 @@ class Challenge:
 
 @message
 class RawReply:
-    """The answer to an :class:`Unknown` request, raw; its opcode and opaque are the connection's."""
+    """The success of an :class:`Unknown` request, raw; its opcode and opaque are the connection's.
+
+    A client gets a :class:`Failure` for any other ``status``. A server may send one here, with extras, key or CAS.
+    """
 
     status: int = Status.SUCCESS
     extras: bytes = b""

@@ -36,7 +36,7 @@ from memproto.messages import (
 __all__ = ["decode_reply", "decode_request", "encode_reply", "encode_request", "meta_envelope"]
 
 # A message that is here whole may be as large as its own numbers can say.
-_ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31)
+_ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31, answer=1 << 62)
 
 
 def meta_envelope(

@@ -192,6 +192,9 @@ def translate_reply(reply: AnyReply, original: Envelope) -> AnyReply:
     if isinstance(request, Noop) and isinstance(reply, VersionReply):
         return Ok()
     if isinstance(reply, Failure):
+        if reply.status == Status.REPLY_TOO_LARGE:
+            # What the client connection has skipped no dialect has a status for; memcached has no memory for a reply.
+            return Failure(Status.OUT_OF_MEMORY, reply.text)
         if isinstance(request, Get) and reply.status == Status.KEY_NOT_FOUND:
             return Values()
         if isinstance(request, Stats) and reply.status == Status.INVALID_ARGUMENTS:

@@ -9,6 +9,7 @@ from memproto import (
     AnyRequest,
     BinaryEnvelope,
     Body,
+    Failure,
     Layout,
     OpcodeSpec,
     Packet,
@@ -16,6 +17,7 @@ from memproto import (
     Quiet,
     RawReply,
     RemoteProtocolError,
+    Status,
     Unknown,
     binary,
 )
@@ -92,7 +94,8 @@ def test_an_own_opcode_may_replace_one_of_the_table() -> None:
 def test_replies_to_an_opcode_without_a_name() -> None:
     envelope = BinaryEnvelope(Unknown(Packet(0x80, 0xFF)), 0xFF)
     data = wire("81ff0000 00000081 0000000f 00000000 0000000000000000 'Unknown command'")
-    assert decode_reply(data, envelope) == RawReply(0x81, value=b"Unknown command")
+    assert decode_reply(data, envelope) == Failure(Status.UNKNOWN_COMMAND)
+    assert encode_reply(Failure(Status.UNKNOWN_COMMAND), envelope) == data
     assert encode_reply(RawReply(0x81, value=b"Unknown command"), envelope) == data
 
 

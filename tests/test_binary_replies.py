@@ -146,10 +146,11 @@ EXAMPLES: list[tuple[BinaryEnvelope, AnyReply, str]] = [
     (STEP, Authenticated(b"yes"), "81220000 00000000 00000003 00000000 0000000000000000 'yes'"),
     (
         RAW,
-        RawReply(0x81, value=b"Unknown command"),
+        Failure(Status.UNKNOWN_COMMAND),
         "81500000 00000081 0000000f 00000007 0000000000000000 'Unknown command'",
     ),
-    (RAW, RawReply(0x86, b"ee", b"k", b"v", 3, 1), "81500001 02010086 00000004 00000007 0000000000000003 'eekv'"),
+    (RAW, RawReply(0, b"ee", b"k", b"v", 3, 1), "81500001 02010000 00000004 00000007 0000000000000003 'eekv'"),
+    (RAW, Failure(0x86, b"busy"), "81500000 00000086 00000004 00000007 0000000000000000 'busy'"),
     (GET, Failure(0x86, b"busy"), "81000000 00000086 00000004 00000007 0000000000000000 'busy'"),
     (GET, Failure(Status.NOT_MY_VBUCKET), "81000000 00000007 00000000 00000007 0000000000000000"),
     (GET, Failure(Status.OUT_OF_MEMORY, b""), "81000000 00000082 00000000 00000007 0000000000000000"),
@@ -202,6 +203,12 @@ def test_a_miss_can_be_said_as_a_failure() -> None:
     assert encode_reply(Failure(Status.KEY_NOT_FOUND, b"gone"), GET)[24:] == b"gone"
 
 
+def test_a_raw_reply_that_is_no_success_arrives_as_a_failure() -> None:
+    data = wire("81500001 02010086 00000004 00000007 0000000000000003 'eekv'")
+    assert encode_reply(RawReply(0x86, b"ee", b"k", b"v", 3, 1), RAW) == data
+    assert decode_reply(data, RAW) == Failure(0x86, b"v")
+
+
 @given(data=st.data(), to=binary_envelopes())
 def test_round_trip(data: st.DataObject, to: BinaryEnvelope) -> None:
     reply = data.draw(replies_to(to.request))
@@ -225,7 +232,8 @@ LOCAL: list[tuple[BinaryEnvelope, AnyReply, str]] = [
     (RAW, Ok(), "Ok does not answer Unknown"),
     (BinaryEnvelope(Malformed(Failure(4), ""), 0x21), Authenticated(), "Authenticated does not answer Malformed"),
     (GET, Failure(0), "status of a failure is 0, which means success"),
-    (GET, Failure(0x10000), "vbucket_or_status is 65536, must be 0 to 65535"),
+    (GET, Failure(0x10000), "status is REPLY_TOO_LARGE (0x10000), which is never on the wire"),
+    (GET, Failure(0x10001), "vbucket_or_status is 65537, must be 0 to 65535"),
     (GET, Failure(4, "text"), "text is str, must be bytes"),  # type: ignore[arg-type]
     (GET, Values((Item(b"k", b""), Item(b"k", b""))), "items are 2, one binary reply carries 1"),
     (GET, Values((Item(b"k", b"", 1 << 32),)), "flags is 4294967296, must be 0 to 4294967295"),

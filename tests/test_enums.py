@@ -18,11 +18,13 @@ def test_statuses_and_their_words() -> None:
         0x21: b"",
         0x81: b"Unknown command",
         0x82: b"Out of memory",
+        0x10000: b"",
     }
 
 
 def test_statuses_by_number() -> None:
-    assert {int(status): status for status in Status} == STATUSES
+    assert {int(status): status for status in Status if status <= 0xFFFF} == STATUSES
+    assert set(Status) - set(STATUSES.values()) == {Status.REPLY_TOO_LARGE}
     assert all(type(number) is int for number in STATUSES)
     assert STATUSES[0x81] is Status.UNKNOWN_COMMAND
 

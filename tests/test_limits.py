@@ -34,7 +34,15 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.helpers import NOOP_REQUEST, each_byte, serve, serve_three_ways, tell_three_ways, wire
+from tests.helpers import (
+    NOOP_REQUEST,
+    Told,
+    each_byte,
+    serve,
+    serve_three_ways,
+    tell_three_ways,
+    wire,
+)
 
 
 def test_the_defaults_are_memcacheds() -> None:
@@ -59,6 +67,10 @@ def test_a_limit_is_at_least_one(name: str) -> None:
 def _get(size: int) -> bytes:
     length = size.to_bytes(2, "big")
     return b"\x80\0" + length + bytes(6) + length + bytes(12) + b"k" * size
+
+
+def _too_large(what: bytes) -> Failure:
+    return Failure(Status.REPLY_TOO_LARGE, what)
 
 
 def test_key_lengths_at_the_server() -> None:
@@ -173,10 +185,7 @@ def test_value_at_the_client() -> None:
         told = tell_three_ways(lambda client: client.send(Version()), version(size), Limits(value=100))
         assert told.replies == [VersionReply(b"v" * size)]
     told = tell_three_ways(lambda client: client.send(Version()), version(101), Limits(value=100))
-    assert (told.replies, told.fault) == ([], "value is 101 bytes, limit is 100")
-    # It is refused at the header, before any of it is there.
-    told = tell_three_ways(lambda client: client.send(Version()), version(101)[:24], Limits(value=100))
-    assert told.fault == "value is 101 bytes, limit is 100"
+    assert told == Told([_too_large(b"value is 101 bytes, limit is 100")])
 
 
 # --- limits.head
@@ -255,8 +264,10 @@ def test_stats_at_the_client() -> None:
         data = _statistic(b"n", b"v") * count + _statistic(b"", b"")
         told = tell_three_ways(lambda client: client.send(Stats()), data, limits)
         assert told.replies == [StatsReply(((b"n", b"v"),) * count)]
-    told = tell_three_ways(lambda client: client.send(Stats()), _statistic(b"n", b"v") * 4, limits)
-    assert (told.replies, told.fault) == ([], "statistics are 4 and more, limit is 3")
+    for count in (4, 5, 9):
+        data = _statistic(b"n", b"v") * count + _statistic(b"", b"")
+        told = tell_three_ways(lambda client: client.send(Stats()), data, limits)
+        assert told == Told([_too_large(b"statistics are 4 and more, limit is 3")])
 
 
 def test_size_of_stats_at_the_client() -> None:
@@ -265,9 +276,9 @@ def test_size_of_stats_at_the_client() -> None:
         data = _statistic(b"n", b"v" * 4) + _statistic(b"m", b"w" * size) + _statistic(b"", b"")
         told = tell_three_ways(lambda client: client.send(Stats()), data, limits)
         assert told.replies == [StatsReply(((b"n", b"v" * 4), (b"m", b"w" * size)))]
-    data = _statistic(b"n", b"v" * 4) + _statistic(b"m", b"w" * 5)
+    data = _statistic(b"n", b"v" * 4) + _statistic(b"m", b"w" * 5) + _statistic(b"", b"")
     told = tell_three_ways(lambda client: client.send(Stats()), data, limits)
-    assert (told.replies, told.fault) == ([], "statistics are 11 bytes and more, limit is 10")
+    assert told == Told([_too_large(b"statistics are 11 bytes and more, limit is 10")])
 
 
 def test_what_is_incomplete_never_exceeds_one_packet() -> None:
@@ -296,9 +307,9 @@ def test_values_of_a_multi_get() -> None:
         data = hit("00000000", b"v" * 6) + hit("00000002", b"w" * size) + noop
         told = tell_three_ways(lambda client: client.send(get), data, Limits(answer=10))
         assert told.replies == [Values((Item(b"a", b"v" * 6), Item(b"c", b"w" * size)))]
-    data = hit("00000000", b"v" * 6) + hit("00000002", b"w" * 5)
+    data = hit("00000000", b"v" * 6) + hit("00000002", b"w" * 5) + noop
     told = tell_three_ways(lambda client: client.send(get), data, Limits(answer=10))
-    assert (told.replies, told.fault) == ([], "values are 11 bytes and more, limit is 10")
+    assert told == Told([_too_large(b"values are 11 bytes and more, limit is 10")])
 
 
 def test_head_of_a_reply() -> None:
@@ -310,7 +321,7 @@ def test_head_of_a_reply() -> None:
         told = tell_three_ways(lambda client: client.send(request), reply(b"k" * size), Limits(head=124))
         assert told.replies == [RawReply(key=b"k" * size)]
     told = tell_three_ways(lambda client: client.send(request), reply(b"k" * 101), Limits(head=124))
-    assert (told.replies, told.fault) == ([], "header, extras and key are 125 bytes, limit is 124")
+    assert told == Told([_too_large(b"header, extras and key are 125 bytes, limit is 124")])
 
 
 def test_value_of_an_opcode_of_ones_own() -> None:

@@ -9,6 +9,8 @@ from memproto import (
     AnyReply,
     Body,
     ClientConnection,
+    Envelope,
+    Failure,
     Layout,
     Ok,
     OpcodeSpec,
@@ -16,10 +18,18 @@ from memproto import (
     Presence,
     Quiet,
     RawReply,
+    ServerConnection,
     Silence,
+    Status,
     Unknown,
 )
-from tests.helpers import Told, serve_three_ways, tell, wire
+from tests.helpers import (
+    Told,
+    each_byte,
+    serve_three_ways,
+    tell,
+    wire,
+)
 
 FEATURE = Layout(construct.Struct("feature" / construct.Int16ub * "number of a feature"))
 DURABILITY = Layout(construct.Struct("level" / construct.Int8ub, "timeout" / construct.Int16ub))
@@ -49,7 +59,7 @@ def test_at_the_client() -> None:
         "80890006 00000000 00000006 00000001 0000000000000000 'bucket'"
     )
     replies = [HELLO_REPLY, wire("81890000 00000024 00000009 00000001 0000000000000000 'No access'")]
-    assert tell(client, replies) == Told([RawReply(value=b"\0\x07"), RawReply(0x24, value=b"No access")])
+    assert tell(client, replies) == Told([RawReply(value=b"\0\x07"), Failure(0x24, b"No access")])
 
 
 def test_a_quiet_one_may_get_silence() -> None:
@@ -60,14 +70,16 @@ def test_a_quiet_one_may_get_silence() -> None:
     assert exchanges[0].data == wire("80920001 03000000 00000004 00000000 0000000000000000 010002 'k'")
     assert client.fence() != b""
     reply = wire("81920000 00000086 00000000 00000001 0000000000000000")
-    assert tell(client, [reply]) == Told([Silence(), RawReply(0x86)])
+    assert tell(client, [reply]) == Told([Silence(), Failure(0x86, b"")])
 
 
 def test_one_that_nobody_declared_is_loud() -> None:
     client = ClientConnection()
     exchange = client.send(Unknown(Packet(0x80, 0x92)))
     assert not exchange.quiet
-    assert tell(client, [wire("81920000 00000081 00000000 00000000 0000000000000000")]).replies == [RawReply(0x81)]
+    assert tell(client, [wire("81920000 00000081 00000000 00000000 0000000000000000")]).replies == [
+        Failure(Status.UNKNOWN_COMMAND, b"")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,3 +120,51 @@ def test_one_may_be_said_before_authentication() -> None:
     assert served.requests == [Unknown(HELLO_PACKET)]
     served = serve_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=OWN, auth_required=True)
     assert (served.requests, served.fault) == ([], "opcode 0x1f before authentication")
+
+
+# --- both sides together
+
+LOCKED = OpcodeSpec(0x94, "LOCKED")
+LOCKEDQ = OpcodeSpec(0x95, "LOCKEDQ", quiet=Quiet.MISS)
+DOQ = OpcodeSpec(0x96, "DOQ", quiet=Quiet.SUCCESS)
+ALL = (LOCKED, LOCKEDQ, DOQ)
+MISS = Failure(Status.KEY_NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "sent", "reply"),
+    [
+        (0x94, RawReply(value=b"v"), RawReply(value=b"v")),
+        (0x94, Failure(9, b"no"), Failure(9, b"no")),
+        (0x94, RawReply(9, value=b"no"), Failure(9, b"no")),
+        (0x94, RawReply(9, b"e", b"k", b"no", 7), Failure(9, b"no")),
+        (0x94, MISS, MISS),
+        (0x94, Failure(Status.NOT_STORED), Failure(Status.NOT_STORED)),
+        (0x95, RawReply(value=b"v"), RawReply(value=b"v")),
+        (0x95, MISS, Silence()),
+        (0x95, Failure(Status.KEY_NOT_FOUND, b"gone"), Silence()),
+        (0x95, RawReply(Status.KEY_NOT_FOUND), Silence()),
+        (0x95, Failure(9, b"no"), Failure(9, b"no")),
+        (0x96, RawReply(), Silence()),
+        (0x96, MISS, MISS),
+        (0x96, RawReply(9, value=b"no"), Failure(9, b"no")),
+        # One that nobody declared.
+        (0xE0, Failure(Status.UNKNOWN_COMMAND), Failure(Status.UNKNOWN_COMMAND)),
+        (0xE0, RawReply(0x86, value=b"busy"), Failure(0x86, b"busy")),
+    ],
+)
+def test_any_status_but_success_is_a_failure_at_the_client(
+    opcode: int, sent: AnyReply, reply: AnyReply | Silence
+) -> None:
+    client, server = ClientConnection(opcodes=ALL), ServerConnection(opcodes=ALL)
+    asked = client.send(Unknown(Packet(0x80, opcode)))
+    server.receive_data(asked.data + client.fence())
+    event = server.next_event()
+    assert isinstance(event, Envelope)
+    heard = server.send(sent, event)
+    assert (heard == b"") is (reply == Silence())
+    fence = server.next_event()
+    if isinstance(fence, Envelope):
+        heard += server.send(Ok(), fence)
+    assert tell(client, each_byte(heard)) == Told([reply])
+    assert asked.reply == reply

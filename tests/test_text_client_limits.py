@@ -20,6 +20,7 @@ from memproto import (
     Decrement,
     Delete,
     Dialect,
+    Failure,
     Flush,
     Get,
     Increment,
@@ -34,6 +35,7 @@ from memproto import (
     SaslStep,
     Set,
     Stats,
+    Status,
     Touch,
     UnknownLine,
     Values,
@@ -49,7 +51,13 @@ CLASSIC, META = Dialect.CLASSIC, Dialect.META
 
 def test_the_limits_of_answers() -> None:
     def told(dialect: Dialect, request: AnyRequest, heard: bytes, limits: Limits) -> str | None:
-        return tell_three_ways(lambda client: client.send(request), heard, dialect, limits).fault
+        told = tell_three_ways(lambda client: client.send(request), heard, dialect, limits)
+        (reply,) = told.replies
+        assert told.fault is None
+        if not isinstance(reply, Failure):
+            return None
+        assert reply.status is Status.REPLY_TOO_LARGE
+        return reply.reason.decode()
 
     many = Get((b"a", b"b"))
     limits = Limits(answer=3)
@@ -60,13 +68,15 @@ def test_the_limits_of_answers() -> None:
     assert told(META, many, b"VA 2 ka O0\r\nvv\r\nVA 2 kb O0\r\nvv\r\n", limits) == over
     limits = Limits(stats=2, answer=20)
     assert told(CLASSIC, Stats(), b"STAT a 1\r\nSTAT b 2\r\nEND\r\n", limits) is None
-    assert told(CLASSIC, Stats(), b"STAT a 1\r\n" * 3, limits) == "statistics are 3 and more, limit is 2"
-    assert (
-        told(CLASSIC, Stats(), b"STAT a 12345678901234\r\n", limits) == "statistics are 21 bytes and more, limit is 20"
-    )
+    assert told(CLASSIC, Stats(), b"STAT a 1\r\n" * 5 + b"END\r\n", limits) == "statistics are 3 and more, limit is 2"
+    over = "statistics are 21 bytes and more, limit is 20"
+    assert told(CLASSIC, Stats(), b"STAT a 12345678901234\r\nEND\r\n", limits) == over
     dump = Stats(b"detail dump")
     assert told(CLASSIC, dump, b"PREFIX a\r\n" + b"12345\r\n" + b"END\r\n", Limits(answer=22)) is None
-    assert told(CLASSIC, dump, b"PREFIX a\r\n" * 3, Limits(answer=22)) == "lines are 30 bytes and more, limit is 22"
+    assert (
+        told(CLASSIC, dump, b"PREFIX a\r\n" * 3 + b"END\r\n", Limits(answer=22))
+        == "lines are 30 bytes and more, limit is 22"
+    )
 
 
 def test_the_limits_of_requests() -> None:

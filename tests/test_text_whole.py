@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import find
 
-from memproto import ClientConnection, Dialect, Get, Item, Limits, Values
+from memproto import (
+    ClientConnection,
+    Dialect,
+    Failure,
+    Get,
+    Item,
+    Limits,
+    Status,
+    Values,
+)
 from memproto.testing import meta_lines
 from tests.helpers import Told, each_byte, tell
 
@@ -34,7 +43,7 @@ def test_a_value_over_the_limit_behind_plain_hits() -> None:
     told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 2 f1 c8 kb O0\r\nyy\r\n", Limits(value=2))
     assert told == Told([Values((Item(b"a", b"xx", 1, 7), Item(b"b", b"yy", 1, 8)))])
     told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 3 f1 c8 kb O0\r\nyyy\r\n", Limits(value=2))
-    assert told == Told([], "value is 3 bytes, limit is 2")
+    assert told == Told([Failure(Status.REPLY_TOO_LARGE, b"value is 3 bytes, limit is 2")])
 
 
 def test_keys_of_several_lines_are_one_answer() -> None:
@@ -50,7 +59,7 @@ def test_keys_of_several_lines_are_one_answer() -> None:
     told = _told(Dialect.CLASSIC, keys, hit(keys[1], b"v" * 6) + hit(keys[2], b"w" * 4), limits)
     assert told == Told([Values((Item(keys[1], b"v" * 6, 0, 7), Item(keys[2], b"w" * 4, 0, 7)))])
     told = _told(Dialect.CLASSIC, keys, hit(keys[1], b"v" * 6) + hit(keys[2], b"w" * 5), limits)
-    assert told == Told([], "values are 11 bytes and more, limit is 10")
+    assert told == Told([Failure(Status.REPLY_TOO_LARGE, b"values are 11 bytes and more, limit is 10")])
 
 
 @pytest.mark.parametrize("command", [b"mg", b"ms", b"md", b"ma", b"mn", b"me"])

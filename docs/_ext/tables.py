@@ -29,13 +29,13 @@ from memproto import (
     Malformed,
     OpcodeSpec,
     Presence,
-    Status,
     _classic_requests,
     _layout,
     _state,
 )
 from memproto._binary_messages import FAMILIES
 from memproto._meta_flags import FLAGS_OF
+from memproto.enums import STATUSES
 
 #: A cell's text; literal columns are set in a fixed width.
 Row = tuple[str, ...]
@@ -129,7 +129,7 @@ def other_opcodes() -> Table:
 
 def statuses() -> Table:
     """Numbers, names and memcached's words."""
-    rows = tuple((f"{status:#06x}", status.name, status.text.decode()) for status in Status)
+    rows = tuple((f"{status:#06x}", status.name, status.text.decode()) for status in STATUSES.values())
     return Table(("status", "name", "text"), rows, frozenset({0, 1}))
 
 

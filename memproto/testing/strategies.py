@@ -224,7 +224,7 @@ def failures(draw: st.DrawFn, request: AnyRequest | None = None) -> Failure:
     text is never the standard one, which ``None`` stands for.
     """
     reserved = _reserved(request)
-    named = st.sampled_from([status for status in Status if status not in reserved])
+    named = st.sampled_from([status for status in STATUSES.values() if status not in reserved])
     others = _numbers(HEADER, "vbucket_or_status").filter(lambda number: number not in reserved)
     status = draw(st.one_of(named, others))
     known = STATUSES.get(status)
@@ -270,7 +270,6 @@ def _successes(request: AnyRequest) -> st.SearchStrategy[AnyReply]:
 def _raw_replies() -> st.SearchStrategy[RawReply]:
     return st.builds(
         RawReply,
-        status=_numbers(HEADER, "vbucket_or_status"),
         extras=_extras(),
         key=st.binary(max_size=MAX_KEY),
         value=values(),
@@ -285,7 +284,7 @@ def _extras() -> st.SearchStrategy[bytes]:
 
 def replies_to(request: AnyRequest) -> st.SearchStrategy[AnyReply]:
     """Every reply that can answer this request of one key: a success, a miss, a failure."""
-    if isinstance(request, (Unknown, Malformed)):
+    if isinstance(request, Malformed):
         return _successes(request)
     return _successes(request) | failures(request)
 
