@@ -24,8 +24,9 @@ from memproto._text import (
     check_word,
     exptime_of,
     exptime_word,
+    length_of,
     stats_group,
-    unsigned,
+    unsigned_of,
     words_of,
 )
 from memproto.enums import Status
@@ -92,8 +93,8 @@ def _store(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
         return _wrong_count(line, words)
     key = words[1]
     noreply = words[-1] == NOREPLY
-    flags, exptime, size = unsigned(words[2], U32), exptime_of(words[3]), unsigned(words[4], HUGE - 1)
-    cas = unsigned(words[5], U64) if verb == b"cas" else 0
+    flags, exptime, size = unsigned_of(words[2], U32), exptime_of(words[3]), length_of(words[4])
+    cas = unsigned_of(words[5], U64) if verb == b"cas" else 0
     if verb == b"cas" and cas == 0:
         cas = CAS_ZERO
 
@@ -173,7 +174,7 @@ def _count(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     if not 3 <= len(words) <= 4:
         return _wrong_count(line, words)
     kind = Increment if words[0] == b"incr" else Decrement
-    delta = unsigned(words[2], U64)
+    delta = unsigned_of(words[2], U64)
     request: AnyRequest
     if len(words[1]) > MAX_KEY:
         request = _too_long(words[1])
@@ -214,7 +215,7 @@ def _flush(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
 def _verbosity(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     if not 2 <= len(words) <= 3:
         return _wrong_count(line, words)
-    level = unsigned(words[1], U32)
+    level = unsigned_of(words[1], U32)
     request: AnyRequest = client_error(None, f"level is {words[1]!r}, must be a number")
     if level is not None:
         request = Verbosity(level)

@@ -7,7 +7,7 @@ import binascii
 import enum
 from typing import NamedTuple
 
-from memproto._text import BAD_FORMAT, CAS_ZERO, U32, U64, check_number, exptime_of, unsigned
+from memproto._text import BAD_FORMAT, CAS_ZERO, U32, U64, check_number, exptime_of, unsigned_of
 from memproto.limits import MAX_KEY
 
 #: The longest opaque token, in bytes; its letter comes on top.
@@ -199,7 +199,7 @@ def _number(flag: Flag, token: bytes, command: bytes, joint: bytes) -> int:
     if flag.token is Token.NUMBER32:
         number = exptime_of(token)
     elif flag.token in (Token.NUMBER64, Token.FLAGS):
-        number = unsigned(token, U64 if flag.token is Token.NUMBER64 else U32)
+        number = unsigned_of(token, U64 if flag.token is Token.NUMBER64 else U32)
     if number is None:
         text = _BAD_NUMBERS.get(flag.letter, b"bad token in command line format")
         raise FlagError(joint or text, f"token of {flag.letter.decode()} is {token!r}, must be a {flag.token.value}")

@@ -21,7 +21,7 @@ from memproto._meta_flags import (
     numbers_of,
 )
 from memproto._packet import check_bytes
-from memproto._text import BAD_FORMAT, CRLF, HUGE, U32, U64, WITH_FLAGS, Block, check_number, exptime_word, unsigned
+from memproto._text import BAD_FORMAT, CRLF, HUGE, U32, U64, WITH_FLAGS, Block, check_number, exptime_word, length_of
 from memproto.enums import Status
 from memproto.errors import LocalProtocolError
 from memproto.events import MetaEnvelope
@@ -178,7 +178,7 @@ def _make_store(key: bytes, data: bytes, numbers: Numbers) -> AnyRequest:
 def _store(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     if len(words) < 2:
         return _no_key(words, line)
-    size = unsigned(words[2], HUGE - 1) if len(words) > 2 else None
+    size = length_of(words[2]) if len(words) > 2 else None
     if size is None:
         return _refused(BAD_FORMAT, f"length is missing or not a number below {HUGE}", words, line)
 

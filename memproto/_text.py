@@ -32,6 +32,14 @@ U64 = (1 << 64) - 1
 CAS_ZERO = -1
 
 _I32 = 1 << 31
+_I64 = 1 << 63
+
+# The digits of 2**64 - 1. A longer number fits nothing, and how large it is does not matter.
+_DIGITS = 20
+_ANY_LARGE = 1 << 70
+
+# What C takes for blanks, as far as it can stand in a word.
+_NUMBER = re.compile(rb"[\t\v\f\r]*([-+]?)([0-9]+)(?:[\t\v\f\r].*)?", re.DOTALL).fullmatch
 
 # Groups of statistics, each with the number of words that say it.
 _STATS_WORDS = {b"detail": 2, **dict.fromkeys((b"settings", b"items", b"slabs", b"sizes", b"conns", b"reset"), 1)}
@@ -56,12 +64,49 @@ def words_of(line: bytes) -> list[bytes]:
 
 
 def unsigned(word: bytes, most: int) -> int | None:
-    """The number a word spells, ``None`` if it spells none or one above ``most``."""
+    """The number that a word of a reply spells, ``None`` if it spells none or one above ``most``."""
     # 20 digits are enough for 2**64 - 1; longer words are not even converted.
-    if len(word) > 20 or not (word.isdigit() or (word[:1] == b"+" and word[1:].isdigit())):
+    if len(word) > _DIGITS or not (word.isdigit() or (word[:1] == b"+" and word[1:].isdigit())):
         return None
     number = int(word)
     return number if number <= most else None
+
+
+def _scanned(word: bytes) -> int | None:
+    """The number that C's ``strtol`` finds in a word of a request, of any size; ``None`` where memcached refuses it.
+
+    Blanks and a sign may stand before the digits; a blank ends them, and what follows it is not looked at.
+    """
+    found = _NUMBER(word)
+    if found is None:
+        return None
+    sign, digits = found.groups()
+    digits = digits.lstrip(b"0")
+    number = int(digits or b"0") if len(digits) <= _DIGITS else _ANY_LARGE
+    return -number if sign == b"-" else number
+
+
+def unsigned_of(word: bytes, most: int) -> int | None:
+    """An unsigned number as memcached reads it in a request; ``None`` if it is none, or above ``most``.
+
+    As with C's ``strtoull`` a negative number counts from 2**64 down; what has 64 bits then is refused.
+    """
+    if word.isdigit() and len(word) <= _DIGITS:
+        number = int(word)
+        return number if number <= most else None
+    scanned = _scanned(word)
+    if scanned is None or not -U64 <= scanned <= U64:
+        return None
+    number = scanned % (U64 + 1)
+    if scanned < 0 and number >= _I64:
+        return None
+    return number if number <= most else None
+
+
+def length_of(word: bytes) -> int | None:
+    """The length of the data of a storage command; ``None`` if it is none, or too large to be one."""
+    length = int(word) if word.isdigit() and len(word) <= _DIGITS else _scanned(word)
+    return length if length is not None and 0 <= length < HUGE else None
 
 
 def stats_group(words: list[bytes]) -> bytes:
@@ -70,11 +115,11 @@ def stats_group(words: list[bytes]) -> bytes:
 
 
 def exptime_of(word: bytes) -> int | None:
-    """A signed 32-bit number as memcached reads an expiry: out of range it wraps; ``None`` if it is no number."""
-    digits = word[1:] if word[:1] in (b"-", b"+") else word
-    if not digits.isdigit() or len(digits) > 20:
+    """An expiry as memcached reads it: 64 bits, of which the lower 32 count; ``None`` if it is no number that fits."""
+    number = int(word) if word.isdigit() and len(word) <= _DIGITS else _scanned(word)
+    if number is None or not -_I64 <= number < _I64:
         return None
-    return (int(word) + _I32) % (1 << 32) - _I32
+    return (number + _I32) % (1 << 32) - _I32
 
 
 def check_word(name: str, word: bytes, most: int = MAX_KEY) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from memproto import _classic_replies, _classic_requests, _meta_replies, _meta_requests
 from memproto._buffer import ReceiveBuffer
-from memproto._text import CRLF, Block, TextEnvelope, take_line, unsigned, words_of
+from memproto._text import CRLF, Block, TextEnvelope, take_line, unsigned_of, words_of
 from memproto.enums import Dialect, Status
 from memproto.errors import RemoteProtocolError
 from memproto.events import ClassicEnvelope, Envelope, MetaEnvelope
@@ -103,7 +103,7 @@ class TextServer:
     # --- before authentication
 
     def _parse_locked(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
-        size = unsigned(words[4], self._limits.line) if 5 <= len(words) <= 6 and words[0] == b"set" else None
+        size = unsigned_of(words[4], self._limits.line) if 5 <= len(words) <= 6 and words[0] == b"set" else None
         if size is None:
             refused = Malformed(Failure(Status.AUTH_ERROR), "command before authentication")
             return ClassicEnvelope(refused, words[0] if words else b"", False, line)

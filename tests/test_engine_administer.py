@@ -70,6 +70,8 @@ def test_what_has_no_effect(command: str, reply: AnyReply) -> None:
         ("cache_memlimit 64 x y", ERROR),
         ("cache_memlimit 7", Lines((b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m",))),
         ("cache_memlimit 64 x", OK),
+        ("cache_memlimit 1000000000", OK),
+        ("cache_memlimit 1000000001", Lines((b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",))),
     ],
 )
 def test_limits_that_change_nothing(command: str, reply: AnyReply) -> None:

@@ -151,6 +151,7 @@ WRONG = (
     *(b"stats cachedump", b"stats cachedump 1", b"stats cachedump x 1", b"stats cachedump 300 0", b"shutdown"),
     *(b"shutdown graceful", b"shutdown x", b"cache_memlimit", b"cache_memlimit x", b"cache_memlimit 1"),
     *(b"cache_memlimit 1 noreply", b"cache_memlimit x noreply", b"cache_memlimit 64 x"),
+    *(b"cache_memlimit 1000000001", b"cache_memlimit 1000000001 noreply"),
     *(b"slabs", b"slabs x", b"slabs reassign", b"slabs automove"),
     *(b"lru", b"lru x", b"lru mode", b"lru mode x", b"lru tune", b"lru temp_ttl", b"lru_crawler", b"lru_crawler x"),
     *(b"lru_crawler crawl", b"lru_crawler sleep", b"lru_crawler tocrawl", b"debugtime"),

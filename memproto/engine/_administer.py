@@ -17,6 +17,8 @@ _MEGABYTE = 1024 * 1024
 
 #: memcached refuses to shrink below this many megabytes.
 _LEAST_MEGABYTES = 8
+#: And takes more than this for a number of bytes.
+_MOST_MEGABYTES = 1_000_000_000
 
 # What tunes or moves memory that is not divided here: agreed to, and without effect; and how memcached refuses wrong
 # words. The first that fits the whole command counts; what fits none is an error.
@@ -70,6 +72,8 @@ def _limit_memory(words: tuple[bytes, ...], items: Items) -> AnyReply:
     megabytes = int(words[1])
     if megabytes < _LEAST_MEGABYTES:
         return Lines((b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than %dm" % _LEAST_MEGABYTES,))
+    if megabytes > _MOST_MEGABYTES:
+        return Lines((b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",))
     items.resize(megabytes * _MEGABYTE)
     return _OK
 
