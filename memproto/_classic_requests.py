@@ -379,6 +379,8 @@ def _stats_arguments(group: bytes) -> tuple[bytes, ...]:
     words = words_of(group)
     if group != b" ".join(words):
         raise LocalProtocolError(f"group is {group!r}, its words must be separated by one space")
+    if stats_group(words) != group:
+        raise LocalProtocolError(f"group is {group!r}, which a text server reads as {stats_group(words)!r}")
     if words[:1] == [b"cachedump"]:
         # Its answer has lines of another kind than STAT.
         raise LocalProtocolError(f"group is {group!r}, in text this is an Administer request")

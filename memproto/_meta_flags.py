@@ -7,7 +7,9 @@ import binascii
 import enum
 from typing import NamedTuple
 
+from memproto._packet import check_bytes
 from memproto._text import BAD_FORMAT, CAS_ZERO, U32, U64, check_number, exptime_of, unsigned_of
+from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY
 
 #: The longest opaque token, in bytes; its letter comes on top.
@@ -228,10 +230,17 @@ def needs_base64(key: bytes) -> bool:
     return key.translate(None, _PRINTABLE) != b""
 
 
-def key_word(key: bytes, encoded: bool) -> bytes:
-    """The key as a word."""
-    return base64.b64encode(key) if encoded else key
-
-
 #: The longest key that base64 can carry, in bytes.
 MAX_BASE64_KEY = MAX_KEY // 4 * 3
+
+
+def key_word(key: bytes, encoded: bool) -> bytes:
+    """The key as it stands in a line. Raises LocalProtocolError if that is too long.
+
+    A server refuses a longer word, and reads the data behind the line as commands.
+    """
+    check_bytes("key", key, MAX_KEY, 1)
+    word = base64.b64encode(key) if encoded else key
+    if len(word) > MAX_KEY:
+        raise LocalProtocolError(f"key is {len(key)} bytes and needs base64, limit is {MAX_BASE64_KEY}")
+    return word

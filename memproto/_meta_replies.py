@@ -316,7 +316,7 @@ class MetaCollector(LineCollector):
         if code == b"MN" and isinstance(request, Noop):
             return Ok()
         if code == b"ME" and isinstance(request, Debug):
-            if words[1:2] not in ([request.key], [key_word(request.key, True)]):
+            if words[1:2] != [request.key] and decoded_key(b"".join(words[1:2])) != request.key:
                 raise unexpected(line, f"Debug of {request.key!r}")
             facts = [word.partition(b"=") for word in words[2:]]
             return DebugReply(tuple((name, value) for name, _, value in facts))

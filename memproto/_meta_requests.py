@@ -8,7 +8,6 @@ from dataclasses import fields
 from memproto._meta_flags import (
     COUNT_MODES,
     JOINT,
-    MAX_BASE64_KEY,
     STORE_MODES,
     FlagError,
     Numbers,
@@ -307,13 +306,10 @@ def _check_options(request: Request[object]) -> None:
 
 
 def _key_and_flags(key: bytes, flags: tuple[bytes, ...]) -> tuple[bytes, tuple[bytes, ...]]:
-    check_bytes("key", key, MAX_KEY, 1)
-    encoded = needs_base64(key)
-    if encoded and len(key) > MAX_BASE64_KEY:
-        raise LocalProtocolError(f"key is {len(key)} bytes and needs base64, limit is {MAX_BASE64_KEY}")
-    if encoded and b"b" not in flags:
+    check_bytes("key", key)
+    if b"b" not in flags and needs_base64(key):
         flags = (*flags, b"b")
-    return key_word(key, encoded or b"b" in flags), flags
+    return key_word(key, b"b" in flags), flags
 
 
 def _line(command: bytes, key: bytes, flags: tuple[bytes, ...]) -> tuple[bytes, tuple[bytes, ...], tuple[bytes, ...]]:

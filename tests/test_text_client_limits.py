@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from memproto import (
     Add,
     Administer,
     AnyRequest,
-    Append,
     ClientConnection,
     ClientState,
     Debug,
-    Decrement,
     Delete,
     Dialect,
     Failure,
-    Flush,
     Get,
     Increment,
     Item,
     Limits,
     LocalProtocolError,
     MetaOptions,
-    Prepend,
-    Replace,
     Request,
     SaslAuth,
     SaslStep,
@@ -42,7 +34,7 @@ from memproto import (
     Verbosity,
 )
 from tests.helpers import Told, tell
-from tests.text_helpers import TEXT, serve, tell_three_ways
+from tests.text_helpers import TEXT, tell_three_ways
 
 CLASSIC, META = Dialect.CLASSIC, Dialect.META
 
@@ -155,70 +147,6 @@ def test_meta_options_are_said_in_meta_only() -> None:
         assert client.outstanding == 0
         # How the key was spelt is no question.
         client.send(Get((b"k",), None, MetaOptions(base64=True)))
-
-
-_NASTY = st.binary(max_size=300) | st.sampled_from(
-    [b"k", b"noreply", b"a b", b"a\r\nflush_all\r\n", b"\n", b"cachedump 1", b"0", b"\x80", b"k\0", b"", b"mn", b"set"]
-)
-_NUMBER = st.integers(-(1 << 65), 1 << 65) | st.sampled_from([0, 1, -1, 1 << 31, (1 << 32) - 1, (1 << 64) - 1])
-_WORDS = st.lists(_NASTY | st.sampled_from([b"slabs", b"stats", b"cachedump", b"get"]), max_size=4).map(tuple)
-_KINDS: list[type[AnyRequest]] = [
-    *(Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats, Verbosity),
-    *(UnknownLine, Administer, Debug, SaslAuth),
-]  # fmt: skip
-
-
-@st.composite
-def _anything(draw: st.DrawFn) -> AnyRequest:
-    """A request with any bytes and any numbers in its fields."""
-    kind = draw(st.sampled_from(_KINDS))
-    if kind is SaslAuth:
-        user, password = draw(_NASTY), draw(_NASTY)
-        return SaslAuth(b"PLAIN", draw(_NASTY | st.just(b"")) + b"\0" + user + b"\0" + password)
-    strategies: dict[str, st.SearchStrategy[object]] = {
-        "keys": st.lists(_NASTY, max_size=3).map(tuple),
-        "words": _WORDS,
-        **dict.fromkeys(("key", "value", "group", "line"), _NASTY),
-        **dict.fromkeys(("flags", "cas", "delta", "initial", "level"), _NUMBER | st.just(0)),
-        "exptime": (_NUMBER | st.none()) if kind in (Get, Increment, Decrement, Flush) else _NUMBER,
-        "meta": st.none(),
-    }
-    return kind(*(draw(strategies[field.name]) for field in fields(kind) if field.compare))  # type: ignore[arg-type]
-
-
-def _same(was: AnyRequest, is_: AnyRequest, dialect: Dialect) -> bool:
-    """Whether a server was told what the client was asked to say."""
-    if dialect is META and isinstance(is_, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement):
-        is_ = type(is_)(*(getattr(is_, field.name) if field.name != "meta" else None for field in fields(is_)))  # type: ignore[arg-type]
-    if isinstance(was, Touch) and dialect is META:
-        return is_ == Get((was.key,), was.exptime)
-    if isinstance(was, Add | Replace) and was.cas:
-        # A compare-and-swap.
-        was = Set(was.key, was.value, was.flags, was.exptime, was.cas)
-    if isinstance(was, Increment | Decrement) and dialect is CLASSIC:
-        # What to create with is of no use to one that creates nothing.
-        was = type(was)(was.key, was.delta)
-    return was == is_
-
-
-@pytest.mark.parametrize("dialect", TEXT)
-@given(request_=_anything())
-def test_no_argument_can_say_something_else(dialect: Dialect, request_: AnyRequest) -> None:
-    client = ClientConnection(dialect=dialect)
-    try:
-        data = client.send(request_).data
-    except LocalProtocolError:
-        assert (client.outstanding, client.state) == (0, ClientState.OPEN)
-        return
-    served = serve([data], auth_required=isinstance(request_, SaslAuth), eof=not isinstance(request_, SaslAuth))
-    assert served.fault is None
-    if dialect is META and isinstance(request_, Get):
-        assert len(served.requests) == len(request_.keys)
-        for key, is_ in zip(request_.keys, served.requests, strict=True):
-            assert _same(Get((key,), request_.exptime), is_, dialect)
-    else:
-        (is_,) = served.requests
-        assert _same(request_, is_, dialect)
 
 
 @pytest.mark.parametrize(

@@ -581,7 +581,7 @@ def replace_vivify(options: MetaOptions) -> MetaOptions:
         (Get((b"a", b"b")), (), "keys are 2, one meta command carries 1"),
         (Get((b" " * 187,)), (), "key is 187 bytes and needs base64, limit is 186"),
         (Get((b"k" * 251,)), (), "key is 251 bytes, limit is 250"),
-        (Get((b"k" * 187,)), (b"b",), "key is 252 bytes, limit is 250"),
+        (Get((b"k" * 187,)), (b"b",), "key is 187 bytes and needs base64, limit is 186"),
         (Get((b"k",)), (b"v", b"v"), "flag v stands there twice"),
         (Get((b"k",)), (b"v\r\nflush_all",), "not words of a line"),
         (Get((b"k",)), (b"O1 v",), "not words of a line"),
