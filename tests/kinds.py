@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from hypothesis import strategies as st
@@ -164,3 +165,10 @@ def options_of(kind: Kind) -> list[MetaOptions]:
     """Every combination of a few values of the meta options that this kind of request can have."""
     choices = _OPTIONS.get(kind, {})
     return [MetaOptions(**dict(zip(choices, chosen, strict=True))) for chosen in product(*choices.values())]  # type: ignore[arg-type]
+
+
+def with_options(request: AnyRequest, options: MetaOptions | None) -> AnyRequest:
+    """The request with these meta options, if it can have any."""
+    if isinstance(request, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement | Delete):
+        return replace(request, meta=options)
+    return request
