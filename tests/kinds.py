@@ -103,7 +103,19 @@ def requests_of(kind: Kind, dialect: Dialect) -> st.SearchStrategy[AnyRequest]:
     if kind is Flush:
         return st.builds(Flush, st.none() | exptime)
     if kind is Stats:
-        groups = (b"", b"items", b"settings", b"reset", b"detail on", b"detail dump", b"no such group")
+        groups = [b"", b"items", b"settings", b"reset", b"detail on", b"detail dump", b"no such group"]
+        if dialect is Dialect.BINARY:
+            # A text server looks at the first word of these only, and makes words of the rest.
+            groups += [
+                b"items x",
+                b"settings items",
+                b"detail on x",
+                b" items",
+                b"items ",
+                b"a  b",
+                b"cachedump 1",
+                b"a\r\nb",
+            ]
         return st.builds(Stats, st.sampled_from(groups))
     if kind is Verbosity:
         return st.builds(Verbosity, _U32)

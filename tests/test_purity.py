@@ -70,10 +70,9 @@ LAYERS: list[set[str]] = [
         "memproto._text_client",
         "memproto._text_server",
         "memproto.binary",
-        "memproto.translate",
     },
     {"memproto.client", "memproto.server", "memproto.text"},
-    {"memproto.calls"},
+    {"memproto.calls", "memproto.translate"},
     {"memproto"},
 ]
 
