@@ -68,6 +68,7 @@ from tests.kinds import DIALECTS_AND_KINDS, Kind, options_of, requests_of
 
 OPAQUELESS = (Flush, Stats, Version, Verbosity, Quit)
 NO_TIME = (1 << 31) - 1
+COMPARING = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
 META_SAYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Noop, Debug)
 
 
@@ -194,7 +195,9 @@ def _same(there: AnyRequest, request: AnyRequest) -> bool:
 def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
     # Few dialects can compare a CAS, so that half of the requests have none.
     requests = requests_of(kind, dialect).flatmap(
-        lambda request: st.sampled_from([request, replace(request, cas=0)] if hasattr(request, "cas") else [request])
+        lambda request: st.sampled_from(
+            [request, replace(request, cas=0)] if isinstance(request, COMPARING) else [request]
+        )
     )
     if dialect is Dialect.BINARY:
         return binary_envelopes(requests)
@@ -211,8 +214,8 @@ def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
     options = st.none() | st.sampled_from(options_of(kind) or [MetaOptions()])
 
     def envelope(request: AnyRequest, meta: MetaOptions | None, ask: tuple[bytes, ...]) -> Envelope:
-        if meta is not None and hasattr(request, "meta"):
-            request = replace(request, meta=meta)  # type: ignore[call-arg]  # as is asked the line before
+        if meta is not None and isinstance(request, (Get, *COMPARING)):
+            request = replace(request, meta=meta)
         assert isinstance(request, META_SAYS)
         return meta_envelope(request, *ask)
 
