@@ -8,46 +8,50 @@
     AsyncClient("cache.example", tls=ssl.create_default_context(), username="me", password="secret")
     AsyncClientOf(Calls(serde), "cache.example")  # other values than bytes
 
-A connection is not taken by one call: the calls of many tasks share it, one behind the other, and none waits for
-the answer to another before it is sent. That costs fewer connections and fewer round trips, and it is safe because a
-request is handed to the transport whole: a call that is cancelled or times out, at whatever ``await``, leaves the
-connection in step, its answer is read and dropped, and the other calls do not notice. The price is that a small answer
-waits behind a large one that was asked first; that is what ``pool`` is for. As with any client, what a cancelled call
-has asked may still be done, and with a pool even after what is asked later on another connection. In classic text
-sharing is weaker against a server that leaves out or repeats answers: those that name no key may reach the wrong call.
-In binary and meta none can, and with a server that is merely slow none does in classic either.
+The calls of many tasks share a connection, one behind the other, and no call waits for the answer to another before it
+is sent. That costs fewer connections and fewer round trips. It is safe because no task receives or sends bytes itself:
+a call that is cancelled or times out, at whatever ``await``, leaves the connection in step, its answer is read
+and dropped, and the other calls do not notice. The price is that a small answer waits behind a large one that was
+asked first; that is what ``pool`` is for. As with any client, what a cancelled call has asked may still be done, and
+with a pool even after what is asked later on another connection. In classic text sharing is weaker against a server
+that leaves out or repeats answers: those that name no key may reach the wrong call. In binary and meta none can,
+and with a server that is merely slow none does in classic either.
 
-Writing stops while the transport's buffer is full or ``limits.outstanding`` requests are unanswered; more calls wait
-their turn. A lost connection fails the calls that wait for it, and the next call opens another. A call that only
-reads is made again on another connection if the first had been open before; one that writes never is. After three
-timeouts in a row a connection gets no more calls.
+No more calls are written while the socket takes no more bytes or ``limits.outstanding`` requests are unanswered; they
+wait their turn. A lost connection fails the calls that wait for it, and the next call opens another. A call that only
+reads is made again on another connection if the first had been open before; one that writes is made again only if
+nothing of it was sent.
 
-Raised are ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there or goes away;
-``ServerError`` for a refusal that the call has no result for, ``AuthenticationError`` for refused credentials;
-``memproto.LocalProtocolError`` for arguments that do not fit the protocol, of which nothing is sent, and
-``memproto.RemoteProtocolError`` for a server that breaks it.
+After three timeouts in a row a connection gets no more calls. A call counts if it exceeds the client's ``timeout``;
+a call that its caller cancels, with a timeout of its own for example, counts if its connection has received nothing
+since the call began. The calls that still wait for such a connection get their answers, unless ``pool`` connections
+are open and another call needs a new one: then they fail with ``ConnectionError``.
+
+Connections belong to the process and the event loop in which they were opened. A client that is used in a forked child
+or in another event loop opens new ones there; the old ones are closed, in a child without a trace for its parent.
+It is an error, ``RuntimeError``, to use one in event loops of two threads at the same time.
+
+Raised are ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, goes away, or
+has too many connections; ``ServerError`` for a refusal that the call has no result for, ``AuthenticationError`` for
+refused credentials; ``memproto.LocalProtocolError`` for arguments that do not fit the protocol, of which nothing is
+sent, and ``memproto.RemoteProtocolError`` for a server that breaks it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import wraps
-from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
+from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
-from memproto import (
-    ClientConnection,
-    Dialect,
-    Exchange,
-    Limits,
-    LocalProtocolError,
-    Quit,
-    RemoteProtocolError,
-    ReplyReceived,
-    Signal,
-)
+from examples.async_link import Link, NotSentError
+from memproto import Dialect, Limits
 from memproto.calls import RAW, AuthenticationError, Call, Calls, ServerError, authenticate
 
 __all__ = ["AsyncClient", "AsyncClientOf", "AuthenticationError", "ServerError"]
@@ -57,167 +61,8 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _UNIX: Final = "unix:"
-_NEED_DATA: Final = Signal.NEED_DATA
-# So many timeouts in a row, each of a call made after the one before, and a connection is given up.
-_PATIENCE: Final = 3
-# How long a goodbye may take, and then how long a hang-up, in seconds.
+# How long close() waits for the tasks that open connections, in seconds.
 _GOODBYE: Final = 1.0
-
-
-class _Link(asyncio.Protocol):
-    """One connection, shared by the calls that happen to come to it."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, dialect: Dialect, limits: Limits, forget: Callable[[_Link], None]) -> None:
-        self.connection = ClientConnection(limits, dialect=dialect)
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        #: How many calls in a row have timed out; those that wait at the same time count as one.
-        self.timeouts = 0
-        self._most = limits.outstanding
-        self._quiet = dialect is Dialect.BINARY
-        self._forget = forget
-        # The last request of each call and who waits for its answer. When it is answered all those before it are.
-        self._waiting: dict[Exchange[object], asyncio.Future[None]] = {}
-        self._turn = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._paused = False
-        self._retired = False
-        self._failure = ""
-        # Whether bytes are just now on their way between the transport and the connection. Found true by the next
-        # ones it says that a KeyboardInterrupt has come between, and some may be lost.
-        self._between = False
-
-    # --- what the transport tells
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._changed.set()
-
-    def data_received(self, data: bytes) -> None:
-        interrupted, self._between = self._between, True
-        if interrupted:
-            self.fail(ConnectionError, "a call was interrupted")
-        if self._failure:
-            return
-        connection, waiting = self.connection, self._waiting
-        try:
-            connection.receive_data(data)
-            while (event := connection.next_event()) is not _NEED_DATA:
-                assert isinstance(event, ReplyReceived)
-                answered = waiting.pop(event.exchange, None)
-                if answered is not None and not answered.done():
-                    answered.set_result(None)
-        except RemoteProtocolError as fault:
-            self.fail(RemoteProtocolError, str(fault))
-        self._between = False
-        self._changed.set()
-        self._end_if_retired()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        try:
-            self.fail(ConnectionError, f"the connection was lost: {error or 'the server closed it'}")
-        finally:
-            self.closed.set_result(None)
-
-    # --- what the client asks
-
-    async def ask(self, call: Call[object]) -> list[object]:
-        """The replies to the requests of a call, asked at once up to the limit."""
-        replies: list[object] = []
-        while len(replies) < len(call.requests):
-            number = min(len(call.requests) - len(replies), self._most)
-            if self._turn.locked() or not self._has_room(number):
-                async with self._turn:
-                    while not self._has_room(number):
-                        self._changed.clear()
-                        await self._changed.wait()
-            exchanges = self._send(call, len(replies), number)
-            answered = self._waiting[exchanges[-1]] = asyncio.get_running_loop().create_future()
-            try:
-                await answered
-            except BaseException:
-                self._waiting.pop(exchanges[-1], None)
-                for exchange in exchanges:
-                    self.connection.abandon(exchange)
-                self._end_if_retired()
-                raise
-            self.timeouts = 0
-            replies += [exchange.reply for exchange in exchanges]
-        return replies
-
-    def check(self) -> None:
-        """Raise ConnectionError if the connection is lost."""
-        if self._failure or self.transport.is_closing():
-            raise ConnectionError(self._failure or "the connection was lost")
-
-    def _has_room(self, number: int) -> bool:
-        self.check()
-        return not self._paused and self.connection.outstanding + number <= self._most
-
-    def _send(self, call: Call[object], start: int, number: int) -> list[Exchange[object]]:
-        if self._between:
-            self.fail(ConnectionError, "a call was interrupted")
-            raise ConnectionError(self._failure)
-        self._between = True
-        before = self.connection.outstanding
-        try:
-            exchanges = call.send(self.connection, start, number, self._quiet)
-        except LocalProtocolError:
-            self._between = False
-            if self.connection.outstanding != before:
-                self.retire()
-            raise
-        self.transport.write(exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges]))
-        self._between = False
-        return exchanges
-
-    # --- its end
-
-    def timed_out(self, timeouts: int) -> None:
-        """No answer in time for a call that was made when ``timeouts`` was this.
-
-        That something still comes proves nothing: where a server has left out an answer, each may come a call late.
-        """
-        if self.timeouts == timeouts:
-            self.timeouts += 1
-            if self.timeouts == _PATIENCE:
-                self.retire()
-
-    def retire(self) -> None:
-        """No more calls; those that wait get their answers."""
-        self._retired = True
-        self._forget(self)
-        self._end_if_retired()
-
-    def _end_if_retired(self) -> None:
-        if self._retired and not self._waiting:
-            self.transport.abort()  # to close would be to wait until the last byte is written
-
-    def fail(self, kind: type[Exception], words: str) -> None:
-        """All that wait are told, and the connection is at its end."""
-        # In this order and each time, because a KeyboardInterrupt may have cut it short the time before.
-        self._forget(self)
-        self.transport.abort()
-        self._failure = self._failure or words
-        for answered in self._waiting.values():
-            if not answered.done():
-                answered.set_exception(kind(words))
-        self._changed.set()
-
-    def say_goodbye(self) -> None:
-        """Close in good order if nothing is under way."""
-        if not self._waiting and not self._between and self.connection.reusable:
-            self.transport.write(self.connection.send(Quit()).data)
-            self.transport.close()
-        else:
-            self.fail(ConnectionError, "the client was closed")
 
 
 def _method(
@@ -233,12 +78,17 @@ def _method(
 
 
 class AsyncClientOf(Generic[V]):
-    """Up to ``pool`` connections to one server, opened when they are needed; ``calls`` says what values are.
+    """At most ``pool`` connections to one server, opened when they are needed; ``calls`` says what values are.
 
-    ``host`` may be a Unix socket, ``unix:PATH``. ``timeout`` is what a whole call may take, in seconds, ``None`` for no
-    limit; without one a server that has died silently is not noticed. With ``username`` each connection begins
-    with SASL PLAIN, in the text dialects with the ``set`` of ``memcached -Y``. ``tls`` is for a server behind TLS,
-    whose name is ``server_hostname`` or else ``host``.
+    ``pool`` bounds the open sockets at any time, with those of connections that are just being opened or that get no
+    more calls. ``host`` may be a Unix socket, ``unix:PATH``.
+
+    ``timeout`` is what a whole call may take, in seconds, with connecting (to each address of the host in turn), the
+    TLS handshake and the login; ``None`` is no limit. With neither it nor timeouts of the callers a server that has
+    died silently is not noticed.
+
+    With ``username`` each connection begins with SASL PLAIN, in the text dialects with the ``set`` of ``memcached -Y``.
+    ``tls`` is for a server behind TLS, whose name is ``server_hostname`` or else ``host``.
 
     After a failure to connect nothing is tried for a while, ``backoff`` seconds at first and twice as many each time
     up to the second number, less up to a half by chance. Calls in that time raise ``ConnectionError`` at once,
@@ -262,6 +112,8 @@ class AsyncClientOf(Generic[V]):
         backoff: tuple[float, float] = (0.05, 2.0),
         patient: bool = False,
     ) -> None:
+        if pool < 1:
+            raise ValueError(f"pool is {pool}, must be at least 1")
         self.calls = calls
         self.timeout = timeout
         self._host, self._port = host, port
@@ -272,10 +124,11 @@ class AsyncClientOf(Generic[V]):
         self._tls, self._name = tls, server_hostname or host
         self._backoff, self._patient = backoff, patient
         self._failures, self._failure, self._retry_at = 0, "", 0.0
-        self._links: list[_Link] = []
-        self._unclosed: set[_Link] = set()
-        self._opening = asyncio.Lock()
+        #: Every connection that may have an open socket.
+        self._links: list[Link] = []
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process, self._thread = os.getpid(), threading.get_ident()
 
     async def __aenter__(self) -> Self:
         return self
@@ -285,6 +138,8 @@ class AsyncClientOf(Generic[V]):
 
     async def run(self, call: Call[T]) -> T:
         """Make a call. All others are this with a call of their name."""
+        if asyncio.get_running_loop() is not self._loop or os.getpid() != self._process:
+            self._move()
         if not call.requests:
             return call.result(())
         if self.timeout is None:
@@ -316,99 +171,159 @@ class AsyncClientOf(Generic[V]):
     noop = _method(Calls.noop)
 
     async def close(self) -> None:
-        """Fail the calls that wait, say goodbye, and wait until all connections are closed. It is for good."""
+        """Fail the calls that wait, and close all connections, in good order those that are idle. It is for good.
+
+        All sockets are closed before this waits for anything.
+        """
         self._closed = True
-        links = list(self._unclosed)
-        self._links.clear()
-        for link in links:
-            link.say_goodbye()
+        self._move()
+        links = list(self._links)
         try:
-            if links:
-                await asyncio.wait([link.closed for link in links], timeout=_GOODBYE)
+            for link in links:
+                link.say_goodbye()
         finally:
             for link in links:
-                link.transport.abort()
-        if links:
-            # Again not for ever: a KeyboardInterrupt may have come between a loss and the word of it.
-            await asyncio.wait([link.closed for link in links], timeout=_GOODBYE)
+                link.give_up("the client was closed")
+        opening = [link.opening for link in links if link.opening is not None and not link.opening.done()]
+        if opening:
+            await asyncio.wait(opening, timeout=_GOODBYE)
+
+    def _move(self) -> None:
+        """Make the running event loop of this process the client's own. Raises RuntimeError."""
+        loop, process = asyncio.get_running_loop(), os.getpid()
+        if loop is self._loop and process == self._process:
+            return
+        gone = process != self._process or self._loop is None or self._loop.is_closed()
+        if not gone and self._loop is not None and self._loop.is_running():
+            if self._thread != threading.get_ident():
+                raise RuntimeError("the client is in use in the event loop of another thread, which is running")
+            gone = True  # no thread runs two loops: this one was torn out of its run by an exception
+        for link in list(self._links):
+            if gone:
+                link.discard()
+            else:
+                link.give_up("the client is used in another event loop")
+        self._links.clear()
+        self._loop, self._process, self._thread = loop, process, threading.get_ident()
+        self._retry_at = 0.0  # by the other loop's clock
 
     async def _replies(self, call: Call[object], limit: asyncio.Timeout | None = None) -> list[object]:
         for attempt in range(self._pool + 1):
             link, fresh = self._idlest(), False
             if link is None:
-                link, fresh = await self._another()
-            timeouts = link.timeouts
+                link, fresh = await self._another(limit)
             try:
-                return await link.ask(call)
+                return await link.ask(call, limit)
+            except NotSentError:
+                if attempt == self._pool:
+                    raise
             except ConnectionError:
                 # The server may have hung up long ago, which shows only now; to read once more does no harm.
                 if fresh or not call.repeatable or attempt == self._pool:
                     raise
-            except asyncio.CancelledError:
-                if limit is not None and limit.expired():
-                    link.timed_out(timeouts)
-                raise
         raise AssertionError("unreachable")
 
-    async def _another(self) -> tuple[_Link, bool]:
-        """A connection, and whether it was opened for the purpose."""
-        # Whoever holds the lock opens a connection. If that call is cancelled, the next one goes on.
-        async with self._opening:
-            while True:
-                wait = self._retry_at - asyncio.get_running_loop().time()
-                link = self._idlest(wait > 0)
-                if link is not None:
-                    return link, False
+    def _idlest(self) -> Link | None:
+        """The connection with the least to do; ``None`` if another one should be opened. Raises ConnectionError."""
+        if self._closed:
+            raise ConnectionError("the client is closed")
+        best: Link | None = None
+        opening = False
+        for link in self._links:
+            if not link.usable:
+                opening = opening or link.is_opening
+            elif best is None or link.connection.outstanding < best.connection.outstanding:
+                best = link
+        if best is None or opening or len(self._links) >= self._pool or not best.connection.outstanding:
+            return best
+        return best if self._wait() > 0 else None
+
+    def _wait(self) -> float:
+        """For how many seconds nothing is tried after a failure to connect."""
+        return self._retry_at - asyncio.get_running_loop().time()
+
+    async def _another(self, limit: asyncio.Timeout | None) -> tuple[Link, bool]:
+        """A connection, and whether this call has opened it. Raises OSError, AuthenticationError."""
+        mine: Link | None = None
+        while True:
+            link = self._idlest()
+            if link is not None:
+                return link, link is mine
+            link = next((each for each in self._links if each.is_opening), None)
+            if link is None:
+                wait = self._wait()
                 if wait > 0:
                     if not self._patient:
                         raise ConnectionError(f"next attempt to connect in {wait:.2f} seconds: {self._failure}")
                     await asyncio.sleep(wait)
-                try:
-                    return await self._open(), True
-                except OSError as error:
-                    self._put_off(error)
-                    if isinstance(error, ssl.SSLError) or not (self._patient or self._links):
-                        raise
+                    continue
+                mine = link = self._open()
+            assert link.opening is not None
+            since = link.since()
+            try:
+                # By a task of its own: if this call is cancelled, others still wait for the connection.
+                await asyncio.wait([link.opening])
+            except asyncio.CancelledError:
+                link.unanswered(since, limit)
+                raise
+            error = _failure(link)
+            if error is not None and not self._closed:
+                link.give_up(str(error))
+                if link.retired:
+                    continue  # given up because of others, that had waited longer
+                others = any(each.usable for each in self._links)
+                if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not (self._patient or others):
+                    raise error
 
-    def _idlest(self, any_will_do: bool = False) -> _Link | None:
-        """The connection with the least to do; ``None`` if another one should be opened. Raises ConnectionError."""
-        if self._closed:
-            raise ConnectionError("the client is closed")
-        best: _Link | None = None
-        for link in self._links:
-            if link.transport.is_closing():
-                continue  # and the transport is about to tell it
-            if best is None or link.connection.outstanding < best.connection.outstanding:
-                best = link
-        if best is None or any_will_do or len(self._links) >= self._pool or not best.connection.outstanding:
-            return best
-        return None
+    def _open(self) -> Link:
+        """Begin to open a connection, in the place of a retired one if there are ``pool`` of them."""
+        for link in list(self._links):
+            # One that has failed, or that nothing opens, is here only if a KeyboardInterrupt has come between.
+            if link.failure or link.opening is None or (link.retired and len(self._links) >= self._pool):
+                link.give_up("the connection does not answer in time")
+        link = Link(self._dialect, self._limits, self._forget)
+        self._links.append(link)
+        link.opening = asyncio.get_running_loop().create_task(self._establish(link))
+        link.opening.add_done_callback(_failure_of)
+        return link
 
-    async def _open(self) -> _Link:
-        loop = asyncio.get_running_loop()
-
-        def link() -> _Link:
-            return _Link(self._dialect, self._limits, self._forget)
-
-        name = self._name if self._tls is not None else None
-        if self._host.startswith(_UNIX):
-            path = self._host.removeprefix(_UNIX)
-            _, opened = await loop.create_unix_connection(link, path, ssl=self._tls, server_hostname=name)
-        else:
-            _, opened = await loop.create_connection(link, self._host, self._port, ssl=self._tls, server_hostname=name)
-        self._unclosed.add(opened)
-        opened.closed.add_done_callback(lambda _: self._unclosed.discard(opened))
+    async def _establish(self, link: Link) -> None:
+        """Open a connection. How long that takes is limited by the calls that wait for it, see ``Link.unanswered``."""
         try:
+            await self._connect(link)
+            if self._tls is not None:
+                await link.secure(self._tls, self._name)
+            link.start()
             if self._login is not None:
-                self._login.result(await opened.ask(self._login))
-            self._idlest()  # raises if the client was closed meanwhile
-            opened.check()
-        except BaseException:
-            opened.transport.abort()
+                self._login.result(await link.ask(self._login))
+            link.take_calls()
+        except BaseException as error:
+            if isinstance(error, OSError):
+                self._put_off(error)
+            link.fail(ConnectionError, str(error))
             raise
         self._failures = 0
-        self._links.append(opened)
-        return opened
+
+    async def _connect(self, link: Link) -> None:
+        """Connect to the first address that takes it. Raises OSError.
+
+        Each address has its share of the timeout, so that a silent one leaves time for the next; there is nothing
+        better to do than to wait for the last one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._host.startswith(_UNIX):
+            return await link.connect(socket.AF_UNIX, self._host.removeprefix(_UNIX))
+        try:
+            found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        *others, (family, _, _, _, last) = found
+        share = None if self.timeout is None else self.timeout / len(found)
+        for other, _, _, _, address in others:
+            with suppress(OSError):
+                async with asyncio.timeout(share):
+                    return await link.connect(other, address)
+        return await link.connect(family, last)
 
     def _put_off(self, error: OSError) -> None:
         """No attempt for a while. By chance not all clients of a server come back to it at once."""
@@ -418,9 +333,22 @@ class AsyncClientOf(Generic[V]):
         self._failure = str(error)
         self._retry_at = asyncio.get_running_loop().time() + wait
 
-    def _forget(self, link: _Link) -> None:
+    def _forget(self, link: Link) -> None:
         if link in self._links:
             self._links.remove(link)
+
+
+def _failure_of(opening: asyncio.Task[None]) -> BaseException | None:
+    """What became of a task that is done; asyncio reports what nobody has looked at."""
+    return asyncio.CancelledError() if opening.cancelled() else opening.exception()
+
+
+def _failure(link: Link) -> Exception | None:
+    """Why the connection could not be opened, if it could not."""
+    assert link.opening is not None
+    error = _failure_of(link.opening)
+    # The task may have been cancelled, by close() for one, or a signal handler may have raised in it.
+    return error if error is None or isinstance(error, Exception) else ConnectionError(link.failure or "interrupted")
 
 
 class _Options(TypedDict, total=False):

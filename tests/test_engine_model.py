@@ -66,12 +66,8 @@ class Kept:
     def clear(self) -> None:
         self.items.clear()
 
-    def newest_first(self) -> Iterable[Saved]:
-        return list(reversed(self.items.values()))
-
-    def keep_newest(self, count: int) -> None:
-        for key in list(self.items)[: len(self.items) - count]:
-            del self.items[key]
+    def load(self) -> Iterable[Saved]:
+        return list(self.items.values())
 
     @property
     def cost(self) -> int:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
@@ -21,9 +18,6 @@ from examples.tiny_server import TinyServer
 from memproto import ConnectionClosed, Dialect, ServerConnection, Signal
 from memproto.engine import Engine
 from tests.peers import DEADLINE
-
-if TYPE_CHECKING:
-    from _typeshed import TraceFunction
 
 Loop = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
@@ -177,47 +171,3 @@ def check(key: bytes, task: asyncio.Task[object]) -> None:
         assert set(result) <= {key}
         result = result.get(key)
     assert result is None or result is True or (isinstance(result, bytes) and result.startswith(key + b" "))
-
-
-@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_an_interruption_at_any_line_never_leads_to_a_wrong_answer(dialect: Dialect) -> None:
-    with tiny_server() as port, asyncio.Runner() as runner:
-        client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect)
-        values = {b"a": b"value of a", b"b": b"value of b"}
-        assert runner.run(client.set_multi(values)) == []
-        lines = 0
-        while interrupted_at(lines, client, runner):
-            assert runner.run(client.get(b"b")) == b"value of b"
-            assert runner.run(client.get_multi([b"b", b"c", b"a"])) == values
-            lines += 1
-            assert lines < 2000
-        runner.run(client.close())
-    assert lines > 60
-
-
-def interrupted_at(line: int, client: AsyncClient, runner: asyncio.Runner) -> bool:
-    """Ask for ``a``, with a KeyboardInterrupt before so many lines of the client or the library; whether there were."""
-    left = line
-
-    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
-        nonlocal left
-        name = frame.f_code.co_filename
-        if not name.endswith("client.py") and "memproto" not in name:
-            return None
-        # What the loop has read is lost if it is interrupted before it has handed it over.
-        at_its_start = name.endswith("async_client.py") and frame.f_lineno == frame.f_code.co_firstlineno + 1
-        if event == "line" and not (frame.f_code.co_name == "data_received" and at_its_start):
-            if left == 0:
-                raise KeyboardInterrupt
-            left -= 1
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        assert runner.run(client.get(b"a")) == b"value of a"
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False

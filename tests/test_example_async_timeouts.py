@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 
 from examples.async_client import AsyncClient
+from examples.async_link import Link
 from memproto import Dialect
 from tests.peers import DEADLINE
-from tests.test_example_async_client import run, until_closed
+from tests.test_example_async_client import opaques_of_tasks_begin_at_0, run, until_closed
 from tests.test_example_client import (
     NOOP_REPLY,
     VERSION_REPLY,
@@ -23,6 +25,8 @@ from tests.test_example_client import (
     server,
 )
 from tests.test_example_client_reconnect import answer_version_in_text, late_by_a_call, when_let
+
+__all__ = ["opaques_of_tasks_begin_at_0"]
 
 
 def two_late_then_noop(go: threading.Event) -> Handler:
@@ -46,7 +50,7 @@ def test_a_late_answer_is_never_given_to_another_call(way: str) -> None:
                     await client.version()
             else:
                 task = asyncio.create_task(client.version())
-                while not client._links:
+                while not client._links or not client._links[0].connection.outstanding:
                     await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -138,8 +142,8 @@ def test_a_connection_that_never_resumes_is_given_up() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.noop()
-            # As a KeyboardInterrupt in resume_writing leaves it.
-            client._links[0].pause_writing()
+            # As a KeyboardInterrupt leaves it between the socket's word that there is room and the use of it.
+            client._links[0]._unsent = b"x"
             client.timeout = 0.05
             for _ in range(3):
                 with pytest.raises(TimeoutError):
@@ -151,14 +155,22 @@ def test_a_connection_that_never_resumes_is_given_up() -> None:
         run(main(port))
 
 
-def test_close_does_not_wait_for_ever_for_the_word_of_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As a KeyboardInterrupt in connection_lost leaves it.
-    monkeypatch.setattr("examples.async_client._Link.connection_lost", lambda *_: None)
+def test_close_does_not_wait_for_ever_for_an_opening_that_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As a KeyboardInterrupt leaves a task that was about to run.
+    async def stuck(client: AsyncClient, link: Link) -> None:
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+
+    monkeypatch.setattr("examples.async_client.AsyncClientOf._establish", stuck)
     monkeypatch.setattr("examples.async_client._GOODBYE", 0.01)
+    end = asyncio.Event()
 
-    async def main(port: int) -> None:
-        async with AsyncClient(port=port, timeout=DEADLINE) as client:
-            assert await client.noop()
+    async def main() -> None:
+        async with AsyncClient(timeout=0.01) as client:
+            with pytest.raises(TimeoutError):
+                await client.noop()
+        end.set()
+        await asyncio.sleep(0.01)
 
-    with server(answer_noop_and_wait) as port:
-        run(main(port))
+    run(main())

@@ -13,8 +13,10 @@ from examples.async_client import AsyncClient, AuthenticationError
 from examples.client import Client
 from memproto import Dialect, Limits
 from tests.peers import DEADLINE
-from tests.test_example_async_client import Loop, each_loop, run, until_closed
+from tests.test_example_async_client import Loop, each_loop, opaques_of_tasks_begin_at_0, run, until_closed
 from tests.test_example_client import NOOP_REPLY, Handler, numbered, read, server
+
+__all__ = ["opaques_of_tasks_begin_at_0"]
 
 TLS = Path(__file__).parent / "data" / "tls"
 
@@ -140,7 +142,8 @@ def test_a_server_that_does_not_answer_the_tls_handshake(loop: Loop) -> None:
                 with pytest.raises(TimeoutError):
                     await client.version()
 
-    with server(until_closed, until_closed, until_closed) as port:
+    # The second call waits for the connection that the first one has begun to open.
+    with server(until_closed, until_closed) as port:
         run(main(port), loop)
         with Client("localhost", port, 0.05, tls=client_context()) as client, pytest.raises(TimeoutError):
             client.version()

@@ -195,10 +195,12 @@ class Server:
 
     def connection(self) -> ServerConnection:
         """What a new connection speaks."""
-        secured = self.users is not None
+        dialect = None
         if self._options.dialect == "lite":
-            return ServerConnection(self.limits, auth_required=secured, codec=LiteDialect(self.limits))
-        return ServerConnection(self.limits, auth_required=secured, dialects=self._options.dialects)
+            dialect = LiteDialect(self.limits)
+        return ServerConnection(
+            self.limits, auth_required=self.users is not None, dialects=self._options.dialects, dialect=dialect
+        )
 
     def opened(self, session: Session) -> bool:
         """Count a connection; false if there are too many."""

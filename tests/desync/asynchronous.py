@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from memproto import Dialect
 from tests.desync.faults import Fault, Plan
-from tests.desync.loop import TIMEOUT, VirtualLoop
+from tests.desync.loop import TIMEOUT, VirtualLoop, streams
 from tests.desync.oracle import VALUES, Call, Kind, Result, Tally, Verdict, calls
 from tests.desync.service import Service
 from tests.desync.trial import CALLS, INTERRUPTS, OTHERS, PATIENCE
@@ -48,31 +48,33 @@ def _ours(dialect: Dialect) -> AsyncContestant:
     async def make() -> AsyncIterator[Ask]:
         # By its name, so that the blocking trial does not need it.
         made = importlib.import_module("examples.async_client")
-        async with made.AsyncClient("127.0.0.1", 11211, pool=POOL, timeout=TIMEOUT, dialect=dialect) as client:
+        own = made.AsyncClient("127.0.0.1", 11211, pool=POOL, timeout=TIMEOUT, dialect=dialect)
+        with streams(importlib.import_module("examples.async_link")):
+            async with own as client:
 
-            async def ask(call: Call, cas: int) -> Result:
-                result: Result
-                match call.kind:
-                    case Kind.GET:
-                        result = await client.get(call.key)
-                    case Kind.GETS:
-                        item = await client.gets(call.key)
-                        result = None if item is None else (item.value, item.cas)
-                    case Kind.MANY:
-                        result = await client.get_multi(call.keys)
-                    case Kind.SET:
-                        result = await client.set(call.key, call.value)
-                    case Kind.ADD:
-                        result = await client.add(call.key, call.value)
-                    case Kind.CAS:
-                        result = bool(await client.cas(call.key, call.value, cas))
-                    case Kind.DELETE:
-                        result = await client.delete(call.key)
-                    case Kind.INCREMENT:
-                        result = await client.incr(call.key, call.delta)
-                return result
+                async def ask(call: Call, cas: int) -> Result:
+                    result: Result
+                    match call.kind:
+                        case Kind.GET:
+                            result = await client.get(call.key)
+                        case Kind.GETS:
+                            item = await client.gets(call.key)
+                            result = None if item is None else (item.value, item.cas)
+                        case Kind.MANY:
+                            result = await client.get_multi(call.keys)
+                        case Kind.SET:
+                            result = await client.set(call.key, call.value)
+                        case Kind.ADD:
+                            result = await client.add(call.key, call.value)
+                        case Kind.CAS:
+                            result = bool(await client.cas(call.key, call.value, cas))
+                        case Kind.DELETE:
+                            result = await client.delete(call.key)
+                        case Kind.INCREMENT:
+                            result = await client.incr(call.key, call.delta)
+                    return result
 
-            yield ask
+                yield ask
 
     return AsyncContestant(f"memproto {dialect.name.lower()}, asyncio", "examples.async_client", make)
 
