@@ -214,12 +214,10 @@ class AsyncClientOf(Generic[V]):
                 link, fresh = await self._another(limit)
             try:
                 return await link.ask(call, limit)
-            except NotSentError:
-                if attempt == self._pool:
-                    raise
-            except ConnectionError:
+            except ConnectionError as error:
                 # The server may have hung up long ago, which shows only now; to read once more does no harm.
-                if fresh or not call.repeatable or attempt == self._pool:
+                may_repeat = isinstance(error, NotSentError) or (call.repeatable and not fresh)
+                if not may_repeat or attempt == self._pool or link.loop is not self._loop:
                     raise
         raise AssertionError("unreachable")
 
@@ -246,6 +244,8 @@ class AsyncClientOf(Generic[V]):
         """A connection, and whether this call has opened it. Raises OSError, AuthenticationError."""
         mine: Link | None = None
         while True:
+            if asyncio.get_running_loop() is not self._loop:
+                raise ConnectionError("the client is used in another event loop")
             link = self._idlest()
             if link is not None:
                 return link, link is mine
