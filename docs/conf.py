@@ -32,6 +32,7 @@ nitpick_ignore = [
     ("py:class", "R_co"),
     ("py:class", "memproto._message.T"),
     ("py:class", "memproto.client.R"),
+    ("py:class", "memproto.engine._engine.R"),
     ("py:class", "memproto._collecting.R_co"),
     ("py:class", "memproto._packing.Declaration"),
     ("py:class", "memproto.conventions._table.M"),

@@ -90,8 +90,6 @@ def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> 
         return _write_failure(Failure(Status.KEY_NOT_FOUND), envelope, spec)
     (item,) = reply.items
     value = item.value
-    if type(value) is not bytes:
-        check_bytes("value", value)
     key = b""
     if spec.reply.key is MUST:
         key = _asked_key(envelope.request)

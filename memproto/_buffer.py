@@ -21,7 +21,7 @@ class ReceiveBuffer:
     Readers use :meth:`take`, :meth:`take_line` and :meth:`skip_line`; or, to save a call, :meth:`gather` and
     :meth:`find_newline`, and then slice ``data`` themselves and move ``at`` on. What arrives while ``data`` still has
     unread bytes waits in a list, and is joined only once the reader's next message is complete: a message that comes
-    in a thousand pieces is copied once.
+    in a thousand pieces is copied once. What has been read is dropped when a reader finds that it has to wait.
     """
 
     __slots__ = ("_aside", "_aside_size", "_discard", "_line_limit", "at", "data", "need")
@@ -130,6 +130,8 @@ class ReceiveBuffer:
             return True
         if len(self) < size:
             self.need = size
+            if self.at >= _SMALL:
+                self._let_go()
             return False
         self.data = b"".join((self.data[self.at :], *self._aside))
         self.at = 0
@@ -150,7 +152,15 @@ class ReceiveBuffer:
         if end < 0:
             self.need = A_LINE
             self._line_limit = max(limit, len(self))
+            if self.at >= _SMALL:
+                self._let_go()
         return end
+
+    def _let_go(self) -> None:
+        """Drop what has been read, if that is the larger part: it may be a whole value, and the next one far away."""
+        if 2 * self.at >= len(self.data):
+            self.data = self.data[self.at :]
+            self.at = 0
 
     def discard(self, size: int) -> None:
         """Drop the next ``size`` bytes, those that are here now and those that will come, without holding them."""

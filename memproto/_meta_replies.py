@@ -122,8 +122,9 @@ _DETAILS: dict[bytes, Callable[[Item, ItemMeta], bytes]] = {
 def _item_flags(item: Item, envelope: MetaEnvelope) -> list[bytes]:
     words = []
     meta = item.meta or _NOTHING_TOLD
-    check_number("flags", item.flags, 0, U32)
-    check_number("cas", item.cas, 0, U64)
+    if not (0 <= item.flags <= U32 and 0 <= item.cas <= U64):
+        check_number("flags", item.flags, 0, U32)
+        check_number("cas", item.cas, 0, U64)
     for word in envelope.flags:
         letter = word[:1]
         if letter == b"f":

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from memproto._arguments import bytes_of, check_envelope, opcodes_of
 from memproto._binary_messages import opcode_for
 from memproto._binary_replies import read_reply, reply_parts
 from memproto._binary_requests import RequestReader, request_parts
 from memproto._buffer import ReceiveBuffer
+from memproto._checking import check_reply
 from memproto._layout import OPCODES, OpcodeSpec
 from memproto._packet import decode_packet, encode_packet
 from memproto.errors import RemoteProtocolError
@@ -45,6 +47,7 @@ def encode_request(envelope: BinaryEnvelope) -> bytes:
     A get has one key here; a :class:`~memproto.ClientConnection` makes many packets of many keys. ``Unknown`` is sent
     with the envelope's opaque.
     """
+    check_envelope("envelope", envelope, BinaryEnvelope)
     return b"".join(
         request_parts(
             envelope.request,
@@ -62,8 +65,9 @@ def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnv
 
     Raises :class:`~memproto.RemoteProtocolError` if it is malformed, incomplete or followed by more bytes.
     """
+    data = bytes_of("data", data)
     buffer = _buffer_of(data)
-    envelope = RequestReader(_ANY_SIZE, opcodes, all_named=True).read(buffer)
+    envelope = RequestReader(_ANY_SIZE, opcodes_of(opcodes), all_named=True).read(buffer)
     if envelope is None:
         raise RemoteProtocolError(f"{len(data)} bytes are less than one request")
     if isinstance(envelope.request, Malformed):
@@ -78,6 +82,8 @@ def encode_reply(reply: AnyReply, to: BinaryEnvelope, opcodes: Iterable[OpcodeSp
 
     Raises :class:`~memproto.LocalProtocolError` if the reply does not answer that request or does not fit the wire.
     """
+    check_envelope("to", to, BinaryEnvelope)
+    check_reply(reply)
     return b"".join(reply_parts(reply, to, _spec(to, opcodes)))
 
 
@@ -87,6 +93,8 @@ def decode_reply(data: bytes, to: BinaryEnvelope, opcodes: Iterable[OpcodeSpec] 
     Raises :class:`~memproto.RemoteProtocolError` if it does not answer that request, is incomplete or is followed
     by more bytes.
     """
+    check_envelope("to", to, BinaryEnvelope)
+    data = bytes_of("data", data)
     spec = _spec(to, opcodes)
     stats: list[tuple[bytes, bytes]] = []
     at = 0
@@ -109,6 +117,6 @@ def decode_reply(data: bytes, to: BinaryEnvelope, opcodes: Iterable[OpcodeSpec] 
 
 
 def _spec(envelope: BinaryEnvelope, opcodes: Iterable[OpcodeSpec]) -> OpcodeSpec:
-    own = {spec.opcode: spec for spec in opcodes}
+    own = {spec.opcode: spec for spec in opcodes_of(opcodes)}
     opcode = envelope.opcode
     return own.get(opcode) or OPCODES.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from memproto._buffer import ReceiveBuffer
 from memproto.events import Envelope
@@ -11,6 +11,7 @@ from memproto.messages import AnyReply
 __all__ = ["ReceiveBuffer", "ServerDialect"]
 
 
+@runtime_checkable
 class ServerDialect(Protocol):
     """The server's half of a dialect: it reads requests and writes their replies. One object per connection.
 

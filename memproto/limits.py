@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from memproto._fields import check_fields
 from memproto.errors import LocalProtocolError
 
 #: The protocol's own limit on the length of a key, in bytes.
@@ -20,6 +21,8 @@ class Limits:
     A server's packets over ``value`` are swallowed and refused as memcached does (status 0x03). A client skips a reply
     over ``value``, ``head``, ``answer`` or ``stats``, and its request fails with ``Status.REPLY_TOO_LARGE``. A line
     over ``line`` is a :class:`~memproto.RemoteProtocolError` on either side.
+
+    Raises :class:`~memproto.LocalProtocolError` for a limit that is less than 1 or no int.
     """
 
     #: Longest value of one packet, in bytes; memcached's default for an item is 1 MiB (``-I``).
@@ -44,6 +47,7 @@ class Limits:
     stats: int = 10_000
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for field in fields(self):
             number = getattr(self, field.name)
             if field.name != "bare_lf" and number < 1:

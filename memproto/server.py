@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
+from memproto._arguments import bytes_of, check_bool, check_dialect, dialects_of, limits_of, misuse, opcodes_of
 from memproto._binary_server import BinaryServer
 from memproto._buffer import ReceiveBuffer
+from memproto._checking import check_reply
+from memproto._fields import misfit
 from memproto._layout import OpcodeSpec
 from memproto._packet import COUCHBASE, wrong_magic
 from memproto._state import SERVER, ServerInput, ServerState
@@ -24,11 +27,14 @@ from memproto.messages import (
     Authenticated,
     Challenge,
     Failure,
+    Item,
     Malformed,
     Quit,
     SaslAuth,
     SaslList,
     SaslStep,
+    Stored,
+    Values,
     Version,
 )
 
@@ -53,10 +59,26 @@ _READING = frozenset({ServerState.OPEN, ServerState.AUTHENTICATED}) | _LOCKED
 _DECIDING: Final = ServerState.DECIDING
 _NEED_DATA: Final = Signal.NEED_DATA
 _PAUSED: Final = Signal.PAUSED
+# mypy takes a comparison with the class itself for one that always holds.
+_BOOL: type = bool
 
 
 def _refused(envelope: Envelope, reason: str) -> Envelope:
     return replace(envelope, request=Malformed(Failure(Status.AUTH_ERROR), reason))
+
+
+def _allowed(dialect: object, dialects: object, codec: object) -> frozenset[Dialect]:
+    """The dialects that a connection may speak. Raises LocalProtocolError."""
+    given = {"dialect": dialect, "dialects": dialects, "codec": codec}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise LocalProtocolError(f"{' and '.join(names)} are given, at most one of them is expected")
+    if codec is not None and (isinstance(codec, type) or not isinstance(codec, ServerDialect)):
+        raise misuse("codec", codec, "an object with the methods of ServerDialect")
+    if dialect is not None:
+        check_dialect("dialect", dialect, "; a codec of your own is given as codec=")
+        dialects = (dialect,)
+    return frozenset(Dialect) if dialects is None else dialects_of(dialects)
 
 
 class ServerConnection:
@@ -66,12 +88,16 @@ class ServerConnection:
     :class:`~memproto.Signal`, and answer each request, in the order of the events, with :meth:`send`, whose bytes go to
     the client. Quiet rules, opaque, opcode and key echo are decided here.
 
-    The first byte chooses binary or text, as far as ``dialects`` allows; classic and meta may be mixed. A ``dialect``
-    of your own is spoken instead of all of these.
+    The first byte chooses binary or text, as far as ``dialects`` allows, which is any collection of
+    :class:`~memproto.Dialect` members and allows all if it is not given; classic and meta may be mixed. ``dialect``
+    allows one dialect only. A ``codec`` of your own, one object per connection, is spoken instead of all of these.
     ``limits`` bounds what the client can make this object hold. With ``auth_required`` only VERSION and the SASL
     requests get through before an :class:`~memproto.Authenticated` reply. ``opcodes`` are the embedder's
     own opcodes: their shape is checked and they arrive as :class:`~memproto.Unknown` requests; opcodes that
     nobody declared arrive the same way, unchecked.
+
+    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type, for no dialects at all, and for more
+    than one of ``dialect``, ``dialects`` and ``codec``.
     """
 
     __slots__ = (
@@ -93,19 +119,19 @@ class ServerConnection:
         limits: Limits | None = None,
         *,
         auth_required: bool = False,
-        dialects: Collection[Dialect] = frozenset(Dialect),
+        dialect: Dialect | None = None,
+        dialects: Collection[Dialect] | None = None,
         opcodes: Iterable[OpcodeSpec] = (),
-        dialect: ServerDialect | None = None,
+        codec: ServerDialect | None = None,
     ) -> None:
-        if not dialects:
-            raise LocalProtocolError("dialects are none, at least one must be allowed")
-        self._limits = limits or Limits()
+        check_bool("auth_required", auth_required)
+        self._limits = limits_of(limits)
+        self._opcodes = opcodes_of(opcodes)
+        self._dialects = _allowed(dialect, dialects, codec)
         self._buffer = ReceiveBuffer()
-        self._dialects = frozenset(dialects)
-        self._opcodes = tuple(opcodes)
-        self._dialect = dialect
+        self._dialect = codec
         # Ours let through before authentication what may come through; another's need not have heard of it.
-        self._guarding = dialect is not None
+        self._guarding = codec is not None
         self._pending: deque[Envelope] = deque()
         self._eof = False
         self._fault: str | None = None
@@ -139,7 +165,7 @@ class ServerConnection:
         if self._eof:
             raise LocalProtocolError("receive_data() after receive_eof()")
         if self._reading or self._state is _DECIDING:
-            self._buffer.feed(data if isinstance(data, bytes) else bytes(data))
+            self._buffer.feed(data if isinstance(data, bytes) else bytes_of("data", data))
 
     def receive_eof(self) -> None:
         """The client will send nothing more. What came before is still delivered."""
@@ -227,7 +253,8 @@ class ServerConnection:
 
         Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if ``to`` is not the oldest
         unanswered event of this connection, if ``reply`` does not answer that kind of request, or if a field
-        does not fit the wire. After a ``RemoteProtocolError`` the requests handed out before can still be answered.
+        is of a wrong type or does not fit the wire. After a ``RemoteProtocolError`` the requests handed out before can
+        still be answered.
         """
         return b"".join(self.send_parts(reply, to))
 
@@ -236,6 +263,24 @@ class ServerConnection:
         pending = self._pending
         if not pending or pending[0] is not to:
             raise self._out_of_turn(to)
+        # The usual replies are compared here, because a call takes longer.
+        if type(reply) is Stored:
+            if type(reply.cas) is not int:
+                check_reply(reply)
+        elif type(reply) is Values and type(items := reply.items) is tuple and len(items) == 1:
+            item = items[0]
+            if (
+                type(item) is not Item
+                or type(item.key) is not bytes
+                or type(item.value) is not bytes
+                or type(item.flags) is not int
+                or type(item.cas) is not int
+                or type(item.base64) is not _BOOL
+                or item.meta is not None
+            ):
+                check_reply(reply)
+        else:
+            check_reply(reply)
         assert self._dialect is not None
         parts = self._dialect.write(reply, to)
         if self._state is _DECIDING and len(pending) == 1:
@@ -245,7 +290,9 @@ class ServerConnection:
         pending.popleft()
         return parts
 
-    def _out_of_turn(self, to: Envelope) -> LocalProtocolError:
+    def _out_of_turn(self, to: object) -> LocalProtocolError:
+        if not isinstance(to, Envelope):
+            return LocalProtocolError(misfit("to", to, "the envelope that next_event() gave, not its request"))
         if any(envelope is to for envelope in self._pending):
             first = self._pending[0]
             return LocalProtocolError(f"replies go in the order of requests: {first.request!r} is to be answered first")

@@ -6,7 +6,10 @@ For tools that hold complete bytes: analysers, fuzzers, tests. Connections do th
 from __future__ import annotations
 
 from memproto import _classic_collectors, _classic_replies, _classic_requests, _meta_replies, _meta_requests
+from memproto._arguments import bytes_of, check_envelope
 from memproto._buffer import ReceiveBuffer
+from memproto._checking import check_reply, check_request
+from memproto._fields import check_value
 from memproto._meta_flags import key_word
 from memproto._text import CRLF, TextEnvelope
 from memproto._text_server import TextServer
@@ -46,6 +49,8 @@ def meta_envelope(
 
     Raises :class:`~memproto.LocalProtocolError` if the request does not fit a line.
     """
+    check_request(request)
+    check_value("ask", ask, tuple[bytes, ...])
     return _meta_requests.envelope_of(request, ask)
 
 
@@ -55,6 +60,7 @@ def encode_request(envelope: TextEnvelope) -> bytes:
     Raises :class:`~memproto.LocalProtocolError` if the request does not fit a line, or does not agree with
     the envelope's verb or flags.
     """
+    check_envelope("envelope", envelope, ClassicEnvelope, MetaEnvelope)
     request = envelope.request
     if envelope.line:
         return envelope.line + CRLF + _data_of(request)
@@ -107,6 +113,7 @@ def decode_request(data: bytes) -> TextEnvelope:
 
     Raises :class:`~memproto.RemoteProtocolError` if it is malformed, incomplete or followed by more bytes.
     """
+    data = bytes_of("data", data)
     buffer = ReceiveBuffer()
     buffer.feed(data)
     envelope = TextServer(_ANY_SIZE, tuple(Dialect)).read(buffer)
@@ -124,6 +131,8 @@ def encode_reply(reply: AnyReply, to: TextEnvelope) -> bytes:
 
     Raises :class:`~memproto.LocalProtocolError` if the reply does not answer that request or does not fit a line.
     """
+    check_envelope("to", to, ClassicEnvelope, MetaEnvelope)
+    check_reply(reply)
     if isinstance(to, ClassicEnvelope):
         return b"".join(_classic_replies.reply_parts(reply, to))
     return b"".join(_meta_replies.reply_parts(reply, to))
@@ -135,6 +144,8 @@ def decode_reply(data: bytes, to: TextEnvelope) -> AnyReply:
     Raises :class:`~memproto.RemoteProtocolError` if it does not answer that request, is incomplete or is followed
     by more bytes.
     """
+    check_envelope("to", to, ClassicEnvelope, MetaEnvelope)
+    data = bytes_of("data", data)
     buffer = ReceiveBuffer()
     buffer.feed(data)
     if isinstance(to, MetaEnvelope):

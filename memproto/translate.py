@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from memproto import _classic_requests, _meta_requests
+from memproto import _classic_requests, _meta_requests, binary, text
 from memproto._binary_messages import opcode_for
-from memproto._binary_requests import request_parts
 from memproto._layout import OPCODES, Quiet
 from memproto._plain import plain
 from memproto.enums import Dialect, Opcode, Status
@@ -75,12 +74,18 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
         raise TranslationError(f"{type(request).__name__} belongs to one connection or dialect and is not translated")
     try:
         if to is Dialect.BINARY:
-            return _to_binary(envelope, plain(request))
+            translated = _to_binary(envelope, plain(request))
+            # What cannot be encoded is known to the encoder and to nothing else.
+            binary.encode_request(translated)
+            return translated
         if to is Dialect.META and not isinstance(request, Flush | Stats | Version | Verbosity | Quit):
-            return _to_meta(envelope, request)
-        return _to_classic(plain(request))
+            said: MetaEnvelope | ClassicEnvelope = _to_meta(envelope, request)
+        else:
+            said = _to_classic(plain(request))
+        text.encode_request(said)
     except LocalProtocolError as error:
         raise TranslationError(str(error)) from None
+    return said
 
 
 # --- to binary
@@ -104,7 +109,6 @@ def _to_binary(envelope: Envelope, request: AnyRequest) -> BinaryEnvelope:
     twin = OPCODES[opcode].twin
     if quiet and twin is not None:
         opcode = twin
-    request_parts(request, opcode, opaque)
     return BinaryEnvelope(request, opcode, opaque)
 
 
@@ -172,9 +176,10 @@ def _to_classic(request: AnyRequest) -> ClassicEnvelope:
     request = _signed(request)
     if isinstance(request, Add | Replace) and request.cas:
         request = Set(request.key, request.value, request.flags, request.exptime, request.cas)
-    verb = _classic_requests.verb_for(request)
-    _classic_requests.request_parts(request, verb)
-    return ClassicEnvelope(request, verb)
+    if isinstance(request, Increment | Decrement) and request.exptime is None:
+        # Nothing is created, so that there is nothing to begin with.
+        request = replace(request, initial=0)
+    return ClassicEnvelope(request, _classic_requests.verb_for(request))
 
 
 # --- replies

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from construct import Int16ub, Struct
 
+from memproto._fields import check_fields
 from memproto._packing import Layout
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.messages import message
@@ -139,6 +140,7 @@ class ReassemblyLimits:
     timeout: float = 2.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for field in fields(self):
             number = getattr(self, field.name)
             least = 0 if field.name == "timeout" else 1

@@ -45,3 +45,8 @@ def no_room(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def loaded(opened: SqliteJournal) -> list[Saved]:
+    """What is in the file, what was written last at the end."""
+    return list(opened.newest_first())[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from hypothesis import strategies as st
@@ -102,7 +103,19 @@ def requests_of(kind: Kind, dialect: Dialect) -> st.SearchStrategy[AnyRequest]:
     if kind is Flush:
         return st.builds(Flush, st.none() | exptime)
     if kind is Stats:
-        groups = (b"", b"items", b"settings", b"reset", b"detail on", b"detail dump", b"no such group")
+        groups = [b"", b"items", b"settings", b"reset", b"detail on", b"detail dump", b"no such group"]
+        if dialect is Dialect.BINARY:
+            # A text server looks at the first word of these only, and makes words of the rest.
+            groups += [
+                b"items x",
+                b"settings items",
+                b"detail on x",
+                b" items",
+                b"items ",
+                b"a  b",
+                b"cachedump 1",
+                b"a\r\nb",
+            ]
         return st.builds(Stats, st.sampled_from(groups))
     if kind is Verbosity:
         return st.builds(Verbosity, _U32)
@@ -164,3 +177,10 @@ def options_of(kind: Kind) -> list[MetaOptions]:
     """Every combination of a few values of the meta options that this kind of request can have."""
     choices = _OPTIONS.get(kind, {})
     return [MetaOptions(**dict(zip(choices, chosen, strict=True))) for chosen in product(*choices.values())]  # type: ignore[arg-type]
+
+
+def with_options(request: AnyRequest, options: MetaOptions | None) -> AnyRequest:
+    """The request with these meta options, if it can have any."""
+    if isinstance(request, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement | Delete):
+        return replace(request, meta=options)
+    return request

@@ -218,9 +218,14 @@ def test_where_the_system_does_not_tell_there_is_no_excess(monkeypatch: pytest.M
     assert Footprint().excess(1) == 0
 
 
-def test_a_library_that_cannot_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_asked_to_trim_if_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(footprint, "_TRIM", asked.append)
+    footprint.trim()
+    assert asked == [0]
     monkeypatch.setattr(footprint, "_TRIM", None)
     footprint.trim()
+    assert asked == [0]
 
 
 def test_without_eviction_items_stay_whatever_the_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,7 +234,7 @@ LOCAL: list[tuple[BinaryEnvelope, AnyReply, str]] = [
     (GET, Failure(0), "status of a failure is 0, which means success"),
     (GET, Failure(0x10000), "status is REPLY_TOO_LARGE (0x10000), which is never on the wire"),
     (GET, Failure(0x10001), "vbucket_or_status is 65537, must be 0 to 65535"),
-    (GET, Failure(4, "text"), "text is str, must be bytes"),  # type: ignore[arg-type]
+    (GET, Failure(4, "text"), "text is str, must be bytes or None"),  # type: ignore[arg-type]
     (GET, Values((Item(b"k", b""), Item(b"k", b""))), "items are 2, one binary reply carries 1"),
     (GET, Values((Item(b"k", b"", 1 << 32),)), "flags is 4294967296, must be 0 to 4294967295"),
     (GET, Values((Item(b"k", b"", -1),)), "flags is -1, must be 0 to 4294967295"),
@@ -251,10 +251,10 @@ LOCAL: list[tuple[BinaryEnvelope, AnyReply, str]] = [
     (RAW, RawReply(extras=bytes(256)), "extras is 256 bytes, limit is 255"),
     (RAW, RawReply(key=bytes(65536)), "key is 65536 bytes, limit is 65535"),
     (RAW, RawReply(data_type=256), "data_type is 256, must be 0 to 255"),
-    (BinaryEnvelope(Version(), 0x0B), VersionReply("1.6"), "text is str, must be bytes"),  # type: ignore[arg-type]
-    (GET, Values((Item(b"k", "v"),)), "value is str, must be bytes"),  # type: ignore[arg-type]
+    (BinaryEnvelope(Version(), 0x0B), VersionReply("1.6"), "version is str, must be bytes"),  # type: ignore[arg-type]
+    (GET, Values((Item(b"k", "v"),)), "items[0].value is str, must be bytes"),  # type: ignore[arg-type]
     (BinaryEnvelope(Get((b"k",)), 0x0C), Values((Item(b"j", b""),)), "key of the item is b'j', asked was b'k'"),
-    (STAT, StatsReply(((b"n", "v"),)), "value of a statistic is str, must be bytes"),  # type: ignore[arg-type]
+    (STAT, StatsReply(((b"n", "v"),)), "stats[0][1] is str, must be bytes"),  # type: ignore[arg-type]
     (RAW, RawReply(value="v"), "value is str, must be bytes"),  # type: ignore[arg-type]
     (BinaryEnvelope(SaslList(), 0x20), Mechanisms((b"",)), "mechanism is 0 bytes, the least is 1"),
 ]

@@ -211,8 +211,8 @@ MISFITS: list[tuple[AnyRequest, int, str]] = [
     (Get((b"k",)), 0x1D, "extras of GAT are 0 bytes, must be 4"),
     (Get((b"k",), 1 << 32), 0x1D, "expiration is 4294967296, must be 0 to 4294967295"),
     (Get((b"k",), -1), 0x1D, "expiration is -1, must be 0 to 4294967295"),
-    (Get(("text",)), 0x00, "key is str, must be bytes"),  # type: ignore[arg-type]
-    (Set(b"k", "text"), 0x01, "value is str, must be bytes"),  # type: ignore[arg-type]
+    (Get(("text",)), 0x00, "request.keys[0] is str, must be bytes"),  # type: ignore[arg-type]
+    (Set(b"k", "text"), 0x01, "request.value is str, must be bytes"),  # type: ignore[arg-type]
     (Set(b"k", b"", 1 << 32), 0x01, "flags is 4294967296, must be 0 to 4294967295"),
     (Set(b"k", b"", 0, -1), 0x01, "expiration is -1, must be 0 to 4294967295"),
     (Set(b"k", b"", 0, 0, 1 << 64), 0x01, "cas is 18446744073709551616, must be 0 to 18446744073709551615"),

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memproto import RemoteProtocolError
+from memproto import Envelope, RemoteProtocolError, ServerConnection, Signal, Stored
 from memproto._buffer import A_LINE, ReceiveBuffer
 from memproto.testing import pieces
 
@@ -263,3 +264,50 @@ def test_lines_come_out_or_are_skipped_however_they_are_cut(lines: list[bytes], 
                 assert line == waits[0]
             waits = next(wanted, None)
     assert (waits, len(buffer)) == (None, 0)
+
+
+@given(st.lists(st.integers(1, 6000), min_size=1, max_size=8), st.data())
+def test_what_has_been_read_is_not_kept_while_a_reader_waits(sizes: list[int], draw: st.DataObject) -> None:
+    buffer = ReceiveBuffer()
+    wanted = iter(sizes)
+    size = next(wanted, None)
+    for piece in draw.draw(pieces(bytes(sum(sizes)))):
+        buffer.feed(piece)
+        while size is not None and buffer.take(size) is not None:
+            size = next(wanted, None)
+        if size is not None:
+            assert len(buffer.data) - buffer.at <= len(buffer.data) <= 2 * len(buffer) + 1024
+    assert size is None
+    assert buffer.take(1) is None
+    assert len(buffer.data) < 1024
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"set k 0 0 200000\r\n%b\r\n" % bytes(200_000),
+        b"ms k 200000\r\n%b\r\n" % bytes(200_000),
+        b"\x80\x01\0\x01\x08\0\0\0" + (200_009).to_bytes(4, "big") + bytes(12 + 8) + b"k" + bytes(200_000),
+    ],
+    ids=["classic", "meta", "binary"],
+)
+@pytest.mark.parametrize("rest", [0, 1, 10])
+def test_a_connection_whose_large_request_is_answered_keeps_none_of_it(request_: bytes, rest: int) -> None:
+    def conversation() -> ServerConnection:
+        server = ServerConnection()
+        server.receive_data(request_ + request_[:rest])
+        event = server.next_event()
+        assert isinstance(event, Envelope)
+        server.send(Stored(1), event)
+        assert server.next_event() is Signal.NEED_DATA
+        assert server.buffered == rest
+        return server
+
+    conversation()  # the first one imports and caches
+    tracemalloc.start()
+    try:
+        kept = conversation()
+        assert tracemalloc.get_traced_memory()[0] < 20_000
+        assert kept.outstanding == 0
+    finally:
+        tracemalloc.stop()

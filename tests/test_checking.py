@@ -7,7 +7,8 @@ from typing import Generic, TypeVar, get_args
 import pytest
 
 from memproto import AnyReply, AnyRequest, Get, Item, LocalProtocolError, Noop, Request, Set, Values, message
-from memproto._checking import check_fields, check_reply, check_request
+from memproto._checking import check_reply, check_request
+from memproto._fields import check_fields
 from tests.wrong_types import REPLIES, REQUESTS, Wrong, wrong_replies, wrong_requests
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ def test_a_request_inside_a_message_may_be_of_a_class_without_fields() -> None:
 
     check_fields(Holder(Own()))
     check_fields(Holder(Set(b"k", b"v")))
-    with pytest.raises(LocalProtocolError, match="request is str, must be a request"):
+    with pytest.raises(LocalProtocolError, match="request is str, must be a Request"):
         check_fields(Holder("get"))  # type: ignore[arg-type]
 
 

@@ -14,7 +14,6 @@ from memproto import (
     Authenticated,
     Challenge,
     ConnectionClosed,
-    Dialect,
     Envelope,
     Failure,
     Get,
@@ -108,7 +107,7 @@ def envelope(connection: ServerConnection) -> Numbered:
 
 
 def opened(data: bytes, *, auth_required: bool = False, limits: Limits | None = None) -> ServerConnection:
-    connection = ServerConnection(limits, auth_required=auth_required, dialect=Frames())
+    connection = ServerConnection(limits, auth_required=auth_required, codec=Frames())
     connection.receive_data(data)
     return connection
 
@@ -120,7 +119,7 @@ def test_requests_and_replies_in_envelopes_of_its_own() -> None:
     # The numbers are the first bytes of binary, of Couchbase's framings and of text: nothing is detected.
     data = frame(0x80, b"a") + frame(0x08, b"b") + frame(0x67, b"c")
     for pieces in ([data], each_byte(data)):
-        connection = ServerConnection(dialects={Dialect.META}, dialect=Frames())
+        connection = ServerConnection(codec=Frames())
         events = []
         for piece in pieces:
             connection.receive_data(piece)
@@ -149,7 +148,7 @@ def test_it_may_be_like_the_interface_without_being_of_it() -> None:
             return ()
 
     dialect: ServerDialect = Bare()
-    connection = ServerConnection(dialect=dialect)
+    connection = ServerConnection(codec=dialect)
     connection.receive_data(b"k\n")
     event = connection.next_event()
     assert event == Envelope(Get((b"k",)))
@@ -170,7 +169,7 @@ def test_the_default_is_to_keep_nothing() -> None:
 
     assert Least().midway is False
     assert Least().locked is False
-    connection = ServerConnection(dialect=Least())
+    connection = ServerConnection(codec=Least())
     connection.receive_eof()
     assert connection.next_event() == ConnectionClosed()
 
@@ -263,7 +262,7 @@ def test_a_failed_connection_keeps_no_frames_alive() -> None:
 
 def test_authentication_is_a_state_that_the_dialect_is_told() -> None:
     dialect = Frames()
-    connection = ServerConnection(auth_required=True, dialect=dialect)
+    connection = ServerConnection(auth_required=True, codec=dialect)
     assert dialect.locked
     connection.receive_data(frame(1, b"!auth") + frame(2, b"!step") + frame(3, b"k"))
     event = envelope(connection)

@@ -66,8 +66,12 @@ class Kept:
     def clear(self) -> None:
         self.items.clear()
 
-    def load(self) -> Iterable[Saved]:
-        return list(self.items.values())
+    def newest_first(self) -> Iterable[Saved]:
+        return list(reversed(self.items.values()))
+
+    def keep_newest(self, count: int) -> None:
+        for key in list(self.items)[: len(self.items) - count]:
+            del self.items[key]
 
     @property
     def cost(self) -> int:

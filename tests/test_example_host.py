@@ -14,6 +14,7 @@ from examples.server.host import Server
 from examples.server.options import parse
 from memproto import Set
 from memproto.engine import Marks
+from tests.journals import loaded
 
 DEADLINE = 10.0
 
@@ -153,7 +154,7 @@ def test_expired_items_leave_memory_and_file(tmp_path: Path, monkeypatch: pytest
                 await asyncio.sleep(0.05)
             server.settle()
             assert server.store.journal is not None
-            assert sorted(saved.item.key for saved in server.store.journal.load()) == sorted(
+            assert sorted(saved.item.key for saved in loaded(server.store.journal)) == sorted(
                 b"k%d" % number for number in range(0, 20, 2)
             )
             assert (await statistics(talk))["crawler_reclaimed"] == "10"

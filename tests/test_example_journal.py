@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from examples.server.journal import JournalError, SqliteJournal, Undo
 from memproto import Item
 from memproto.engine import Marks, Saved
-from tests.journals import NEVER, filled, journal, no_room, saved
+from tests.journals import NEVER, filled, journal, loaded, no_room, saved
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_all_is_kept_exactly_and_in_the_order_of_writing(path: Path, full_sync: 
             opened.put(each)
         opened.commit(Marks(2**64 - 1, 1800000000.5))
     with journal(path) as opened:
-        assert list(opened.load()) == EXACT
+        assert loaded(opened) == EXACT
         assert opened.marks() == Marks(2**64 - 1, 1800000000.5)
         opened.put(EXACT[1])
         opened.put(EXACT[0])
@@ -55,13 +55,13 @@ def test_all_is_kept_exactly_and_in_the_order_of_writing(path: Path, full_sync: 
         opened.put(EXACT[1])
         opened.commit(Marks(5, NEVER))
     with journal(path) as opened:
-        assert list(opened.load()) == [*EXACT[2:3], *EXACT[4:], EXACT[0], EXACT[1]]
+        assert loaded(opened) == [*EXACT[2:3], *EXACT[4:], EXACT[0], EXACT[1]]
         assert opened.marks() == Marks(5, NEVER)
 
 
 def test_a_new_file_is_empty_and_for_its_owner_only(path: Path) -> None:
     with journal(path) as opened:
-        assert list(opened.load()) == []
+        assert loaded(opened) == []
         assert opened.marks() == Marks(0, NEVER)
         assert not opened.dirty
         opened.commit(Marks(1, NEVER))
@@ -77,7 +77,7 @@ def test_an_empty_file_is_taken_and_a_name_is_only_a_name(path: Path, monkeypatc
         opened.put(saved(b"a"))
         opened.commit(Marks(1, NEVER))
     with journal(path.parent / ":memory:") as opened:
-        assert list(opened.load()) == [saved(b"a")]
+        assert loaded(opened) == [saved(b"a")]
 
 
 def test_nothing_is_written_before_the_commit(path: Path) -> None:
@@ -90,12 +90,12 @@ def test_nothing_is_written_before_the_commit(path: Path) -> None:
         assert [*dirty, opened.dirty] == [True, True]
         opened.undo()
         opened.put(saved(b"a"))
-        assert list(opened.load()) == []
+        assert loaded(opened) == []
         opened.commit(Marks(1, NEVER))
         assert not opened.dirty
         opened.put(saved(b"lost"))
     with journal(path) as opened:
-        assert list(opened.load()) == [saved(b"a")]
+        assert loaded(opened) == [saved(b"a")]
 
 
 def test_a_clear_takes_what_was_before_and_leaves_what_comes_after(path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_clear_takes_what_was_before_and_leaves_what_comes_after(path: Path) -
         opened.clear()
         opened.put(saved(b"key:0001", b"after"))
         opened.commit(Marks(1, NEVER))
-        assert list(opened.load()) == [saved(b"key:0001", b"after")]
+        assert loaded(opened) == [saved(b"key:0001", b"after")]
 
 
 def test_loading_does_not_hold_all_at_once(path: Path) -> None:
@@ -113,7 +113,7 @@ def test_loading_does_not_hold_all_at_once(path: Path) -> None:
     with journal(path) as opened:
         tracemalloc.start()
         try:
-            assert sum(len(each.item.value) for each in opened.load()) == 20_000_000
+            assert sum(len(each.item.value) for each in opened.newest_first()) == 20_000_000
             assert tracemalloc.get_traced_memory()[1] < 1_000_000
         finally:
             tracemalloc.stop()
@@ -122,7 +122,7 @@ def test_loading_does_not_hold_all_at_once(path: Path) -> None:
 def test_a_load_may_be_left_unfinished(path: Path) -> None:
     filled(path)
     with journal(path) as opened:
-        assert next(opened.load()).item.key == b"key:0000"
+        assert next(opened.newest_first()).item.key == b"key:0299"
         opened.put(saved(b"a"))
         opened.commit(Marks(301, NEVER))
 
@@ -146,15 +146,20 @@ STEPS = st.one_of(
         st.booleans(),
     ),
     KEYS,
-    st.sampled_from(["clear", "commit", "commit", "failing commit", "reopen", "kill"]),
+    st.sampled_from(["clear", "commit", "commit", "failing commit", "reopen", "kill", "sweep", "sweep", "keep"]),
+    # The wall clock is set to another time.
+    st.integers(-1000, 1000),
 )
 
 
 @given(st.lists(STEPS, max_size=25), st.lists(st.builds(Marks, st.integers(0, 2**64 - 1), st.floats(0)), min_size=25))
-def test_any_history_ends_as_it_does_in_a_dict(steps: list[Saved | bytes | str], marks: list[Marks]) -> None:
+def test_any_history_ends_as_it_does_in_a_dict(steps: list[Saved | bytes | str | int], marks: list[Marks]) -> None:
     kept: dict[bytes, Saved] = {}
     now: dict[bytes, Saved] = {}
     told = Marks(0, NEVER)
+    # By how much each item expires later than it was written, and how far the clock of the process is behind.
+    shifts: dict[bytes, int] = {}
+    ahead = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "0")
         opened = SqliteJournal(str(path))
@@ -171,25 +176,37 @@ def test_any_history_ends_as_it_does_in_a_dict(steps: list[Saved | bytes | str],
                     opened.clear()
                     now = {}
                 elif step == "commit":
+                    shifts = {key: shift for key, shift in shifts.items() if now.get(key) is kept.get(key)}
                     opened.commit(marks[at])
-                    kept, told = dict(now), marks[at]
+                    kept, told, ahead = dict(now), marks[at], int(opened.ahead)
                 elif step == "failing commit":
                     with no_room(0), pytest.raises(JournalError):
                         opened.commit(marks[at])
+                    opened.ahead = float(ahead)
                     undo(opened, now, kept)
                     now = dict(kept)
-                elif step == "reopen":
+                elif step == "sweep":
+                    opened.sweep(1)
+                elif step == "keep":
+                    if not opened.dirty:
+                        opened.keep_newest(2)
+                        kept = now = dict(list(kept.items())[-2:])
+                elif isinstance(step, int):
+                    opened.ahead = float(step)
+                else:
+                    if step == "kill":
+                        # What the next process finds: the files, as they are while this one has them open.
+                        copy = Path(folder, f"after {at}")
+                        shutil.copy(path, copy)
+                        shutil.copy(f"{path}-wal", f"{copy}-wal")
+                        path = copy
                     opened.close()
                     opened, now = SqliteJournal(str(path)), dict(kept)
-                elif step == "kill":
-                    # What the next process finds: the files, as they are while this one has them open.
-                    copy = Path(folder, f"after {at}")
-                    shutil.copy(path, copy)
-                    shutil.copy(f"{path}-wal", f"{copy}-wal")
-                    opened.close()
-                    path = copy
-                    opened, now = SqliteJournal(str(path)), dict(kept)
-                assert list(opened.load()) == list(kept.values())
+                    shifts = {key: shifts.get(key, 0) + ahead for key in kept}
+                    told, ahead = Marks(told.cas, told.flush_at + ahead), 0
+                assert loaded(opened) == [
+                    each._replace(expires=each.expires + shifts.get(key, 0)) for key, each in kept.items()
+                ]
                 assert opened.marks() == told
         finally:
             opened.close()
@@ -203,7 +220,8 @@ def undo(opened: SqliteJournal, now: dict[bytes, Saved], kept: dict[bytes, Saved
         assert items == {}
         return
     repaired = {**now, **{key: each for key, each in items.items() if each is not None}}
-    assert {key: each for key, each in repaired.items() if items.get(key, each) is not None} == kept
+    held = {key: each for key, each in repaired.items() if items.get(key, each) is not None}
+    assert {key: each.item for key, each in held.items()} == {key: each.item for key, each in kept.items()}
 
 
 # --- what goes wrong while it runs
@@ -222,9 +240,9 @@ def test_a_commit_that_fails_leaves_the_file_as_it_was_and_can_be_repeated(path:
         assert caught.value.code == 74
         assert opened.dirty
         assert opened.marks() == Marks(3, NEVER)
-        assert list(opened.load()) == before
+        assert loaded(opened) == before
         opened.commit(Marks(9, 1.0))
-        assert list(opened.load()) == [before[0], saved(b"new", bytes(100_000)), saved(b"key:0001", b"changed")]
+        assert loaded(opened) == [before[0], saved(b"new", bytes(100_000)), saved(b"key:0001", b"changed")]
 
 
 def test_undo_tells_what_the_file_has(path: Path) -> None:
@@ -261,10 +279,10 @@ def test_a_full_disk(tmp_path: Path) -> None:
             stored = until_it_is_full(opened)
             assert 5 < stored < 20
             assert opened.undo() == Undo(False, {b"key:%02d" % stored: None})
-            kept = list(opened.load())
+            kept = loaded(opened)
             assert kept == [saved(b"key:%02d" % at, bytes(50_000)) for at in range(stored)]
         with journal(tmp_path / "journal") as opened:
-            assert list(opened.load()) == kept
+            assert loaded(opened) == kept
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
@@ -280,7 +298,7 @@ def test_a_file_that_was_removed_takes_no_more(path: Path, name: str) -> None:
             opened.commit(Marks(2, NEVER))
         assert caught.value.code == 74
         assert opened.undo() == Undo(False, {b"b": None})
-        assert list(opened.load()) == [saved(b"a")]
+        assert loaded(opened) == [saved(b"a")]
 
 
 def test_a_file_that_was_replaced_takes_no_more(path: Path) -> None:
@@ -303,7 +321,7 @@ def test_a_process_that_gives_up_its_rights_keeps_the_file(path: Path) -> None:
         finally:
             os.seteuid(0)
     with journal(path) as opened:
-        assert list(opened.load()) == [saved(b"a")]
+        assert loaded(opened) == [saved(b"a")]
 
 
 @pytest.mark.parametrize(("full_sync", "number"), [(False, 1), (True, 2)])
@@ -335,7 +353,7 @@ def test_the_file_does_not_grow_with_rewriting(path: Path) -> None:
             opened.commit(Marks(turn, NEVER))
             # The log grows to 4,000 pages, and by what one commit writes beyond.
             assert Path(f"{path}-wal").stat().st_size < 18_000_000
-        assert sum(1 for _ in opened.load()) == 500
+        assert sum(1 for _ in loaded(opened)) == 500
     assert path.stat().st_size < 1.2 * once
 
 
@@ -350,6 +368,8 @@ def test_the_file_shrinks_when_items_go(path: Path, clear: bool) -> None:
             for at in range(2000):
                 opened.discard(b"key:%04d" % at)
         opened.commit(Marks(1, NEVER))
+        while opened.pending:
+            opened.sweep()
         pages = opened._connection.execute("PRAGMA page_count").fetchone()[0]
         for turn in range(64):
             opened.commit(Marks(turn, NEVER))

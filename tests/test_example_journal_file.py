@@ -16,7 +16,7 @@ import pytest
 
 from examples.server.journal import JournalError
 from memproto.engine import Marks
-from tests.journals import NEVER, filled, journal, no_room, saved
+from tests.journals import NEVER, filled, journal, loaded, no_room, saved
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 def refusal(path: Path) -> tuple[int, str]:
     """The code and the text with which this file is refused, by opening it or by loading it."""
     with pytest.raises(JournalError) as caught, journal(path) as opened:
-        list(opened.load())
+        loaded(opened)
     text = str(caught.value)
     assert "\n" not in text
     assert text.startswith(f"{path}: ")
@@ -144,15 +144,15 @@ def test_another_database_is_left_as_it_is(path: Path) -> None:
 
 def test_a_newer_version(path: Path) -> None:
     filled(path)
-    other_database(path, "PRAGMA user_version = 2")
+    other_database(path, "PRAGMA user_version = 3")
     data = path.read_bytes()
-    assert refusal(path) == (65, "version 2 of the journal, this server knows version 1")
+    assert refusal(path) == (65, "version 3 of the journal, this server knows versions 1 to 2")
     assert path.read_bytes() == data
 
 
 def test_other_tables(path: Path) -> None:
     filled(path)
-    other_database(path, "CREATE TRIGGER t AFTER DELETE ON items BEGIN DELETE FROM marks; END")
+    other_database(path, "CREATE TRIGGER t AFTER DELETE ON items BEGIN DELETE FROM state; END")
     assert refusal(path) == (65, "the file is damaged: its tables are not those that were made")
 
 
@@ -197,13 +197,13 @@ def test_flipped_bytes_are_found_or_do_no_harm(path: Path) -> None:
     filled(path, 120)
     data = path.read_bytes()
     with journal(path) as opened:
-        before, marks = list(opened.load()), opened.marks()
+        before, marks = loaded(opened), opened.marks()
     refused = harmless = 0
     for at in range(0, len(data), 127):
         path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
         try:
             with journal(path) as opened:
-                assert (list(opened.load()), opened.marks()) == (before, marks), at
+                assert (loaded(opened), opened.marks()) == (before, marks), at
         except JournalError as error:
             refused += error.code == 65
         else:
@@ -223,10 +223,10 @@ def test_an_item_that_is_not_what_was_put(path: Path) -> None:
             opened.undo()
     other_database(path, "UPDATE items SET value = 'text' WHERE id = 2")
     assert refusal(path) == (65, "the file is damaged: the item b'key:0001' has changed")
-    other_database(path, "UPDATE marks SET cas = 0")
-    assert refusal(path) == (65, "the file is damaged: the row of marks has changed")
-    other_database(path, "UPDATE marks SET cas = 'text'")
-    assert refusal(path) == (65, "the file is damaged: the row of marks has changed")
+    other_database(path, "UPDATE state SET cas = 0")
+    assert refusal(path) == (65, "the file is damaged: the row of marks or of a clock has changed")
+    other_database(path, "UPDATE state SET cas = 'text'")
+    assert refusal(path) == (65, "the file is damaged: the row of marks or of a clock has changed")
 
 
 def test_a_torn_log_loses_the_last_commits_and_no_part_of_one(path: Path, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_torn_log_loses_the_last_commits_and_no_part_of_one(path: Path, tmp_pa
         Path(f"{copy}-wal").write_bytes(log[:length])
         with journal(copy) as opened:
             last = opened.marks().cas
-            items = list(opened.load())
+            items = loaded(opened)
         found.add((last, len(items)))
         assert items in ([], [saved(each, b"%d" % last * 3000, last) for each in (b"a", b"b")])
     assert found >= {(0, 0), (0, 2), (1, 2), (2, 2), (3, 2)}

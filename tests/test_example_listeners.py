@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import resource
 import socket
 import stat
+import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from examples.client import Client, ServerError
+from examples.server import accepting
+from examples.server.accepting import Acceptor
 from memproto import Dialect
 from tests.peers import DEADLINE, require, running_example
 from tests.test_example_process import run_server
@@ -155,3 +163,93 @@ def test_verbosity_is_set_by_text_and_unknown_in_binary() -> None:
         with pytest.raises(ServerError):
             client.stats(b"nonsense")
     assert server.said.count("is HTTP") == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is looked at in /proc")
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_without_files_for_more_connections_one_line_says_so_and_those_there_are_served(
+    tmp_path: Path, loop: str, where: str
+) -> None:
+    if loop == "uvloop":
+        require("uvloop")
+    path = tmp_path / "socket"
+    with (
+        running_example("--loop", loop, *(() if where == "tcp" else ("-s", str(path)))) as server,
+        ExitStack() as stack,
+    ):
+
+        def connect() -> socket.socket:
+            if where == "tcp":
+                return stack.enter_context(socket.create_connection(("127.0.0.1", server.port), DEADLINE))
+            link = stack.enter_context(socket.socket(socket.AF_UNIX))
+            link.settimeout(DEADLINE)
+            link.connect(str(path))
+            return link
+
+        def serves(link: socket.socket) -> bool:
+            link.sendall(b"mn\r\n")
+            return link.recv(100) == b"MN\r\n"
+
+        process = server.process.pid
+        files = Path(f"/proc/{process}/fd")
+        most = len(list(files.iterdir())) + 10
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (most, most))
+        links = [connect() for _ in range(60)]
+        assert all(serves(link) for link in links[:10])
+        deadline = time.monotonic() + DEADLINE
+        while len(server.lines) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # It tries again, and fails again.
+        time.sleep(2 * accepting.RETRY)
+        assert all(serves(link) for link in links[:10])
+        for link in links[:10]:
+            link.close()
+        # The next in the queue.
+        assert all(serves(link) for link in links[10:20])
+        assert len(server.lines) == 2
+        assert server.lines[1].endswith(f"cannot accept connections for now: {os.strerror(errno.EMFILE)}\n")
+        for link in links:
+            link.close()
+
+
+def test_a_connection_that_cannot_be_accepted_does_not_stop_the_others() -> None:
+    class Link:
+        """A listening socket that has a fault to tell before the next connection."""
+
+        def __init__(self, link: socket.socket, *faults: int) -> None:
+            self.link = link
+            self.faults = list(faults)
+
+        def fileno(self) -> int:
+            return self.link.fileno()
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if self.faults:
+                raise OSError(self.faults.pop(0), "fault")
+            return self.link.accept()
+
+        def close(self) -> None:
+            self.link.close()
+
+    async def run() -> None:
+        made = asyncio.Event()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                made.set()
+                transport.close()
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        # Linux tells the faults of the network, too.
+        link = Link(listening, errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EINTR)
+        acceptor = Acceptor(link, Protocol)
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        async with asyncio.timeout(DEADLINE):
+            await made.wait()
+        assert link.faults == []
+        writer.close()
+        acceptor.close()
+
+    asyncio.run(run())

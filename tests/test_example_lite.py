@@ -60,7 +60,7 @@ class Served:
 
 def serve(parts: Iterable[bytes], limits: Limits | None = None, *, eof: bool = False) -> Served:
     """Feed the parts to a connection that speaks the dialect, with an engine behind it."""
-    connection = ServerConnection(limits, dialect=LiteDialect(limits))
+    connection = ServerConnection(limits, codec=LiteDialect(limits))
     engine, served = Engine(), Served()
     for part in [*parts, None] if eof else parts:
         connection.receive_eof() if part is None else connection.receive_data(part)
@@ -249,7 +249,7 @@ def test_an_end_between_two_requests_is_the_end(data: bytes) -> None:
     ],
 )
 def test_every_reply_of_an_engine_has_its_line(asked: bytes, reply: AnyReply, output: bytes) -> None:
-    connection = ServerConnection(dialect=LiteDialect())
+    connection = ServerConnection(codec=LiteDialect())
     connection.receive_data(asked)
     event = connection.next_event()
     assert isinstance(event, Envelope)
@@ -259,7 +259,7 @@ def test_every_reply_of_an_engine_has_its_line(asked: bytes, reply: AnyReply, ou
 
 @pytest.mark.parametrize(("asked", "reply"), [(b"get k\n", Stored(1)), (b"set k 1\nv\n", Counter(1)), (b"w\n", Ok())])
 def test_other_replies_are_the_embedders_error(asked: bytes, reply: AnyReply) -> None:
-    connection = ServerConnection(dialect=LiteDialect())
+    connection = ServerConnection(codec=LiteDialect())
     connection.receive_data(asked)
     event = connection.next_event()
     assert isinstance(event, Envelope)
@@ -271,7 +271,7 @@ def test_other_replies_are_the_embedders_error(asked: bytes, reply: AnyReply) ->
 
 
 def test_a_value_is_not_copied() -> None:
-    connection, value = ServerConnection(dialect=LiteDialect()), bytes(10_000)
+    connection, value = ServerConnection(codec=LiteDialect()), bytes(10_000)
     connection.receive_data(b"get k\n")
     event = connection.next_event()
     assert isinstance(event, Envelope)
@@ -279,7 +279,7 @@ def test_a_value_is_not_copied() -> None:
 
 
 def test_one_who_has_to_authenticate_is_refused_everything() -> None:
-    connection = ServerConnection(auth_required=True, dialect=LiteDialect())
+    connection = ServerConnection(auth_required=True, codec=LiteDialect())
     connection.receive_data(b"set k 4\nexit\nget k\nexit\n")
     output = b""
     while isinstance(event := connection.next_event(), Envelope):

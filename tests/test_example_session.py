@@ -394,18 +394,6 @@ def test_a_slow_client_and_a_slow_disk() -> None:
     asyncio.run(run())
 
 
-def test_tls_has_no_half_of_a_connection() -> None:
-    class Secure(Transport):
-        def get_extra_info(self, name: str, default: object = None) -> object:
-            return self if name == "sslcontext" else default
-
-    host = Host(durable=True)
-    transport = Secure(Session(host))
-    transport.session.data_received(SET)
-    assert not transport.session.eof_received()
-    assert (transport.written, transport.closed) == ([STORED], True)
-
-
 # --- answers of many values
 
 

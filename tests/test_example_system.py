@@ -24,6 +24,7 @@ from examples.server.process import FilesError, allow_connections, become
 from tests.peers import DEADLINE, ROOT, Running, require, running_example
 from tests.test_example_process import run_server, wait_until_refused
 
+LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 
@@ -91,6 +92,30 @@ def test_a_file_of_the_process_number_that_cannot_be_written_is_told(tmp_path: P
         assert server.lines[0] == f"cannot write {path}: {os.strerror(errno.ENOENT)}\n"
 
 
+def test_the_file_of_the_process_number_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with running_example("-P", str(path)) as first:
+        with running_example("-P", str(path)) as second:
+            assert first.stop() == 0
+            assert path.read_text() == f"{second.process.pid}\n"
+        assert list(tmp_path.iterdir()) == []
+    for foreign in (b"", b"\xff\xfe", b"no number"):
+        with running_example("-P", str(path)):
+            path.write_bytes(foreign)
+        assert path.read_bytes() == foreign
+
+
+def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with running_example("-s", str(path)) as first:
+        # As with memcached the second takes it over.
+        with running_example("-s", str(path)):
+            assert first.stop() == 0
+            with Client(f"unix:{path}", timeout=DEADLINE) as client:
+                assert client.noop()
+        assert list(tmp_path.iterdir()) == []
+
+
 # --- signals
 
 
@@ -119,6 +144,43 @@ def test_it_goes_to_the_background_once_it_listens(tmp_path: Path) -> None:
         os.kill(process, signal.SIGTERM)
     wait_until_refused(int(port))
     wait_until_gone(path)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 1, 2)], ids=str)
+def test_it_needs_no_standard_streams(tmp_path: Path, closed: tuple[int, ...], loop: str) -> None:
+    if loop == "uvloop":
+        require("uvloop")
+    pid, ports = tmp_path / "pid", tmp_path / "ports"
+    shut = " ".join(f"{number}>&-" for number in closed)
+    command = [sys.executable, "-m", "examples.server", "-d", "-p", "-1", "-P", str(pid), "--loop", loop]
+    told = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {shut}', "sh", *command],
+        env={**os.environ, "MEMCACHED_PORT_FILENAME": str(ports)},
+        timeout=DEADLINE,
+        capture_output=True,
+        cwd=ROOT,
+        check=False,
+    )
+    process = int(pid.read_text())
+    try:
+        assert told.returncode == 0
+        port = int(ports.read_text().rpartition(": ")[2])
+        with Client(port=port, timeout=DEADLINE) as client:
+            assert client.stats()[b"pid"] == str(process).encode()
+        for number in (0, 1, 2):
+            assert os.path.samefile(f"/proc/{process}/fd/{number}", os.devnull)
+    finally:
+        os.kill(process, signal.SIGTERM)
+    wait_until_gone(pid)
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_server_without_standard_streams_that_cannot_start_ends_with_its_code(closed: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", "examples.server", "-d", "-p", str(listener.getsockname()[1])]
+        told = subprocess.run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=ROOT, check=False)
+    assert told.returncode == 71
 
 
 def test_a_server_that_cannot_go_to_the_background_says_so(tmp_path: Path) -> None:
@@ -160,7 +222,12 @@ def test_a_user_that_is_not_known() -> None:
 
 def test_a_user_who_may_not_change_ignores_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    changes: list[object] = []
+    for name in ("setgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, name, changes.append)
     become("no such user")
+    become("root")
+    assert changes == []
 
 
 def test_a_change_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

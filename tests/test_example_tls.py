@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
 import ssl
 import struct
 import time
-from contextlib import suppress
+import warnings
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from examples.server import encrypted as encrypted_module
 from examples.server.errors import TlsError
-from examples.server.options import TlsOptions
+from examples.server.host import Server
+from examples.server.options import TlsOptions, parse
 from examples.server.tls import refresh, server_context
 from tests.peers import DEADLINE, Running, require, running_example
 from tests.test_example_process import run_server
@@ -232,6 +236,114 @@ def test_it_stops_with_clients_that_say_no_goodbye(loop: str) -> None:
         assert link.recv(100) == b""
 
 
+# --- the handshake
+
+
+def wait_until_closed(link: socket.socket) -> bytes:
+    link.settimeout(DEADLINE)
+    return read_to_the_end(link)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_failed_handshake_is_told_to_the_client_and_logged(loop: str) -> None:
+    with running_example(*on(loop), *TLS, "-v") as server:
+        old = client_context()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version = ssl.TLSVersion.TLSv1
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
+            encrypted(server.port, old)
+        with connected(server.port) as link:
+            link.sendall(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+            # A fatal alert, in the record that TLS has for it.
+            assert wait_until_closed(link)[:1] == b"\x15"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            encrypted(server.port, client_context(None))
+        with connected(server.port) as link:
+            link.sendall(b"get k\r\n")
+            wait_until_closed(link)
+        assert_alive(server.port)
+        wait_for_line(server, "TLS handshake: wrong version number")
+    told = [line.split(": TLS handshake: ")[1] for line in server.lines if ": TLS handshake: " in line]
+    assert told[0] == "unsupported protocol\n"
+    # Those of the client, which knows before or after the server has finished.
+    assert "unknown ca" in server.said
+    assert told[-1] == "wrong version number\n"
+    assert len(server.lines) == 5
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_connections_count_before_their_handshake(loop: str) -> None:
+    with running_example(*on(loop), *TLS, "-c", "5") as server:
+        with ExitStack() as stack:
+            stalled = [stack.enter_context(connected(server.port)) for _ in range(5)]
+            for link in stalled[:2]:
+                link.sendall(b"\x16\x03")
+            for _ in range(20):
+                with connected(server.port) as link:
+                    # As memcached does, without TLS, which would take it longer.
+                    assert wait_until_closed(link) == b"ERROR Too many open connections\r\n"
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            try:
+                assert_alive(server.port)
+                break
+            except (ssl.SSLError, ConnectionError):
+                assert time.monotonic() < deadline
+        with encrypted(server.port) as link:
+            link.sendall(b"stats\r\nquit\r\n")
+            assert b"STAT rejected_connections 2" in read_to_the_end(link)
+
+
+def test_a_handshake_that_is_not_finished_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encrypted_module, "HANDSHAKE_TIMEOUT", 0.05)
+
+    async def run() -> None:
+        server = Server(parse(["-p", "-1", *TLS]))
+        address = (await server.start()).tcp
+        assert address is not None
+        reader, writer = await asyncio.open_connection(*address)
+        other, other_writer = await asyncio.open_connection(*address, ssl=client_context(), server_hostname="localhost")
+        async with asyncio.timeout(DEADLINE):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        await asyncio.sleep(0.1)
+        other_writer.write(b"mn\r\n")
+        assert await other.readline() == b"MN\r\n"
+        writer.close()
+        other_writer.close()
+        await server.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_that_has_said_goodbye_still_gets_its_answers(loop: str) -> None:
+    """TLS 1.3 closes each direction by itself, as TCP does."""
+    with running_example(*on(loop), *TLS, "-R", "1") as server, connected(server.port) as link:
+        into, out_of = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context().wrap_bio(into, out_of, server_hostname="localhost")
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                link.sendall(out_of.read())
+                into.write(link.recv(65536))
+        client.write(b"mn\r\n" * 50)
+        with suppress(ssl.SSLError):
+            client.unwrap()
+        link.sendall(out_of.read())
+        into.write(wait_until_closed(link))
+        received = b""
+        with suppress(ssl.SSLError):
+            while piece := client.read(65536):
+                received += piece
+        assert received == b"MN\r\n" * 50
+
+
 # --- where
 
 
@@ -266,7 +378,9 @@ def test_clients_must_show_a_certificate_if_it_is_asked_for() -> None:
         with encrypted(server.port) as link:
             with suppress(OSError):
                 link.sendall(b"mn\r\n")
-            assert read_to_the_end(link) == b""
+            # In TLS 1.3 the client has finished before the server misses the certificate.
+            with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+                link.recv(100)
         old = client_context()
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises(ssl.SSLError):

@@ -66,7 +66,10 @@ class Seed:
     def clear(self) -> None:
         pass
 
-    def load(self) -> Iterable[Saved]:
+    def keep_newest(self, count: int) -> None:
+        pass
+
+    def newest_first(self) -> Iterable[Saved]:
         return (Saved(Item(b"seed", b"", 0, self._cas), float("inf")),)
 
 

@@ -46,6 +46,7 @@ FORBIDDEN = frozenset(
 # Lower ones never import higher ones, nor their neighbours.
 LAYERS: list[set[str]] = [
     {"memproto.enums", "memproto.errors", "memproto._state", "memproto.serde"},
+    {"memproto._fields"},
     {"memproto._message", "memproto.limits", "memproto._packing", "memproto._buffer"},
     {"memproto.replies", "memproto.conventions._forms"},
     {"memproto.requests", "memproto.conventions._table"},
@@ -58,7 +59,7 @@ LAYERS: list[set[str]] = [
         "memproto._plain",
         "memproto.conventions._serde",
     },
-    {"memproto._packet", "memproto.udp", "memproto.dialect", "memproto.conventions"},
+    {"memproto._arguments", "memproto._packet", "memproto.udp", "memproto.dialect", "memproto.conventions"},
     {"memproto._binary_messages", "memproto._text"},
     {"memproto._binary_replies", "memproto._classic_requests", "memproto._classic_replies", "memproto._meta_flags"},
     {"memproto._binary_requests", "memproto._classic_collectors", "memproto._meta_requests", "memproto._meta_replies"},
@@ -69,10 +70,9 @@ LAYERS: list[set[str]] = [
         "memproto._text_client",
         "memproto._text_server",
         "memproto.binary",
-        "memproto.translate",
     },
     {"memproto.client", "memproto.server", "memproto.text"},
-    {"memproto.calls"},
+    {"memproto.calls", "memproto.translate"},
     {"memproto"},
 ]
 

@@ -138,7 +138,7 @@ def test_a_reply_that_cannot_be_sent_changes_nothing(reply: AnyReply, message: s
 def test_silence_is_no_reply_of_a_server() -> None:
     server = ServerConnection()
     server.receive_data(SETQ)
-    with pytest.raises(LocalProtocolError, match=r"^Silence does not answer Set$"):
+    with pytest.raises(LocalProtocolError, match=r"^reply is Silence, must be a reply, such as Values or Failure$"):
         server.send(Silence(), _next(server))  # type: ignore[arg-type]
 
 

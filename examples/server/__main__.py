@@ -14,7 +14,14 @@ from examples.server.footprint import Footprint
 from examples.server.host import Server, log_level
 from examples.server.listeners import Listeners
 from examples.server.options import Options, parse
-from examples.server.process import Background, allow_connections, become, pid_file, write_ports
+from examples.server.process import (
+    Background,
+    allow_connections,
+    become,
+    open_standard_streams,
+    pid_file,
+    write_ports,
+)
 from examples.server.session import log
 from examples.server.tls import refresh, server_context
 
@@ -78,6 +85,7 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def main() -> int:
     """The command line; the exit code."""
+    open_standard_streams()
     options = parse()
     logging.basicConfig(level=log_level(options.verbose), format="%(asctime)s %(message)s", stream=sys.stderr)
     factory = loop_factory(options.loop)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from examples.server._journal_state import MARKS_TABLE, STATE_TABLES, upgrade
 from examples.server.errors import StartError
 
 # The exit codes of sysexits.h.
@@ -16,15 +17,16 @@ DATA_ERROR, CANNOT_CREATE, IO_ERROR, TRY_LATER, NO_PERMISSION = 65, 73, 74, 75, 
 #: What tells our files from those of others, in the header that every SQLite file has: "memp".
 APPLICATION = 0x6D656D70
 #: The version of the tables below.
-VERSION = 1
+VERSION = 2
 
 # The value comes last, so that the other columns are read without it. ``seq`` is the order of writing; ``crc`` is of
 # all that is restored, because SQLite finds damage to its own structures and not to what it keeps in them.
-TABLES = (
+_ITEMS = (
     "CREATE TABLE items (id INTEGER PRIMARY KEY, seq INTEGER, key BLOB NOT NULL UNIQUE, flags INTEGER, cas INTEGER,"
-    " expires REAL, base64 INTEGER, stale INTEGER, crc INTEGER, value BLOB)",
-    "CREATE TABLE marks (id INTEGER PRIMARY KEY, seq INTEGER, cas INTEGER, flush_at REAL, crc INTEGER)",
+    " expires REAL, base64 INTEGER, stale INTEGER, crc INTEGER, value BLOB)"
 )
+#: The tables of each version, by their names.
+TABLES = {1: (_ITEMS, MARKS_TABLE), VERSION: (STATE_TABLES[0], _ITEMS, *STATE_TABLES[1:])}
 
 #: The log is written back to the tables when it has so many pages; more do not make it faster.
 _LOG_PAGES = 4000
@@ -53,6 +55,13 @@ class JournalError(StartError):
         self.code = code
 
 
+class Interrupted(JournalError):  # noqa: N818 - no error of the file
+    """The server is to stop before it has read the file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(0, f"{path}: not read to the end, because the server is to stop")
+
+
 def damaged(path: str, how: str) -> JournalError:
     """The error for a file that is ours and not as we wrote it."""
     return JournalError(DATA_ERROR, f"{path}: the file is damaged: {how}")
@@ -69,6 +78,8 @@ def told(path: str) -> Iterator[None]:
     except (sqlite3.Error, OSError, OverflowError) as error:
         # The lowest byte is the kind, the others tell more.
         number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if number == sqlite3.SQLITE_INTERRUPT:
+            raise Interrupted(path) from error
         code, reason = _REASONS.get(number, (IO_ERROR, ""))
         raise JournalError(code, f"{path}: {reason}{error}") from error
 
@@ -93,13 +104,18 @@ def number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(value)
 
 
-def opened(path: str, full_sync: bool) -> sqlite3.Connection:
-    """A connection to the file, which is made if need be, and which no other process can use from now on."""
+def opened(path: str, full_sync: bool, stop: Callable[[], bool]) -> sqlite3.Connection:
+    """A connection to the file, which is made if need be, and which no other process can use from now on.
+
+    ``stop`` is asked now and then whether to give up; then this and what is called later raises :class:`Interrupted`.
+    """
     _prepare(path)
     with told(path):
         connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         # There is no text in it but that of a damaged one, which need not be UTF-8.
         connection.text_factory = bytes
+        # Every few milliseconds: to look through a large file takes seconds.
+        connection.set_progress_handler(stop, 100_000)
         try:
             _set_up(connection, path, full_sync)
         except BaseException:
@@ -122,7 +138,13 @@ def _set_up(connection: sqlite3.Connection, path: str, full_sync: bool) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     if not number(connection, "page_count"):
         _create(connection)
-    _verify(connection, path)
+    version = number(connection, "user_version")
+    _verify(connection, path, version)
+    if version < VERSION:
+        with transaction(connection):
+            if not upgrade(connection):
+                raise damaged(path, "the row of marks has changed")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     # Where only reading is allowed, nothing has failed yet.
     with transaction(connection):
@@ -135,13 +157,13 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        for table in TABLES:
+        for table in TABLES[VERSION]:
             connection.execute(table)
 
 
-def _verify(connection: sqlite3.Connection, path: str) -> None:
+def _verify(connection: sqlite3.Connection, path: str, version: int) -> None:
     tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
-    if tuple(sql for (sql,) in tables) != tuple(table.encode() for table in TABLES):
+    if tuple(sql for (sql,) in tables) != tuple(table.encode() for table in TABLES[version]):
         raise damaged(path, "its tables are not those that were made")
     ((verdict,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if verdict != b"ok":
@@ -180,5 +202,6 @@ def _recognise(path: str) -> None:
     if header[68:72] != APPLICATION.to_bytes(4, "big"):
         raise JournalError(DATA_ERROR, f"{path}: a SQLite file of some other program, which is left as it is")
     version = int.from_bytes(header[60:64], "big")
-    if version != VERSION:
-        raise JournalError(DATA_ERROR, f"{path}: version {version} of the journal, this server knows version {VERSION}")
+    if version not in TABLES:
+        known = f"this server knows versions 1 to {VERSION}"
+        raise JournalError(DATA_ERROR, f"{path}: version {version} of the journal, {known}")

@@ -195,12 +195,10 @@ class Server:
 
     def connection(self) -> ServerConnection:
         """What a new connection speaks."""
-        dialect = None
+        secured = self.users is not None
         if self._options.dialect == "lite":
-            dialect = LiteDialect(self.limits)
-        return ServerConnection(
-            self.limits, auth_required=self.users is not None, dialects=self._options.dialects, dialect=dialect
-        )
+            return ServerConnection(self.limits, auth_required=secured, codec=LiteDialect(self.limits))
+        return ServerConnection(self.limits, auth_required=secured, dialects=self._options.dialects)
 
     def opened(self, session: Session) -> bool:
         """Count a connection; false if there are too many."""

@@ -12,18 +12,17 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from examples.server._addresses import Endpoint
+from examples.server.accepting import Acceptor
+from examples.server.encrypted import Encrypted
 from examples.server.errors import ListenError
 from examples.server.options import Options
-from examples.server.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, server_context
+from examples.server.tls import server_context
 
 __all__ = ["ListenError", "Listeners"]
 
 # This machine cannot have such an address at all; no reason to refuse, if its name stands for another one too.
 _IMPOSSIBLE = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _FAMILIES = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
-
-# asyncio accepts so many in a turn of the loop; all who wait would keep those who are connected waiting.
-_ACCEPTS = 32
 
 Sessions = Callable[[], asyncio.Protocol]
 DatagramSessions = Callable[[], asyncio.DatagramProtocol]
@@ -42,9 +41,10 @@ class Listeners:
         self.tcp: tuple[str, int] | None = None
         self.udp: tuple[str, int] | None = None
         self.tls = tls
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
         self._path: str | None = None
+        self._inode = (0, 0)
 
     async def open(self, options: Options, session: Sessions, datagrams: DatagramSessions) -> None:
         """Listen on all that is asked for. Raises ``ListenError`` or ``TlsError``, with nothing left open."""
@@ -57,7 +57,7 @@ class Listeners:
                 await self._open_udp(endpoint, options, datagrams)
             if options.path is not None:
                 where = f"unix:{options.path}"
-                await self._open_unix(options, session)
+                self._open_unix(options, session)
             for endpoint in options.endpoints if options.port else ():
                 where = _named(endpoint, options.port)
                 await self._open_tcp(endpoint, options, session)
@@ -67,26 +67,26 @@ class Listeners:
             raise ListenError(f"cannot listen on {where}: {error}") from error
 
     async def _open_tcp(self, endpoint: Endpoint, options: Options, session: Sessions) -> None:
-        loop = asyncio.get_running_loop()
         for link in await _bound(endpoint, options.port, socket.SOCK_STREAM):
-            if self.tls is not None and endpoint.tls:
-                server = await loop.create_server(
-                    session,
-                    sock=link,
-                    backlog=_ACCEPTS,
-                    ssl=self.tls,
-                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
-                )
-            else:
-                server = await loop.create_server(session, sock=link, backlog=_ACCEPTS)
-            link.listen(options.backlog)
-            self._servers.append(server)
+            self._listen(link, options, self._encrypted(session) if endpoint.tls else session)
             where = self._take("TCP", link)
             self.tcp = self.tcp or where
             self.addresses.append(_shown(where))
 
-    async def _open_unix(self, options: Options, session: Sessions) -> None:
+    def _encrypted(self, session: Sessions) -> Sessions:
+        """What is made for each connection with TLS, if there is TLS."""
+        context = self.tls
+        return session if context is None else lambda: Encrypted(context, session)
+
+    def _listen(self, link: socket.socket, options: Options, session: Sessions) -> None:
+        try:
+            link.listen(options.backlog)
+        except OSError:
+            link.close()
+            raise
+        self._acceptors.append(Acceptor(link, session))
+
+    def _open_unix(self, options: Options, session: Sessions) -> None:
         path = options.path
         assert path is not None
         with suppress(FileNotFoundError):
@@ -94,6 +94,7 @@ class Listeners:
                 # Left behind by a server that could not tidy up.
                 os.unlink(path)
         link = socket.socket(socket.AF_UNIX)
+        link.setblocking(False)
         before = os.umask(0o777 & ~options.path_mode)
         try:
             link.bind(path)
@@ -102,10 +103,8 @@ class Listeners:
             raise
         finally:
             os.umask(before)
-        self._path = path
-        loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_unix_server(session, sock=link, backlog=_ACCEPTS))
-        link.listen(options.backlog)
+        self._path, self._inode = path, _inode(path)
+        self._listen(link, options, session)
         self.addresses.append(f"unix:{path}")
 
     async def _open_udp(self, endpoint: Endpoint, options: Options, datagrams: DatagramSessions) -> None:
@@ -124,16 +123,24 @@ class Listeners:
 
     def close(self) -> None:
         """Listen no more; open connections are none of its business."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
         for transport in self._datagrams:
             transport.close()
         self._datagrams.clear()
         if self._path is not None:
             with suppress(OSError):
-                os.unlink(self._path)
+                # Another server may have put its own in its place.
+                if _inode(self._path) == self._inode:
+                    os.unlink(self._path)
             self._path = None
+
+
+def _inode(path: str) -> tuple[int, int]:
+    """Which file this is, whatever its name."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
 
 
 def _named(endpoint: Endpoint, port: int) -> str:
@@ -178,8 +185,9 @@ def _socket(
             link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Each connection inherits it: a client whose machine is gone is noticed some time.
+            # Each connection inherits these. A client whose machine is gone is noticed some time.
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.bind(address)
     except BaseException:
         link.close()

@@ -59,6 +59,23 @@ def become(user: str | None) -> None:
         raise UserError(f"failed to assume identity of user {user}: {error.strerror}", _OS_ERROR) from error
 
 
+def open_standard_streams() -> None:
+    """Have something behind standard input, output and error, whatever the process was started with.
+
+    Else the first files and sockets that are opened take their numbers, and what is written to standard error, or
+    done to it by ``-d``, happens to them. To be called before anything is opened.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It takes the lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lasts
+
+
 class Background:
     """Where ``-d`` takes the server to. Made before there is an event loop, which would not survive it.
 
@@ -101,12 +118,15 @@ def pid_file(path: str | None) -> Iterator[None]:
         yield
         return
     where = Path(path).absolute()
-    _write(where, [f"{os.getpid()}\n"])
+    line = f"{os.getpid()}\n"
+    _write(where, [line])
     try:
         yield
     finally:
-        with suppress(OSError):
-            where.unlink()
+        with suppress(OSError, ValueError):
+            # A server that was started since may have written its own.
+            if where.read_text() == line:
+                where.unlink()
 
 
 def write_ports(path: str | None, lines: Iterable[str]) -> None:
@@ -123,3 +143,5 @@ def _write(path: Path, lines: Iterable[str]) -> None:
         partial.replace(path)
     except OSError as error:
         print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
+        with suppress(OSError):
+            partial.unlink()

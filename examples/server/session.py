@@ -116,12 +116,7 @@ class Session(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what came before the end; the connection is closed after the last answer."""
         self._finish_later()
-        if self._transport is None or self._transport.get_extra_info("sslcontext") is None:
-            return True
-        # TLS has no half of a connection here: nothing can be sent once this returns.
-        if self._waiting:
-            self._host.settle()
-        return False
+        return True
 
     def pause_writing(self) -> None:
         """The client is slow: neither read nor answer until it has caught up."""

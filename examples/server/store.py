@@ -54,7 +54,28 @@ class Store:
             if self.journal is not None:
                 self.journal.close()
             raise
+        if self.journal is not None:
+            self.journal.loaded()
+            if self.journal.fault is not None:
+                log.warning("%s: the write-ahead log is damaged: %s", options.persist, self.journal.fault)
         self._failing = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something for :meth:`work` to do."""
+        return self.engine.pending or (self.journal is not None and self.journal.pending and not self._failing)
+
+    def work(self, most: int) -> None:
+        """Do a part of what long requests have left: free at most so many items, and delete as many from the file."""
+        self.engine.work(most)
+        if self.journal is None or self._failing or not self.settle():
+            return
+        try:
+            self.journal.sweep(most)
+        except JournalError as error:
+            # It is tried again when a commit was possible.
+            log.error("cannot delete what was flushed from the file: %s", error)  # noqa: TRY400
+            self._failing = True
 
     def unsettled(self) -> bool:
         """Whether there is a change that is not in the file."""

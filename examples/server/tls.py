@@ -8,11 +8,6 @@ import warnings
 from examples.server.errors import TlsError
 from examples.server.options import TlsOptions
 
-#: How long a client may take for its handshake, in seconds. It holds a socket meanwhile, and counts as nobody.
-HANDSHAKE_TIMEOUT = 10.0
-#: How long to wait for the client's own goodbye. Many clients never say it, and a stopping server waits for all.
-SHUTDOWN_TIMEOUT = 1.0
-
 _VERIFY = (ssl.CERT_NONE, ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED, ssl.CERT_REQUIRED)
 _VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
@@ -50,16 +45,16 @@ def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
         # A key with a passphrase is an error: nobody is there to type it.
         context.load_cert_chain(options.chain, options.key, password="")
     except (OSError, ValueError) as error:
-        raise TlsError(f"Error loading the certificate chain or its key: {names}: {_reason(error)}") from error
+        raise TlsError(f"Error loading the certificate chain or its key: {names}: {reason(error)}") from error
     if options.ca is not None:
         try:
             context.load_verify_locations(options.ca)
         except OSError as error:
-            raise TlsError(f"Error loading the client CA certificate: {options.ca}: {_reason(error)}") from error
+            raise TlsError(f"Error loading the client CA certificate: {options.ca}: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
-    """In words, without OpenSSL's numbers."""
+def reason(error: Exception) -> str:
+    """Why it failed, in words, without OpenSSL's numbers."""
     if isinstance(error, ssl.SSLError):
         # There are as many forms of this error as there are places that raise it.
         reason = getattr(error, "reason", None)

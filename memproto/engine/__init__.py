@@ -5,8 +5,20 @@ reply, the same for the same requests and times. What should outlive the process
 """
 
 from memproto.engine._core import Marks
+from memproto.engine._dump import Dump
 from memproto.engine._engine import Engine
 from memproto.engine._items import ITEM_OVERHEAD, Entry, Journal, Saved, stored_size
 from memproto.engine._rules import MONTH, expires_at
 
-__all__ = ["ITEM_OVERHEAD", "MONTH", "Engine", "Entry", "Journal", "Marks", "Saved", "expires_at", "stored_size"]
+__all__ = [
+    "ITEM_OVERHEAD",
+    "MONTH",
+    "Dump",
+    "Engine",
+    "Entry",
+    "Journal",
+    "Marks",
+    "Saved",
+    "expires_at",
+    "stored_size",
+]

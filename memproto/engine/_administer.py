@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from urllib.parse import quote_from_bytes
 
-from memproto.engine._items import Items, stored_size
+from memproto.engine._dump import Dump, cachedump, metadump
+from memproto.engine._items import Items
 from memproto.enums import Status
 from memproto.messages import AnyReply, Failure, Lines
 
 _OK = Lines()
+_NOTHING = Lines((b"END",))
 _ERROR = Failure(Status.UNKNOWN_COMMAND)
 _BAD_FORMAT = Failure(Status.INVALID_ARGUMENTS)
 _MEGABYTE = 1024 * 1024
@@ -52,16 +52,16 @@ _CLASS_IDS = re.compile(rb"all|hash|[0-9]{1,2}(?:,[0-9]{1,2})*")
 _CLASSES = 64
 
 
-def administer(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
+def administer(words: tuple[bytes, ...], items: Items) -> AnyReply | Dump:
     """The reply to an administrative command, after its effect if it has one here."""
     if words[:1] == (b"cache_memlimit",):
         return _limit_memory(words, items)
     if words[:2] == (b"stats", b"cachedump"):
-        return _dump(words, items, now)
+        return _cachedump(words, items)
     command = b" ".join(words)
-    metadump = _METADUMP.fullmatch(command)
-    if metadump is not None:
-        return _metadump(metadump[1], items, now)
+    dump = _METADUMP.fullmatch(command)
+    if dump is not None:
+        return _metadump(dump[1], items)
     return next((reply for pattern, reply in _ANSWERS if pattern.fullmatch(command)), _ERROR)
 
 
@@ -78,7 +78,7 @@ def _limit_memory(words: tuple[bytes, ...], items: Items) -> AnyReply:
     return _OK
 
 
-def _dump(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
+def _cachedump(words: tuple[bytes, ...], items: Items) -> AnyReply | Dump:
     """``stats cachedump CLASS LIMIT``: all items are of class 1; a limit of 0 is none."""
     if len(words) < 4:
         return Failure(Status.INVALID_ARGUMENTS, b"bad command line")
@@ -87,35 +87,11 @@ def _dump(words: tuple[bytes, ...], items: Items, now: float) -> AnyReply:
     number, limit = int(words[2]), int(words[3])
     if number >= _CLASSES:
         return Failure(Status.INVALID_ARGUMENTS, b"Illegal slab id")
-    lines: list[bytes] = []
-    for entry in items.entries.values() if number == 1 else ():
-        item = entry.item
-        # A key that cannot stand in a line cannot be told here.
-        if entry.expires > now and not any(byte <= 0x20 or byte == 0x7F for byte in item.key):
-            expires = 0 if entry.expires == math.inf else int(entry.expires)
-            lines.append(b"ITEM %b [%d b; %d s]" % (item.key, len(item.value), expires))
-            if len(lines) == limit:
-                break
-    return Lines((*lines, b"END"))
+    return cachedump(items, limit) if number == 1 else _NOTHING
 
 
-def _metadump(which: bytes, items: Items, now: float) -> AnyReply:
-    """``lru_crawler metadump CLASSES``: what is known of each item, whose key may have any bytes."""
+def _metadump(which: bytes, items: Items) -> AnyReply | Dump:
+    """``lru_crawler metadump CLASSES``."""
     if not _CLASS_IDS.fullmatch(which):
         return Lines((b"BADCLASS invalid class id",))
-    lines: list[bytes] = []
-    for entry in items.entries.values() if which in (b"all", b"hash") or b"1" in which.split(b",") else ():
-        item = entry.item
-        if entry.expires > now:
-            lines.append(
-                b"key=%b exp=%d la=%d cas=%d fetch=%b cls=1 size=%d"
-                % (
-                    quote_from_bytes(item.key, safe="").encode(),
-                    -1 if entry.expires == math.inf else int(entry.expires),
-                    int(entry.accessed),
-                    item.cas,
-                    b"yes" if entry.fetched else b"no",
-                    stored_size(item.key, len(item.value), item.flags),
-                )
-            )
-    return Lines((*lines, b"END"))
+    return metadump(items) if which in (b"all", b"hash") or b"1" in which.split(b",") else _NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, Saved, stored_size
@@ -68,12 +69,25 @@ class Core:
         """The budget, which ``cache_memlimit`` may have changed."""
         return self._items.budget
 
-    def shrink(self, size: int) -> int:
+    def shrink(self, size: int, most: int = sys.maxsize) -> int:
         """Evict the least recently used until :attr:`size` is at most this, or one item is left; how many.
 
-        For an embedder who sees from outside that memory is short; the budget stays.
+        ``most`` is how many at most. For an embedder who sees from outside that memory is short; the budget stays.
         """
-        return self._items.shrink(size)
+        return self._items.shrink(size, most)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a request that was begun has left something for :meth:`work` to do."""
+        return self._items.pending
+
+    def work(self, most: int = 1000) -> None:
+        """Do a part of what is left: free or evict at most so many items.
+
+        Needed after a flush or a smaller ``cache_memlimit`` that was begun with ``Engine.begin``, and after a flush
+        that was put off. If nobody calls it, stores do the work, as far as they need the memory.
+        """
+        self._items.work(most)
 
     # --- for an embedder with a journal
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from memproto._checking import check_request
 from memproto.engine._administer import administer
-from memproto.engine._core import Core, Marks
+from memproto.engine._core import Marks
+from memproto.engine._dump import Dump
 from memproto.engine._items import Entry, Journal
-from memproto.engine._meta import ask, facts, is_outdated, told_of, touched_by
+from memproto.engine._meta import ask, facts, told_of, touched_by
 from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
 from memproto.engine._statistics import COUNTERS, settings, statistics
+from memproto.engine._stores import EXISTS, NOT_FOUND, Stores
 from memproto.enums import Status
 from memproto.errors import LocalProtocolError
 from memproto.messages import (
@@ -29,6 +32,7 @@ from memproto.messages import (
     Get,
     Increment,
     Item,
+    Lines,
     Malformed,
     MetaOptions,
     Noop,
@@ -43,7 +47,6 @@ from memproto.messages import (
     Set,
     Stats,
     StatsReply,
-    Stored,
     Touch,
     Touched,
     Unknown,
@@ -55,28 +58,25 @@ from memproto.messages import (
 )
 
 _MISS = Values()
-_NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
-_EXISTS = Failure(Status.KEY_EXISTS)
-_NOT_STORED = Failure(Status.NOT_STORED)
 _NO_MEMORY_TO_CREATE = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating new item")
 _NO_MEMORY_TO_COUNT = Failure(Status.OUT_OF_MEMORY, b"Out of memory incrementing value")
 _NOT_A_NUMBER = Failure(Status.DELTA_BAD_VALUE)
 _FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
 _OK = Ok()
+_BUSY = Lines((b"BUSY currently processing crawler request",))
 _NO_MARKS = Marks()
-# mypy takes a comparison with the class itself for one that always holds.
-_BOOL: type = bool
+_NOOP = Noop()
 
 R = TypeVar("R")
 
 
-class Engine(Core):
+class Engine(Stores):
     """A cache.
 
     ``memory_limit`` is the budget of all items and ``item_size_max`` the limit of one, in bytes. Without ``evict``
-    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0 and
-    stores ignore the one they carry; without ``flush`` a
+    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0, and
+    stores that are not ``strict`` ignore the one they carry; without ``flush`` a
     Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
     features by it. A ``journal`` is loaded first and told every change; ``marks`` are the :attr:`marks` kept with it.
 
@@ -99,6 +99,9 @@ class Engine(Core):
         super().__init__(memory_limit, item_size_max, evict, cas, journal, marks)
         self._may_flush = flush
         self._version = VersionReply(version)
+        # The last one that was begun.
+        self._dump = Dump(self._items, lambda _entry: None)
+        self._dump.close()
         # The rules of the usual requests look at the types of the fields themselves.
         self._usual: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
             Get: self._get,
@@ -113,14 +116,14 @@ class Engine(Core):
             Increment: self._count,
             Decrement: self._count,
             Touch: self._touch,
-            Flush: self._flush,
+            Flush: self._flush_whole,
             Stats: self._stats,
             Version: lambda _request, _now: self._version,
             Noop: lambda _request, _now: _OK,
             Quit: lambda _request, _now: _OK,
             Malformed: self._malformed,
             Debug: self._debug,
-            Administer: self._administer,
+            Administer: self._administer_whole,
             Verbosity: lambda _request, _now: _OK,
             **dict.fromkeys((SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _request, _now: _UNKNOWN),
         }
@@ -145,6 +148,31 @@ class Engine(Core):
             self._flush_if_due(now)
         # The table gives each request the rule that makes its own kind of reply.
         return rule(request, now)  # type: ignore[return-value]
+
+    def begin(self, request: Request[R], now: float) -> R | Failure | Dump:
+        """Carry out one request as :meth:`execute` does, but in slices what concerns all items.
+
+        A dump of all items is returned as a :class:`~memproto.engine.Dump`, whose parts the caller reads. There is one
+        at a time, and the next is answered with memcached's ``BUSY``. A flush or ``cache_memlimit`` takes effect at
+        once and leaves the rest to :meth:`work`, see :attr:`pending`. Any other reply is the same.
+
+        A get of many keys is the caller's to divide: it is the same as a get of each part of the keys.
+
+        Raises what :meth:`execute` raises.
+        """
+        if not isinstance(request, Flush | Administer):
+            return self.execute(request, now)
+        check_request(request)
+        # This looks at ``now``, and whether a flush is due.
+        self.execute(_NOOP, now)
+        if isinstance(request, Flush):
+            return self._flush(request, now)  # type: ignore[return-value]
+        reply = administer(request.words, self._items)
+        if isinstance(reply, Dump):
+            if not self._dump.done:
+                return _BUSY  # type: ignore[return-value]
+            self._dump = reply
+        return reply  # type: ignore[return-value]
 
     # --- reading
 
@@ -215,11 +243,11 @@ class Engine(Core):
 
     def _debug(self, request: Debug, now: float) -> AnyReply:
         entry = self._items.find(request.key, now)
-        return _NOT_FOUND if entry is None else facts(entry, now, self._with_cas)
+        return NOT_FOUND if entry is None else facts(entry, now, self._with_cas)
 
     def _touch(self, request: Touch, now: float) -> AnyReply:
         entry = self._touched(request.key, request.exptime, now)
-        return _NOT_FOUND if entry is None else Touched(entry.item.flags, entry.item.cas)
+        return NOT_FOUND if entry is None else Touched(entry.item.flags, entry.item.cas)
 
     def _touched(self, key: bytes, exptime: int, now: float) -> Entry | None:
         entry = self._items.find(key, now)
@@ -235,117 +263,20 @@ class Engine(Core):
             self._items.change(entry, entry.item, expires)
         return entry
 
-    # --- storing
-
-    def _store(self, request: Set | Add | Replace, now: float) -> AnyReply:
-        items, key = self._items, request.key
-        if (
-            type(key) is not bytes
-            or type(request.value) is not bytes
-            or type(request.flags) is not int
-            or type(request.exptime) is not int
-            or type(request.cas) is not int
-            or request.meta is not None
-            or type(request.unlink) is not _BOOL
-            or (not isinstance(request, Add) and type(request.strict) is not _BOOL)
-        ):
-            check_request(request)
-        if self._is_too_large(key, len(request.value), request.flags):
-            return self._too_large(request)
-        old = items.find(key, now)
-        self._counters["cmd_set"] += 1
-        refusal = None
-        if request.cas and (self._with_cas or request.cas < 0 or (not isinstance(request, Add) and request.strict)):
-            # A CAS makes a compare-and-swap of all three, whatever the command.
-            refusal = self._compare(request.cas, old)
-            if refusal is _EXISTS and old is not None and is_outdated(request, old):
-                return self._store_stale(request, old, now)
-        elif type(request) is Set:
-            pass
-        elif type(request) is Replace:
-            refusal = _NOT_FOUND if old is None else None
-        elif old is not None:
-            # As with memcached, who asks in vain uses the item.
-            items.entries.move_to_end(key)
-            refusal = _EXISTS
-        if refusal is not None:
-            return refusal
-        if not self._evict and not self._has_room(key, len(request.value)):
-            return self._no_memory(request)
-        item = self._item(request)
-        self._put(item, expires_at(request.exptime, now), now)
-        return Stored(item.cas)
-
-    def _item(self, request: Set | Add | Replace) -> Item:
-        options = request.meta
-        base64 = options is not None and options.base64
-        return Item(request.key, request.value, request.flags, self._next_cas(options), base64)
-
-    def _store_stale(self, request: Set | Add | Replace, old: Entry, now: float) -> Stored:
-        """Store what was computed from an older item than the present one: better than nothing, but stale.
-
-        When it expires, and whether somebody was told to make it anew, stays as it was.
-        """
-        item, leased = self._item(request), old.leased
-        entry = self._put(item, old.expires, now, stale=True)
-        assert entry is not None
-        entry.leased = leased
-        return Stored(item.cas)
-
-    def _compare(self, cas: int, old: Entry | None) -> Failure | None:
-        if old is None:
-            self._counters["cas_misses"] += 1
-            return _NOT_FOUND
-        # Without CAS numbers nothing matches, not even what a journal remembers.
-        if old.item.cas != cas or not self._with_cas:
-            self._counters["cas_badval"] += 1
-            return _EXISTS
-        self._counters["cas_hits"] += 1
-        return None
-
-    def _concatenate(self, request: Append | Prepend, now: float) -> AnyReply:
-        key = request.key
-        # The flags that are sent change nothing, but memcached allocates room for them.
-        if self._is_too_large(key, len(request.value), request.flags):
-            return self._too_large(request)
-        entry = self._items.find(key, now)
-        self._counters["cmd_set"] += 1
-        if entry is None:
-            return self._vivified(request, now)
-        old = entry.item
-        if request.cas and self._with_cas and old.cas != request.cas:
-            return _EXISTS
-        length = len(old.value) + len(request.value)
-        if self._is_too_large(key, length, old.flags):
-            return _NOT_STORED
-        if not self._has_room(key, length):
-            return self._no_memory(request)
-        value = old.value + request.value if isinstance(request, Append) else request.value + old.value
-        # As with memcached an item that is made anew from an old one does not remember a base64 key.
-        item = Item(old.key, value, old.flags, self._next_cas(request.meta))
-        self._put(item, entry.expires, now)
-        return Stored(item.cas)
-
-    def _vivified(self, request: Append | Prepend, now: float) -> AnyReply:
-        options = request.meta
-        if options is None or options.vivify is None:
-            return _NOT_STORED
-        return self._store(Add(request.key, request.value, 0, options.vivify, 0, options), now)
+    # --- the rest
 
     def _malformed(self, request: Malformed, now: float) -> AnyReply:
         if request.reply.status == Status.VALUE_TOO_LARGE:
             self._too_large(request.request)
         return request.reply
 
-    # --- the rest
-
     def _delete(self, request: Delete, now: float) -> AnyReply:
         entry = self._items.find(request.key, now)
         if entry is None:
             self._counters["delete_misses"] += 1
-            return _NOT_FOUND
+            return NOT_FOUND
         if request.cas and entry.item.cas != max(request.cas, 0):
-            return _EXISTS
+            return EXISTS
         self._counters["delete_hits"] += 1
         options = request.meta
         if options is None:
@@ -373,13 +304,13 @@ class Engine(Core):
             if request.exptime is not None:
                 return self._create_counter(request, request.exptime, now)
             self._counters["incr_misses" if up else "decr_misses"] += 1
-            return _NOT_FOUND
+            return NOT_FOUND
         old = entry.item
         if not old.value:
             # memcached looks at the length first and at the CAS then.
             return _NOT_A_NUMBER
         if request.cas and old.cas != request.cas:
-            return _EXISTS
+            return EXISTS
         number = number_in(old.value)
         if number is None:
             return _NOT_A_NUMBER
@@ -420,8 +351,15 @@ class Engine(Core):
             self._next_cas()
         return _OK
 
-    def _administer(self, request: Administer, now: float) -> AnyReply:
-        return administer(request.words, self._items, now)
+    def _flush_whole(self, request: Flush, now: float) -> AnyReply:
+        reply = self._flush(request, now)
+        self._items.finish()
+        return reply
+
+    def _administer_whole(self, request: Administer, now: float) -> AnyReply:
+        reply = administer(request.words, self._items)
+        self._items.finish()
+        return reply.read(now, sys.maxsize) if isinstance(reply, Dump) else reply
 
     # --- statistics
 

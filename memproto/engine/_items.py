@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -70,15 +71,28 @@ class Journal(Protocol):
     def clear(self) -> None:
         """All items were flushed."""
 
-    def load(self) -> Iterable[Saved]:
-        """All items put and not discarded since, those put last at the end."""
+    def newest_first(self) -> Iterable[Saved]:
+        """All items put and not discarded since, the one put last at the beginning.
+
+        The engine stops reading as soon as its budget is full, so what is not read need not be in memory.
+        """
+
+    def keep_newest(self, count: int) -> None:
+        """Forget all but the ``count`` items that were put last: there was no room for the others."""
 
 
 class Items:
-    """Keys to entries in the order of use. ``budget`` is in bytes, counted with :data:`ITEM_OVERHEAD`."""
+    """Keys to entries in the order of use. ``budget`` is in bytes, counted with :data:`ITEM_OVERHEAD`.
+
+    What concerns all items takes long: :meth:`clear` and :meth:`resize` change the state at once and leave the rest
+    to :meth:`work`. Until that is done, a store does as much of it as the store itself needs memory.
+    """
 
     __slots__ = (
+        "_cleared",
+        "_cleared_size",
         "_journal",
+        "_room",
         "_uncrawled",
         "budget",
         "entries",
@@ -100,18 +114,37 @@ class Items:
         self.expired_unfetched = 0
         self.reclaimed = 0
         self._uncrawled: list[bytes] = []
+        # Tables of entries that were cleared, not yet freed, and how many bytes of the budget they still take.
+        self._cleared: list[OrderedDict[bytes, Entry]] = []
+        self._cleared_size = 0
+        # How large ``size`` may become before something has to go.
+        self._room = budget
         self._journal = journal
         self.load()
 
     def load(self) -> None:
-        """Hold what the journal has and nothing else."""
+        """Hold what the journal has, as much of it as the budget allows, and nothing else."""
         self.entries.clear()
         self.size = 0
-        if self._journal is not None:
-            for saved in self._journal.load():
-                self._insert(*saved)
+        if self._journal is None:
+            return
+        full = False
+        for item, expires, stale in self._journal.newest_first():
+            if item.key in self.entries:
+                # An older one that was replaced.
+                continue
+            cost = _cost(item)
+            full = bool(self.entries) and self.size + cost > self.budget
+            if full:
+                break
+            entry = self.entries[item.key] = Entry(item, expires)
+            entry.stale = stale
+            self.entries.move_to_end(item.key, last=False)
+            self.size += cost
+        if full:
             # Only now, because a journal need not bear to be changed while it is read.
-            self.shrink(self.budget)
+            self._journal.keep_newest(len(self.entries))
+        self._set_room()
 
     def restore(self, key: bytes, saved: Saved | None) -> None:
         """Put back what a key had, or that it had nothing, without telling the journal."""
@@ -140,8 +173,7 @@ class Items:
     def crawl(self, now: float, most: int) -> int:
         """Look at the next ``most`` entries, all of them in turn, and remove those that have expired; how many."""
         if not self._uncrawled:
-            # The order of use changes all the time, so that a round goes by a list of its own.
-            self._uncrawled = list(self.entries)
+            self._uncrawled = self.keys()
         before = self.reclaimed
         for _ in range(min(most, len(self._uncrawled))):
             key = self._uncrawled.pop()
@@ -151,6 +183,11 @@ class Items:
                 self.expired_unfetched += not entry.fetched
                 self.discard(key)
         return self.reclaimed - before
+
+    def keys(self) -> list[bytes]:
+        """All keys, in no special order, which changes all the time."""
+        # The iterator of OrderedDict itself looks each key up, and takes 30 times as long.
+        return list(dict.__iter__(self.entries))
 
     def forget_counts(self) -> None:
         """Set the counters of evictions and expiries to 0."""
@@ -195,21 +232,62 @@ class Items:
     def _settle(self, entry: Entry) -> None:
         if self._journal is not None:
             self._journal.put(Saved(entry.item, entry.expires, entry.stale))
-        if self.size > self.budget:
-            self.shrink(self.budget)
+        if self.size > self._room:
+            self._make_room()
 
-    def shrink(self, size: int) -> int:
-        """Evict the least recently used until no more than ``size`` bytes are used; how many."""
+    def _make_room(self) -> None:
+        while self._cleared and self.size > self._room:
+            self._free_one()
+        self.shrink(self._room)
+
+    def shrink(self, size: int, most: int = sys.maxsize) -> int:
+        """Evict the least recently used, at most so many, until no more than ``size`` bytes are used; how many."""
         before = self.evicted
         # The last one stays, whatever its size: it has just been stored.
-        while self.size > size and len(self.entries) > 1:
+        while self.size > size and len(self.entries) > 1 and self.evicted - before < most:
             self._evict()
         return self.evicted - before
 
     def resize(self, budget: int) -> None:
-        """Change the budget; what no longer fits is evicted."""
+        """Change the budget. What no longer fits is evicted by :meth:`work`; until then ``size`` does not grow."""
         self.budget = budget
-        self.shrink(self.budget)
+        self._set_room()
+
+    # --- work that is left over
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something for :meth:`work` to do."""
+        return bool(self._cleared) or (self.size > self.budget and len(self.entries) > 1)
+
+    def work(self, most: int) -> None:
+        """Free at most so many of the entries that were cleared or have no room; ``budget`` holds when all is done."""
+        done = 0
+        while self._cleared and done < most:
+            self._free_one()
+            done += 1
+        self.shrink(self.budget, most - done)
+        self._set_room()
+
+    def finish(self) -> None:
+        """Do all the work that is left."""
+        self._cleared.clear()
+        self._cleared_size = 0
+        self.work(sys.maxsize)
+
+    def _set_room(self) -> None:
+        # Whatever is left to do, the whole must not grow meanwhile.
+        self._room = max(self.budget - self._cleared_size, self.size)
+
+    def _free_one(self) -> None:
+        table = self._cleared[-1]
+        if table:
+            _, entry = table.popitem()
+            cost = _cost(entry.item)
+            self._cleared_size -= cost
+            self._room += cost
+        if not table:
+            self._cleared.pop()
 
     def _evict(self) -> None:
         key, entry = next(iter(self.entries.items()))
@@ -226,9 +304,13 @@ class Items:
                 self._journal.discard(key)
 
     def clear(self) -> None:
-        """Remove all."""
-        self.entries.clear()
-        self.size = 0
+        """Remove all. Their memory is freed by :meth:`work`, and counts against the budget until then."""
+        if self.entries:
+            self._cleared.append(self.entries)
+            self._cleared_size += self.size
+            self.entries = OrderedDict()
+            self.size = 0
+            self._set_room()
         if self._journal is not None:
             self._journal.clear()
 

@@ -1,0 +1,338 @@
+"""What a user hands in with a wrong type is refused where it enters, and nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from memproto import (
+    AnyReply,
+    AnyRequest,
+    BinaryEnvelope,
+    ClassicEnvelope,
+    Debug,
+    Dialect,
+    Envelope,
+    Failure,
+    Get,
+    Increment,
+    Item,
+    Limits,
+    LocalProtocolError,
+    MetaEnvelope,
+    Noop,
+    Ok,
+    Opcode,
+    OpcodeSpec,
+    Quiet,
+    ReceiveBuffer,
+    ServerConnection,
+    ServerDialect,
+    ServerState,
+    Set,
+    Signal,
+    Stored,
+    Values,
+    binary,
+    text,
+)
+from memproto.udp import ReassemblyLimits
+from tests.wrong_types import REPLIES, REQUESTS, wrong_replies, wrong_requests
+
+GET = b"\x80\x00" + bytes.fromhex("0001 00000000 00000001 00000000 0000000000000000") + b"k"
+
+
+def server(data: bytes) -> tuple[ServerConnection, Envelope]:
+    connection = ServerConnection()
+    connection.receive_data(data)
+    event = connection.next_event()
+    assert isinstance(event, Envelope)
+    return connection, event
+
+
+# --- replies
+
+
+@pytest.mark.parametrize(
+    "data", [GET, b"get k\r\n", b"mg k v f c k\r\n", b"mg k\r\n"], ids=["binary", "classic", "mg", "HD"]
+)
+def test_every_wrong_field_of_every_reply_is_refused_by_send_and_nothing_changes(data: bytes) -> None:
+    connection, event = server(data)
+    checked = 0
+    for wrong in wrong_replies():
+        for send in (connection.send, connection.send_parts):
+            with pytest.raises(LocalProtocolError) as caught:
+                send(wrong.message, to=event)  # type: ignore[arg-type]
+            assert str(caught.value).startswith(wrong.field), wrong
+            assert connection.outstanding == 1
+        checked += 1
+    assert checked > 800
+    assert connection.send(Values((Item(b"k", b"v"),)), to=event)
+    assert connection.outstanding == 0
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
+def test_a_wrong_reply_to_any_request_is_refused_by_encode_reply(request_: AnyRequest) -> None:
+    for wrong in wrong_replies()[::7]:
+        with pytest.raises(LocalProtocolError) as caught:
+            binary.encode_reply(wrong.message, BinaryEnvelope(request_, 0))  # type: ignore[arg-type]
+        assert str(caught.value).startswith(wrong.field), wrong
+        for to in (ClassicEnvelope(request_, b"x"), MetaEnvelope(request_, b"x")):
+            with pytest.raises(LocalProtocolError) as caught:
+                text.encode_reply(wrong.message, to)  # type: ignore[arg-type]
+            assert str(caught.value).startswith(wrong.field), wrong
+
+
+@pytest.mark.parametrize("reply", [None, "OK", b"OK", Get((b"k",)), Item(b"k", b"v"), Stored, 0], ids=repr)
+def test_what_is_no_reply_is_refused_by_send(reply: object) -> None:
+    connection, event = server(GET)
+    with pytest.raises(LocalProtocolError, match=r"^reply is .*, must be a reply, such as Values or Failure$"):
+        connection.send(reply, to=event)  # type: ignore[arg-type]
+    assert connection.outstanding == 1
+
+
+@pytest.mark.parametrize("to", [None, Get((b"k",)), b"get", 1, Envelope])
+def test_what_is_no_envelope_is_refused_by_send(to: object) -> None:
+    connection, _ = server(GET)
+    with pytest.raises(LocalProtocolError, match=r"^to is .*, must be the envelope that next_event\(\) gave, not its"):
+        connection.send(Values(), to=to)  # type: ignore[arg-type]
+    assert connection.outstanding == 1
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: type(reply).__name__)
+def test_a_reply_whose_types_are_right_is_sent_or_does_not_answer(reply: AnyReply) -> None:
+    connection, event = server(GET)
+    if isinstance(reply, Values | Failure):
+        connection.send(reply, to=event)
+        return
+    with pytest.raises(LocalProtocolError, match="does not answer Get"):
+        connection.send(reply, to=event)
+
+
+# --- requests
+
+
+Encode = Callable[[AnyRequest], object]
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda request: binary.encode_request(BinaryEnvelope(request, Opcode.SET)),
+        lambda request: text.encode_request(ClassicEnvelope(request, b"set")),
+        lambda request: text.encode_request(MetaEnvelope(request, b"ms")),
+        lambda request: text.encode_request(MetaEnvelope(request, b"ms", (), b"ms k 1")),
+    ],
+    ids=["binary", "classic", "meta", "line"],
+)
+def test_every_wrong_field_of_every_request_is_refused_by_encode_request(encode: Encode) -> None:
+    checked = 0
+    for wrong in wrong_requests():
+        with pytest.raises(LocalProtocolError) as caught:
+            encode(wrong.message)  # type: ignore[arg-type]
+        assert str(caught.value).startswith(f"request.{wrong.field}"), wrong
+        checked += 1
+    assert checked > 1500
+
+
+@pytest.mark.parametrize(
+    ("envelope", "words"),
+    [
+        (Get((b"k",)), "envelope is Get, must be a BinaryEnvelope"),
+        (ClassicEnvelope(Noop(), b"mn"), "envelope is ClassicEnvelope, must be a BinaryEnvelope"),
+        (BinaryEnvelope(Noop(), "noop"), "opcode is str, must be an int"),  # type: ignore[arg-type]
+        (BinaryEnvelope(Noop(), 10, opaque=b"1"), "opaque is bytes, must be an int"),  # type: ignore[arg-type]
+        (BinaryEnvelope("get", 0), "request is str, must be a Request"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_envelope_is_refused_in_binary(envelope: BinaryEnvelope, words: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        binary.encode_request(envelope)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("envelope", "words"),
+    [
+        (Get((b"k",)), "envelope is Get, must be a ClassicEnvelope or a MetaEnvelope"),
+        (BinaryEnvelope(Noop(), 10), "envelope is BinaryEnvelope, must be a ClassicEnvelope or a MetaEnvelope"),
+        (ClassicEnvelope(Get((b"k",)), "get"), "verb is str, must be bytes"),  # type: ignore[arg-type]
+        (MetaEnvelope(Get((b"k",)), b"mg", [b"v"]), "flags is list, must be a tuple of bytes"),  # type: ignore[arg-type]
+        (MetaEnvelope(Get((b"k",)), b"mg", ("v",)), "flags[0] is str, must be bytes"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_envelope_is_refused_in_text(envelope: ClassicEnvelope, words: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        text.encode_request(envelope)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: binary.decode_reply(b"", Get((b"k",))),  # type: ignore[arg-type]
+        lambda: text.decode_reply(b"", Get((b"k",))),  # type: ignore[arg-type]
+        lambda: binary.encode_reply(Ok(), Noop()),  # type: ignore[arg-type]
+        lambda: text.encode_reply(Ok(), Noop()),  # type: ignore[arg-type]
+    ],
+)
+def test_a_request_in_the_place_of_its_envelope_is_refused(call: Callable[[], object]) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^to is (Get|Noop), must be a (Binary|Classic)Envelope"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: text.meta_envelope("get"),  # type: ignore[arg-type]
+        lambda: text.meta_envelope(Get("k")),  # type: ignore[arg-type]
+        lambda: text.meta_envelope(Debug("k")),  # type: ignore[arg-type]
+        lambda: text.meta_envelope(Increment(b"k", 1.5)),  # type: ignore[arg-type]
+        lambda: text.meta_envelope(Get((b"k",)), "v"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_type_is_refused_by_meta_envelope(call: Callable[[], object]) -> None:
+    with pytest.raises(LocalProtocolError, match=r" is \w+, must be "):
+        call()
+
+
+# --- bytes
+
+
+@pytest.mark.parametrize("data", [5, "get k\r\n", None, [1, 2], Get((b"k",))], ids=repr)
+def test_what_is_not_bytes_is_refused_where_bytes_are_read(data: object) -> None:
+    connection = ServerConnection()
+    for read in (
+        connection.receive_data,
+        binary.decode_request,
+        text.decode_request,
+        lambda data: binary.decode_reply(data, BinaryEnvelope(Noop(), 10)),
+        lambda data: text.decode_reply(data, MetaEnvelope(Noop(), b"mn")),
+    ):
+        with pytest.raises(LocalProtocolError, match=r"^data is .*, must be bytes, a bytearray or a memoryview$"):
+            read(data)  # type: ignore[arg-type]
+    assert connection.buffered == 0
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_object_of_bytes_may_be_received_and_values_are_bytes(kind: type[bytes]) -> None:
+    connection = ServerConnection()
+    connection.receive_data(kind(b"set k 0 0 1\r\nv\r\n"))
+    event = connection.next_event()
+    assert isinstance(event, Envelope)
+    assert event.request == Set(b"k", b"v")
+    read = text.decode_request(kind(b"set k 0 0 1\r\nv\r\n")).request
+    assert isinstance(read, Set)
+    assert type(read.value) is bytes
+
+
+# --- constructors
+
+
+class _Codec(ServerDialect):
+    def read(self, buffer: ReceiveBuffer) -> Envelope | None:
+        return None
+
+    def write(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
+        return ()
+
+
+class _Wrong(NamedTuple):
+    arguments: dict[str, object]
+    words: str
+
+
+_ALL = "(Dialect.BINARY, Dialect.CLASSIC, Dialect.META)"
+_NOT_A_SPEC = OpcodeSpec(0x94, "GETL", quiet="miss")  # type: ignore[arg-type]
+_WRONG = [
+    _Wrong({"dialect": "meta"}, f"dialect is 'meta', must be a member of Dialect {_ALL}; a codec of your own is"),
+    _Wrong({"dialect": _Codec()}, f"dialect is _Codec, must be a member of Dialect {_ALL}; a codec of your own is"),
+    _Wrong({"dialect": Dialect}, "dialect is the class Dialect, must be a member"),
+    _Wrong({"dialect": 0}, "dialect is 0, must be a member"),
+    _Wrong({"dialects": {"meta"}}, f"one of the dialects is 'meta', must be a member of Dialect {_ALL}"),
+    _Wrong({"dialects": [Dialect.META, None]}, "one of the dialects is None, must be a member"),
+    _Wrong({"dialects": "meta"}, "dialects is 'meta', must be a collection of Dialect members"),
+    _Wrong({"dialects": Dialect.META}, "dialects is Dialect.META, must be a collection of Dialect members"),
+    _Wrong({"dialects": iter([Dialect.META])}, "dialects is list_iterator, must be a collection of Dialect members"),
+    _Wrong({"dialects": []}, "dialects are none, at least one must be allowed"),
+    _Wrong({"dialect": Dialect.META, "dialects": [Dialect.META]}, "dialect and dialects are given, at most one"),
+    _Wrong({"dialects": [Dialect.META], "codec": _Codec()}, "dialects and codec are given, at most one of them"),
+    _Wrong({"dialect": Dialect.META, "codec": _Codec()}, "dialect and codec are given, at most one of them"),
+    _Wrong({"codec": Dialect.META}, "codec is Dialect.META, must be an object with the methods of ServerDialect"),
+    _Wrong({"codec": _Codec}, "codec is the class _Codec, must be an object with the methods of ServerDialect"),
+    _Wrong({"codec": "lite"}, "codec is 'lite', must be an object with the methods of ServerDialect"),
+    _Wrong({"limits": Dialect.META}, "limits is Dialect.META, must be a Limits"),
+    _Wrong({"limits": 1024}, "limits is 1024, must be a Limits"),
+    _Wrong({"limits": 0}, "limits is 0, must be a Limits"),
+    _Wrong({"auth_required": None}, "auth_required is None, must be True or False"),
+    _Wrong({"auth_required": "no"}, "auth_required is 'no', must be True or False"),
+    _Wrong({"opcodes": [0x94]}, "opcodes[0] is 148, must be an OpcodeSpec"),
+    _Wrong({"opcodes": 0x94}, "opcodes is 148, must be an iterable of OpcodeSpec"),
+    _Wrong({"opcodes": b"\x94"}, "opcodes is b'\\x94', must be an iterable of OpcodeSpec"),
+    _Wrong({"opcodes": OpcodeSpec(0x94, "GETL")}, "opcodes is OpcodeSpec, must be an iterable of OpcodeSpec"),
+    _Wrong({"opcodes": {0x94: OpcodeSpec(0x94, "GETL")}}, "opcodes[0] is 148, must be an OpcodeSpec"),
+    _Wrong({"opcodes": [_NOT_A_SPEC]}, "quiet is str, must be a Quiet"),
+]
+
+
+@pytest.mark.parametrize("wrong", _WRONG, ids=lambda wrong: wrong.words[:40])
+def test_a_wrong_argument_of_a_server_connection_is_refused_by_an_error_that_says_what_is_expected(
+    wrong: _Wrong,
+) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        ServerConnection(**wrong.arguments)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(wrong.words)
+
+
+def test_nothing_is_set_on_a_member_of_dialect() -> None:
+    ServerConnection(dialect=Dialect.BINARY, auth_required=True)
+    assert all(set(vars(member)) == set(vars(Dialect.META)) for member in Dialect)
+    assert not hasattr(Dialect.BINARY, "locked")
+
+
+@pytest.mark.parametrize("data", [GET, b"get k\r\n", b"mg k\r\n"], ids=["binary", "classic", "meta"])
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_dialect_alone_is_the_same_as_a_collection_of_it(dialect: Dialect, data: bytes) -> None:
+    seen = []
+    for connection in (
+        ServerConnection(dialect=dialect),
+        ServerConnection(dialects=[dialect]),
+        ServerConnection(dialects={dialect: 1}),
+    ):
+        connection.receive_data(data)
+        try:
+            seen.append(repr(connection.next_event()))
+        except Exception as error:  # noqa: BLE001, RUF100
+            seen.append(repr(error))
+    assert len(set(seen)) == 1
+
+
+def test_the_usual_arguments_are_taken() -> None:
+    own = OpcodeSpec(0x94, "GETL", quiet=Quiet.MISS)
+    connection = ServerConnection(Limits(value=1), auth_required=True, dialects=tuple(Dialect), opcodes=iter([own]))
+    assert connection.state is ServerState.UNAUTHENTICATED
+    assert ServerConnection(None, codec=_Codec()).next_event() is Signal.NEED_DATA
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Limits(value="1"), "value is str, must be an int"),  # type: ignore[arg-type]
+        (lambda: Limits(line=1.5), "line is float, must be an int"),  # type: ignore[arg-type]
+        (lambda: Limits(keys=None), "keys is None, must be an int"),  # type: ignore[arg-type]
+        (lambda: Limits(bare_lf="no"), "bare_lf is str, must be a bool"),  # type: ignore[arg-type]
+        (lambda: Limits(outstanding=-1), "limit outstanding is -1, the least is 1"),
+        (lambda: ReassemblyLimits(messages="1"), "messages is str, must be an int"),  # type: ignore[arg-type]
+        (lambda: ReassemblyLimits(timeout=b"1"), "timeout is bytes, must be a float"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_limit_is_refused(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        make()
+    assert str(caught.value) == words
+
+
+def test_whole_seconds_are_a_timeout() -> None:
+    assert ReassemblyLimits(timeout=2).timeout == 2
