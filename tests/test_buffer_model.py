@@ -59,7 +59,7 @@ class BufferMachine(RuleBasedStateMachine):
     def take(self, size: int) -> None:
         taken = self.buffer.take(size)
         if self.ready and len(self.model) >= size:
-            assert taken == self.model[:size]
+            assert taken == bytes(self.model[:size])
             del self.model[:size]
         else:
             assert taken is None
