@@ -12,30 +12,36 @@ The results are the same in every dialect, but for what one cannot say: classic 
 with blanks or control characters, and is the only one but meta that takes a negative expiry, which is at once.
 
 No answer reaches a call that it does not belong to. A call that times out leaves the connection in step: its answer is
-still read, later, and dropped. Three timeouts in a row cost the connection, and so does any other interruption, a
-``KeyboardInterrupt`` at any place too; the next call opens a new one. A call that only reads is made again if the
-server turns out to have closed the connection since the last call; one that writes never is. A client is for one
-thread at a time.
+still read, later, and dropped. Three timeouts in a row cost the connection, and so does any other interruption:
+whatever a signal handler raises, at any place, ``TimeoutError`` too. The next call opens a new one. A call that only
+reads is made again if the server turns out to have closed the connection since the last call; one that writes never is.
 
-Raised are ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there or goes away;
-``ServerError`` for a refusal that the call has no result for, ``AuthenticationError`` for refused credentials;
+``timeout`` is for the whole call: looking up the addresses, connecting to any of them, TLS, the login, sending,
+receiving, and doing all that again on another connection. Only the look-up of a name cannot be cut short.
+
+A connection belongs to the process that opened it: after a fork the child closes its copy, of which the server notices
+nothing, and opens its own when it makes a call. A client is for one thread at a time; a call that finds another one
+under way, in another thread or where a signal handler has interrupted it, uses a connection of its own.
+
+Raised are ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, is full or goes
+away; ``ServerError`` for a refusal that the call has no result for, ``AuthenticationError`` for refused credentials;
 ``memproto.LocalProtocolError`` for arguments that do not fit the protocol, of which nothing is sent, and
 ``memproto.RemoteProtocolError`` for a server that breaks it.
 """
 
 from __future__ import annotations
 
-import selectors
-import socket
+import os
 import ssl
-import struct
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from random import SystemRandom
 from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
+from examples.full import is_full
+from examples.stream import WRITABLE, Expired, Fault, Stream, TlsStream
 from memproto import ClientConnection, Dialect, Exchange, Limits, LocalProtocolError, Quit, RemoteProtocolError, Signal
 from memproto.calls import RAW, AuthenticationError, Call, Calls, ServerError, authenticate
 
@@ -45,13 +51,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 V = TypeVar("V")
 
-#: Called with ">" and each block of bytes sent, or "<" and each received.
+#: Called with ">" and each block of bytes to send, or "<" and each received.
 Trace = Callable[[str, bytes], None]
 
-_UNIX: Final = "unix:"
 _NEED_DATA: Final = Signal.NEED_DATA
-_BLOCKED: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-# What the sockets' buffers always take when they are empty, so that writing it can neither wait nor lock up.
+# What the sockets' buffers always take when they are empty, so that there is no need to wait for room.
 _SMALL: Final = 16384
 _PIECE: Final = 65536
 # A connection unused for so many seconds is looked at before it is used.
@@ -59,127 +63,135 @@ _IDLE: Final = 1.0
 # So many timeouts in a row, and the connection is given up. That something still comes proves nothing: where a server
 # has left out an answer, each may come a call late.
 _PATIENCE: Final = 3
+# Not from a state that parent and child share after a fork.
+_CHANCE: Final = SystemRandom()
 
 
 class _Link:
-    """A connection: the socket and what is known of the conversation."""
+    """A connection: the stream and what is known of the conversation."""
 
-    def __init__(
-        self, link: socket.socket, dialect: Dialect, limits: Limits, timeout: float | None, trace: Trace | None
-    ) -> None:
-        self.socket = link
-        self.connection = ClientConnection(limits, dialect=dialect)
-        self.timeout = timeout
+    def __init__(self, stream: Stream, dialect: Dialect, limits: Limits, trace: Trace | None) -> None:
+        self.stream = stream
+        # So that what is left of another connection, by a proxy for one, fits no request of this.
+        self.connection = ClientConnection(limits, dialect=dialect, first_opaque=_CHANCE.getrandbits(32))
         self.trace = trace
-        #: Whether a call is under way. Found true by the next call it says that this one was interrupted, and that
-        #: nobody knows which bytes have left or arrived.
-        self.in_call = True
-        #: Whether the server has broken the protocol, though the call got its answer.
-        self.is_spoilt = False
+        #: Whether another call may use it. False during a call.
+        self.in_step = False
+        #: Whether the server may have received something of the last call.
+        self.sent = False
         self.last = 0.0
+        # What has come of the first answer, until it is known not to be a refusal of the connection.
+        self._first: bytes | None = b""
+        # How the server has broken the protocol, though the call before got its answer.
+        self._broken: RemoteProtocolError | None = None
         self._most = limits.outstanding
         self._quiet = dialect is Dialect.BINARY
         self._written = False
         self._timeouts = 0
-        #: Whether opening it has taken a part of the time of the call.
-        self.is_fresh = True
-        _limit(link, timeout)
 
-    def is_stale(self) -> bool:
-        """Whether there is something to read though nothing was asked: the end, most likely."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.socket, selectors.EVENT_READ)
-            return not self.connection.outstanding and bool(selector.select(0))
+    def is_usable(self, now: float) -> bool:
+        """Whether a call may use it: it is this process's own and, as far as can be seen, not closed by the server."""
+        if self.stream.process != os.getpid():
+            return False
+        # After a while a look: if there is something to read though nothing was asked, it is most likely the end.
+        return now - self.last <= _IDLE or self.connection.outstanding > 0 or not self.stream.has_data()
 
     def ask(self, call: Call[object], deadline: float | None) -> list[object]:
-        """The replies to the requests of a call, asked at once up to the limit."""
+        """The replies to the requests of a call, asked at once up to the limit.
+
+        Raises :class:`Fault`; what else is raised is not the connection's. ``in_step`` tells whether it can be used.
+        """
         replies: list[object] = []
+        self.in_step = self.sent = False
         while len(replies) < len(call.requests):
+            if self._broken is not None:
+                raise Fault(self._broken)
             before = self.connection.outstanding
             if before >= self._most:
-                raise TimeoutError(f"{before} calls that timed out are still unanswered")
+                raise Fault(TimeoutError(f"{before} calls that timed out are still unanswered"))
             try:
                 exchanges = call.send(self.connection, len(replies), self._most - before, self._quiet)
             except LocalProtocolError:
-                self.in_call = self.connection.outstanding != before
+                self.in_step = self.connection.outstanding == before
                 raise
             last = exchanges[-1]
             data = last.data if len(exchanges) == 1 else b"".join([exchange.data for exchange in exchanges])
-            self._written = False
             try:
-                if before or self.is_fresh or len(data) > _SMALL:
-                    self._by_and_by(memoryview(data), last, deadline)
-                else:
-                    self.socket.sendall(data)
-                    self._written = True
-                    if self.trace is not None:
-                        self.trace(">", data)
-                    self._receive(self.socket.recv(_PIECE), last)
-                    if last.reply is None:
-                        self._by_and_by(memoryview(b""), last, deadline)
-            except (TimeoutError, BlockingIOError):
+                self._exchange(data, last, deadline, not before)
+            except Expired:
+                # Raised by nobody else. So nothing has come in between, and all bytes are accounted for.
                 self._timeouts += 1
                 if self._written and self._timeouts < _PATIENCE:
                     for exchange in exchanges:
                         self.connection.abandon(exchange)
-                    self.in_call = False
-                raise TimeoutError("the call took longer than its timeout") from None
+                    self.in_step = True
+                raise Fault(TimeoutError("the call took longer than its timeout")) from None
             self._timeouts = 0
             if len(call.requests) == 1:
+                self.in_step = self._broken is None
                 return [last.reply]
             replies += [exchange.reply for exchange in exchanges]
+        self.in_step = self._broken is None
         return replies
 
-    def _by_and_by(self, unsent: memoryview, last: Exchange[object], deadline: float | None) -> None:
-        """Read, also while writing, until the answer is there.
+    def _exchange(self, data: bytes, last: Exchange[object], deadline: float | None, empty: bool) -> None:
+        """Send, and read until the answer is there; ``empty`` is whether the sockets' buffers are.
 
-        To write all before reading anything would lock up with a server that has stopped reading because nobody
-        reads its answers.
+        What is large is sent in pieces, and read is in between: to write all before reading anything would lock up with
+        a server that has stopped reading because nobody reads its answers.
         """
-        self.socket.setblocking(False)
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.socket, selectors.EVENT_READ)
-                while unsent or last.reply is None:
-                    if deadline is not None and time.monotonic() >= deadline:
-                        raise TimeoutError
-                    wait = selectors.EVENT_READ
-                    if unsent:
-                        try:
-                            unsent, wait = unsent[self.send(unsent[:_PIECE]) :], 0
-                        except _BLOCKED:
-                            wait |= selectors.EVENT_WRITE
-                    self._written = not unsent
-                    try:
-                        self._receive(self.socket.recv(_PIECE), last)
-                    except _BLOCKED:
-                        if wait:
-                            selector.modify(self.socket, wait)
-                            selector.select(_left(deadline))
-        finally:
-            _limit(self.socket, self.timeout)
-
-    def send(self, data: memoryview) -> int:
-        """Write what goes at once; how much that was."""
-        sent = self.socket.send(data)
+        stream = self.stream
+        encoded = stream.encode(data)
+        self._written = False
+        self.sent = True
+        sent = stream.send(encoded) if empty and len(encoded) <= _SMALL else 0
         if self.trace is not None:
-            self.trace(">", bytes(data[:sent]))
-        return sent
+            self.trace(">", data)
+        if sent < len(encoded):
+            unsent = memoryview(encoded)[sent:]
+            while unsent:
+                ready = stream.wait(deadline, write=True)
+                if ready & WRITABLE:
+                    unsent = unsent[stream.send(unsent[:_PIECE]) :]
+                if ready != WRITABLE:
+                    self._take(stream.receive(), last)
+        self._written = True
+        while last.reply is None:
+            stream.wait(deadline)
+            self._take(stream.receive(), last)
 
-    def _receive(self, data: bytes, last: Exchange[object]) -> None:
+    def _take(self, data: bytes, last: Exchange[object]) -> None:
         if self.trace is not None:
             self.trace("<", data)
-        if not data:
-            raise ConnectionError("the server closed the connection before it had answered")
+        if self._first is not None:
+            data = self._first = self._first + data
+            full = is_full(data)
+            if full is None:
+                return
+            if full:
+                self.sent = False
+                raise Fault(ConnectionRefusedError("the server has too many open connections"))
+            self._first = None
         self.connection.receive_data(data)
         try:
             # To the end, because what nobody asked for must not wait for the next call.
             while self.connection.next_event() is not _NEED_DATA:
                 pass
-        except RemoteProtocolError:
+        except RemoteProtocolError as error:
             if last.reply is None:
-                raise
-            self.is_spoilt = True  # but the answer came before the fault
+                raise Fault(error) from None
+            self._broken = error  # but the answer came before
+
+    def close(self) -> None:
+        """Close it; if it is in step, with a goodbye, which need not arrive."""
+        if self.in_step and self.stream.process == os.getpid():
+            self.in_step = False
+            with suppress(Fault, LocalProtocolError):
+                data = self.connection.send(Quit()).data
+                if self.trace is not None:
+                    self.trace(">", data)
+                self.stream.send(self.stream.encode(data))
+        self.stream.close()
 
 
 def _method(build: Callable[Concatenate[Calls[V], P], Call[T]]) -> Callable[Concatenate[ClientOf[V], P], T]:
@@ -195,9 +207,9 @@ def _method(build: Callable[Concatenate[Calls[V], P], Call[T]]) -> Callable[Conc
 class ClientOf(Generic[V]):
     """One connection to one server, opened by the first call; ``calls`` says what its values are.
 
-    ``host`` may be a Unix socket, ``unix:PATH``. ``timeout`` is what a whole call may take, in seconds, ``None`` for no
-    limit. With ``username`` each connection begins with SASL PLAIN, in the text dialects with the ``set`` of
-    ``memcached -Y``. ``tls`` is for a server behind TLS, whose name is ``server_hostname`` or else ``host``.
+    ``host`` may be a Unix socket, ``unix:PATH``. ``timeout`` is what a whole call may take, in seconds, more than 0 or
+    ``None`` for no limit. With ``username`` each connection begins with SASL PLAIN, in the text dialects with the
+    ``set`` of ``memcached -Y``. ``tls`` is for a server behind TLS, whose name is ``server_hostname`` or else ``host``.
     """
 
     def __init__(
@@ -217,13 +229,14 @@ class ClientOf(Generic[V]):
     ) -> None:
         self.calls = calls
         self._host, self._port = host, port
-        self._timeout = timeout
+        self.timeout = timeout
         self._dialect = dialect
         self._limits = limits or Limits()
         self._trace = trace
         self._login = None if username is None else authenticate(username, password)
         self._tls, self._name = tls, server_hostname or host
-        self._link: _Link | None = None
+        # The connection while no call uses it. A call takes it out and puts it back when all has gone well.
+        self._links: list[_Link] = []
 
     def __enter__(self) -> Self:
         return self
@@ -238,38 +251,56 @@ class ClientOf(Generic[V]):
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"timeout is {seconds!r}, must be more than 0 seconds, or None for no limit")
         self._timeout = seconds
-        if self._link is not None:
-            self._link.timeout = seconds
-            _limit(self._link.socket, seconds)
 
     def run(self, call: Call[T]) -> T:
         """Make a call. All others are this with a call of their name."""
+        try:
+            return self.attempt(call)
+        except Fault as fault:
+            raise fault.error from None
+
+    def attempt(self, call: Call[T]) -> T:
+        """The same for another client that stands on this one: what is the server's fault is raised as :class:`Fault`.
+
+        No other exception is, so that what a signal handler raises can be told from it by its type.
+        """
         if not call.requests:
             return call.result(())
         now = time.monotonic()
         deadline = None if self._timeout is None else now + self._timeout
-        link = self._link
-        if link is not None and (link.in_call or (now - link.last > _IDLE and link.is_stale())):
-            self._drop()
-            link = None
-        while True:
-            fresh = link is None
-            link = link or self._open(deadline)
-            link.in_call = True
+        link: _Link | None = None
+        try:
             try:
-                replies = link.ask(call, deadline)
-                break
-            except BaseException as error:
-                if link.in_call:
-                    self._drop()
-                if fresh or not call.repeatable or not isinstance(error, ConnectionError):
-                    raise
+                # Nobody else has it now, and whoever interrupts this does not put it back.
+                link = self._links.pop()
+            except IndexError:
                 link = None
-        link.last = now
-        link.is_fresh = False
-        link.in_call = link.is_spoilt
-        return call.result(replies)
+            if link is not None and not link.is_usable(now):
+                link.stream.close()
+                link = None
+            fresh = link is None
+            while True:
+                if link is None:
+                    link = self._open(deadline)
+                try:
+                    replies = link.ask(call, deadline)
+                    break
+                except Fault as fault:
+                    fault.sent = link.sent
+                    if fresh or not call.repeatable or not isinstance(fault.error, ConnectionError):
+                        raise
+                link.stream.close()
+                link, fresh = None, True
+            link.last = now
+            self._put_back(link)
+            return call.result(replies)
+        except BaseException:
+            if link is not None:
+                self._put_back(link)
+            raise
 
     def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
@@ -299,42 +330,31 @@ class ClientOf(Generic[V]):
 
     def close(self) -> None:
         """Say goodbye and hang up. Another call opens a new connection."""
-        link = self._link
-        if link is not None and not link.in_call:
-            link.in_call = True
-            with suppress(OSError, LocalProtocolError):  # it need not arrive
-                link.socket.setblocking(False)
-                link.send(memoryview(link.connection.send(Quit()).data))
-        self._drop()
+        while self._links:
+            self._links.pop().close()
+
+    def _put_back(self, link: _Link) -> None:
+        if link.in_step and not self._links:
+            self._links.append(link)
+        elif link not in self._links:
+            link.stream.close()
 
     def _open(self, deadline: float | None) -> _Link:
-        opened = None
+        stream = None
         try:
-            if self._host.startswith(_UNIX):
-                opened = socket.socket(socket.AF_UNIX)
-                opened.settimeout(_left(deadline))
-                opened.connect(self._host.removeprefix(_UNIX))
-            else:
-                opened = socket.create_connection((self._host, self._port), _left(deadline))
-                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                opened = self._tls.wrap_socket(opened, server_hostname=self._name, do_handshake_on_connect=False)
-                opened.settimeout(_left(deadline))
-                opened.do_handshake()
-            link = _Link(opened, self._dialect, self._limits, self._timeout, self._trace)
+            stream = (Stream if self._tls is None else TlsStream).open(self._host, self._port, deadline)
+            if isinstance(stream, TlsStream) and self._tls is not None:
+                stream.handshake(self._tls, self._name, deadline)
+            link = _Link(stream, self._dialect, self._limits, self._trace)
             if self._login is not None:
                 self._login.result(link.ask(self._login, deadline))
-            self._link = link
-        except BaseException:
-            if opened is not None:
-                opened.close()
+            return link  # noqa: TRY300  # an interruption here is caught below
+        except BaseException as error:
+            if stream is not None:
+                stream.close()
+            if isinstance(error, Expired):
+                raise Fault(TimeoutError("the call took longer than its timeout")) from None
             raise
-        return link
-
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.socket.close()
-            self._link = None
 
 
 class _Options(TypedDict, total=False):
@@ -354,21 +374,3 @@ class Client(ClientOf[bytes]):
         self, host: str = "127.0.0.1", port: int = 11211, timeout: float | None = None, **options: Unpack[_Options]
     ) -> None:
         super().__init__(Calls(RAW), host, port, timeout, **options)
-
-
-def _limit(link: socket.socket, seconds: float | None) -> None:
-    """Let no operation take longer."""
-    if sys.platform != "linux" or seconds is None or isinstance(link, ssl.SSLSocket):
-        link.settimeout(seconds)
-        return
-    # The kernel does it without a poll before each operation, and says EAGAIN when the time is over.
-    link.settimeout(None)
-    microseconds = max(round(seconds * 1_000_000), 1)
-    value = struct.pack("@ll", *divmod(microseconds, 1_000_000))
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
-
-
-def _left(deadline: float | None) -> float | None:
-    # Not zero, which would be not to wait but to fail at once.
-    return None if deadline is None else max(deadline - time.monotonic(), 0.001)

@@ -6,9 +6,26 @@ beside ours.
 
 from __future__ import annotations
 
+import errno
+import itertools
+import ssl
+
 import pytest
 
-from memproto import Add, Counter, Delete, Deleted, Dialect, Failure, Increment, Set, Status, Stored
+from memproto import (
+    Add,
+    Counter,
+    Delete,
+    Deleted,
+    Dialect,
+    Failure,
+    Increment,
+    LocalProtocolError,
+    RemoteProtocolError,
+    Set,
+    Status,
+    Stored,
+)
 from tests.desync import asynchronous, careless, clients, lines, pure, trial
 from tests.desync.asynchronous import AsyncContestant
 from tests.desync.clients import Contestant
@@ -88,6 +105,53 @@ def test_an_interrupt_at_any_line(client: Contestant) -> None:
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_interrupt_at_any_instruction(client: Contestant) -> None:
     check(lines.everywhere(client, instructions=True, stride=167), 2000)
+
+
+class Own(BaseException):
+    """Of the program that uses the client."""
+
+
+# What a signal handler may raise: what looks like an error of the client, of the system, or of neither.
+ERRORS: tuple[lines.Error, ...] = (
+    TimeoutError,
+    lambda: TimeoutError(errno.ETIMEDOUT, "too late"),
+    BlockingIOError,
+    lambda: BlockingIOError(errno.EAGAIN, "try again"),
+    InterruptedError,
+    lambda: ConnectionResetError(errno.ECONNRESET, "reset"),
+    ssl.SSLWantReadError,
+    LocalProtocolError,
+    lambda: RemoteProtocolError("of a signal handler"),
+    StopIteration,
+    Own,
+)
+
+
+def in_turn() -> lines.Error:
+    """Each of them, one after the other."""
+    errors = itertools.cycle(ERRORS)
+    return lambda: next(errors)()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_signal_handler_that_raises_at_any_line(client: Contestant) -> None:
+    tally = lines.everywhere(client, stride=7, error=in_turn())
+    check(tally, 5_000)
+    assert tally.interrupted > 100 * len(ERRORS)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_signal_handler_that_raises_at_any_instruction(client: Contestant) -> None:
+    tally = lines.everywhere(client, instructions=True, stride=83, error=in_turn())
+    check(tally, 5_000)
+    assert tally.interrupted > 50 * len(ERRORS)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_signal_handler_that_raises_in_any_operation(client: Contestant) -> None:
+    tally = trial.run_many(client, 5, 300, SLOW, error=in_turn())
+    check(tally, 3_000)
+    assert tally.interrupted > 20 * len(ERRORS)
 
 
 # --- the asyncio client

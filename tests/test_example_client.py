@@ -27,6 +27,11 @@ VERSION_REPLY = b"\x81\x0b" + bytes(9) + b"\x05" + bytes(12) + b"1.2.3"
 Handler = Callable[[socket.socket], None]
 
 
+@pytest.fixture(autouse=True)
+def opaques_begin_at_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.client._CHANCE.getrandbits", lambda bits: 0)
+
+
 def numbered(reply: bytes, opaque: int) -> bytes:
     return reply[:12] + opaque.to_bytes(4, "big") + reply[16:]
 
@@ -276,15 +281,26 @@ def test_other_values_than_bytes() -> None:
         assert assert_type(client.get_multi(()), dict[bytes, int]) == {}
 
 
+class Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, BlockingIOError, Own])
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_an_interruption_at_any_line_never_leads_to_a_wrong_answer(dialect: Dialect) -> None:
+def test_an_interruption_at_any_line_never_leads_to_a_wrong_answer(
+    dialect: Dialect, error: type[BaseException]
+) -> None:
+    kept = 0
     with TinyServer() as tiny, Client(port=tiny.server_address[1], timeout=DEADLINE, dialect=dialect) as client:
         thread = threading.Thread(target=tiny.serve_forever, args=(0.01,))
         thread.start()
         try:
             assert client.set_multi({b"a": b"value of a", b"b": b"value of b"}) == []
             lines = 0
-            while interrupted_at(lines, client):
+            while interrupted_at(lines, client, error):
+                # Only a connection on which nothing is outstanding may be used again.
+                assert [link.connection.outstanding for link in client._links] in ([], [0])
+                kept += len(client._links)
                 assert client.get(b"b") == b"value of b"
                 if lines % 2:
                     client.close()  # and so the opening of a connection, too
@@ -294,20 +310,21 @@ def test_an_interruption_at_any_line_never_leads_to_a_wrong_answer(dialect: Dial
             tiny.shutdown()
             thread.join(DEADLINE)
     assert lines > 40
+    assert kept < lines / 2
 
 
-def interrupted_at(line: int, client: Client) -> bool:
-    """Ask for ``a``, with a KeyboardInterrupt before so many lines of the client or the library; whether there were."""
+def interrupted_at(line: int, client: Client, error: type[BaseException]) -> bool:
+    """Ask for ``a``, with an exception before so many lines of the client or the library; whether there were."""
     left = line
 
     def trace(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
         nonlocal left
         name = frame.f_code.co_filename
-        if not name.endswith("client.py") and "memproto" not in name:
+        if not name.endswith(("examples/client.py", "examples/stream.py")) and "memproto" not in name:
             return None
         if event == "line":
             if left == 0:
-                raise KeyboardInterrupt
+                raise error
             left -= 1
         return trace
 
@@ -315,7 +332,7 @@ def interrupted_at(line: int, client: Client) -> bool:
     sys.settrace(trace)
     try:
         assert client.get(b"a") == b"value of a"
-    except KeyboardInterrupt:
+    except error:
         return True
     finally:
         sys.settrace(before)

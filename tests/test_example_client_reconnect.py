@@ -19,10 +19,13 @@ from tests.test_example_client import (
     answer_noop,
     answer_version,
     numbered,
+    opaques_begin_at_0,
     read,
     say,
     server,
 )
+
+__all__ = ["opaques_begin_at_0"]
 
 
 @contextmanager

@@ -11,12 +11,12 @@ import pytest
 
 from examples.async_client import AsyncClient, AuthenticationError
 from examples.client import Client
-from memproto import Dialect, Limits
+from memproto import Dialect, Limits, RemoteProtocolError
 from tests.peers import DEADLINE
 from tests.test_example_async_client import Loop, each_loop, opaques_of_tasks_begin_at_0, run, until_closed
-from tests.test_example_client import NOOP_REPLY, Handler, numbered, read, server
+from tests.test_example_client import NOOP_REPLY, Handler, numbered, opaques_begin_at_0, read, server
 
-__all__ = ["opaques_of_tasks_begin_at_0"]
+__all__ = ["opaques_begin_at_0", "opaques_of_tasks_begin_at_0"]
 
 TLS = Path(__file__).parent / "data" / "tls"
 
@@ -40,7 +40,7 @@ def test_the_credentials_come_first_on_every_connection() -> None:
         Client(port=port, timeout=DEADLINE, username="user", password="secret") as client,
     ):
         assert client.noop()
-        client._drop()
+        client.close()
         with pytest.raises(AuthenticationError, match=r"^Auth failure. \(status 0x0020\)$"):
             client.noop()
         assert client.noop()
@@ -59,11 +59,38 @@ def test_opening_is_a_part_of_the_time_that_a_call_may_take(monkeypatch: pytest.
     def trace(direction: str, data: bytes) -> None:
         clock[0] += DEADLINE * (direction == "<")
 
-    monkeypatch.setattr("examples.client.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("examples.stream.time.monotonic", lambda: clock[0])
     with (
         server(accept) as port,
         Client(port=port, timeout=DEADLINE, username="user", password="secret", trace=trace) as client,
         pytest.raises(TimeoutError),
+    ):
+        client.noop()
+
+
+def test_an_answer_too_many_to_the_login_is_a_fault_of_the_server() -> None:
+    def twice(link: socket.socket) -> None:
+        read(link, 41)
+        link.sendall(2 * (b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated"))
+        assert link.recv(1) == b""
+
+    with (
+        server(twice) as port,
+        Client(port=port, timeout=DEADLINE, username="user", password="secret") as client,
+        pytest.raises(RemoteProtocolError),
+    ):
+        client.noop()
+
+
+def test_a_refused_certificate_is_told_to_the_server() -> None:
+    def handler(link: socket.socket) -> None:
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+            over_tls(until_closed)(link)
+
+    with (
+        server(handler) as port,
+        Client("127.0.0.1", port, DEADLINE, tls=ssl.create_default_context()) as client,
+        pytest.raises(ssl.SSLCertVerificationError),
     ):
         client.noop()
 

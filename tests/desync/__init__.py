@@ -10,5 +10,5 @@ interrupted. It follows from a number alone. Every result is judged by what the 
 - ``sockets``, ``clients``, ``trial``: schedules for blocking clients, on sockets that are none.
 - ``loop``, ``asynchronous``: the same for asyncio, on a loop whose clock stands still unless everybody waits.
 - ``careless``: clients that the trial has to find wanting.
-- ``lines``: a KeyboardInterrupt at any line or instruction of a call.
+- ``lines``: an interruption at any line or instruction of a call, as a signal handler makes it that raises something.
 """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import examples.client
+import examples.stream
 from memproto import Dialect
 from tests.desync.oracle import Call, Done, Kind, Result
 from tests.desync.sockets import FakeModule, Network, replaced
@@ -35,7 +36,10 @@ class Contestant:
 def _ours(dialect: Dialect) -> Contestant:
     @contextmanager
     def make(network: Network) -> Iterator[Ask]:
-        with replaced(examples.client, ("socket", "selectors", "time"), network):
+        with (
+            replaced(examples.stream, ("socket", "select", "time"), network),
+            replaced(examples.client, ("time",), network),
+        ):
             client = examples.client.Client(timeout=60.0, dialect=dialect)
 
             def ask(call: Call, cas: int) -> Result:

@@ -1,4 +1,4 @@
-"""A KeyboardInterrupt at every line, or at every instruction, of a call: one schedule for each."""
+"""An interruption at every line, or at every instruction, of a call: one schedule for each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from tests.desync.oracle import COUNTERS, VALUES, Call, Kind, Tally
 from tests.desync.trial import Trial
 
 T = TypeVar("T")
+#: Makes what a signal handler raises.
+Error: TypeAlias = Callable[[], BaseException]
 _Tracer: TypeAlias = Callable[[FrameType, str, Any], "_Tracer | None"]
 
 # What a bare "try:" is compiled to. No signal is ever handled at one, and those within a "with" are outside of what
@@ -63,9 +65,12 @@ class _Serving(Protocol):
 
 
 class Fuse:
-    """Raises KeyboardInterrupt at the ``at``-th line, or instruction, of the client's own code."""
+    """Raises ``error`` at the ``at``-th line, or instruction, of the client's own code."""
 
-    def __init__(self, network: _Serving, folders: tuple[str, ...], at: int, instructions: bool) -> None:
+    def __init__(
+        self, network: _Serving, folders: tuple[str, ...], at: int, instructions: bool, error: Error = KeyboardInterrupt
+    ) -> None:
+        self._error = error
         self._network = network
         self._folders = folders
         self._left = at
@@ -97,7 +102,7 @@ class Fuse:
             self._left -= 1
             if self._left == 0:
                 if frame.f_code.co_code[frame.f_lasti] != _NOP:
-                    raise KeyboardInterrupt
+                    raise self._error()
                 self._left = 1
         return self._step
 
@@ -118,18 +123,26 @@ def _run(
     warm: bool,
     at: int,
     instructions: bool,
+    error: Error,
 ) -> tuple[Tally, bool]:
     if isinstance(contestant, Contestant):
-        return _run_blocking(contestant, target, fault, jam, warm, at, instructions)
+        return _run_blocking(contestant, target, fault, jam, warm, at, instructions, error)
     return _run_tasks(contestant, target, fault, jam, warm, at, instructions)
 
 
 def _run_blocking(
-    contestant: Contestant, target: Call, fault: Fault, jam: float, warm: bool, at: int, instructions: bool
+    contestant: Contestant,
+    target: Call,
+    fault: Fault,
+    jam: float,
+    warm: bool,
+    at: int,
+    instructions: bool,
+    error: Error,
 ) -> tuple[Tally, bool]:
     trial = Trial(f"lines/{at}", ())
     trial.network.short, trial.network.jam = 0.0, 0.0
-    fuse = Fuse(trial.network, _folders(contestant), at, instructions)
+    fuse = Fuse(trial.network, _folders(contestant), at, instructions, error)
     with contestant.make(trial.network) as ask:
         if warm:
             trial.carry_out(ask, _BEFORE)
@@ -142,6 +155,7 @@ def _run_blocking(
         for call in _BEHIND:
             trial.carry_out(ask, call)
         trial.recover(ask)
+    trial.tally.interrupted += fuse.burnt
     return trial.tally, fuse.burnt
 
 
@@ -182,11 +196,14 @@ def _run_tasks(
 
 
 def places(
-    contestant: Contestant | AsyncContestant, instructions: bool = False, stride: int = 1
+    contestant: Contestant | AsyncContestant,
+    instructions: bool = False,
+    stride: int = 1,
+    error: Error = KeyboardInterrupt,
 ) -> Iterator[tuple[str, Tally]]:
     """What came of an interruption at every place of every kind of call, each with the name of its schedule.
 
-    Of the places only each ``stride``-th is tried.
+    Of the places only each ``stride``-th is tried. ``error`` is for blocking clients only.
     """
     for target in _TARGETS:
         for fault, jam in _WEATHER:
@@ -194,15 +211,20 @@ def places(
                 for at in count(1, stride):
                     if at > _MOST:
                         raise RuntimeError(f"{target.kind.value} has no end")
-                    tally, burnt = _run(contestant, target, fault, jam, warm, at, instructions)
+                    tally, burnt = _run(contestant, target, fault, jam, warm, at, instructions, error)
                     yield f"{target.kind.value}, {fault.value}, jam {jam}, warm {warm}, at {at}", tally
                     if not burnt:
                         break
 
 
-def everywhere(contestant: Contestant | AsyncContestant, instructions: bool = False, stride: int = 1) -> Tally:
+def everywhere(
+    contestant: Contestant | AsyncContestant,
+    instructions: bool = False,
+    stride: int = 1,
+    error: Error = KeyboardInterrupt,
+) -> Tally:
     """All of :func:`places`."""
     whole = Tally()
-    for _, tally in places(contestant, instructions, stride):
+    for _, tally in places(contestant, instructions, stride, error):
         whole.add(tally)
     return whole

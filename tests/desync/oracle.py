@@ -109,12 +109,14 @@ class Tally:
     lost: int = 0
     raised: int = 0
     stuck: int = 0
+    #: How many calls were interrupted.
+    interrupted: int = 0
     #: The wrong ones by what they were.
     kinds: Tallies[str] = field(default_factory=Tallies)
 
     def add(self, other: Tally) -> None:
         """Put the numbers of other schedules to these."""
-        for name in ("schedules", "calls", "answers", "wrong", "lost", "raised", "stuck"):
+        for name in ("schedules", "calls", "answers", "wrong", "lost", "raised", "stuck", "interrupted"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.kinds += other.kinds
 

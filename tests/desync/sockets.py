@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import random
-import selectors
+import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
@@ -24,8 +25,12 @@ class Network:
         self.chance = random.Random(seed)
         #: Whether the network has let the client down since this was last set to false.
         self.failed = False
-        #: How many steps until a KeyboardInterrupt; each operation has a step before and a step behind it.
+        #: How many steps until an interruption; each operation has a step before and a step behind it.
         self.fuse = 0
+        #: What a signal handler raises then.
+        self.error: Callable[[], BaseException] = KeyboardInterrupt
+        #: How many there have been.
+        self.interruptions = 0
         #: How likely a write falls short, and how likely there is no room for one within the timeout.
         self.short = self.jam = 0.1
         #: Whether it is the server that runs now.
@@ -44,7 +49,8 @@ class Network:
         """Before and behind each operation."""
         self.fuse -= 1
         if self.fuse == 0:
-            raise KeyboardInterrupt
+            self.interruptions += 1
+            raise self.error()
 
     def fail(self, error: OSError) -> OSError:
         """Take note that the network lets the client down."""
@@ -74,6 +80,10 @@ class FakeSocket:
     def connect(self, _address: object) -> None:
         self._network.step()
 
+    def connect_ex(self, _address: object) -> int:
+        self._network.step()
+        return 0
+
     def close(self) -> None:
         self._open = False
 
@@ -81,15 +91,16 @@ class FakeSocket:
 
     def _check(self) -> None:
         if not self._open:
-            raise OSError("the socket is closed")
+            raise OSError(errno.EBADF, "the socket is closed")
 
-    def wait(self, write: bool, timeout: float | None) -> bool:
-        """What a selector does: whether there is something before the timeout."""
+    def wait(self, events: int, timeout: float | None) -> int:
+        """What a selector does: which of the events there are before the timeout."""
         self._network.step()
         self._check()
         stream = self._line.stream
         stalled = not stream or stream[0] is Mark.STALL
-        ready = not stalled or (write and self._network.chance.random() >= self._network.jam)
+        room = events & select.POLLOUT and self._network.chance.random() >= self._network.jam
+        ready = (0 if stalled else events & select.POLLIN) | (select.POLLOUT if room else 0)
         if not ready and timeout != 0:
             self._network.fail(TimeoutError())
             if stream:
@@ -104,7 +115,7 @@ class FakeSocket:
         if not stream or stream[0] is Mark.STALL:
             if not self._blocking:
                 self._network.step()
-                raise BlockingIOError
+                raise BlockingIOError(errno.EAGAIN, "there is nothing to read")
             if stream:
                 stream.popleft()
             raise self._network.fail(TimeoutError("timed out"))
@@ -124,12 +135,12 @@ class FakeSocket:
         self._network.step()
         self._check()
         if self._end_seen:
-            raise self._network.fail(BrokenPipeError("the server has closed"))
+            raise self._network.fail(BrokenPipeError(errno.EPIPE, "the server has closed"))
         size = len(data)
         if self._network.chance.random() < self._network.short:
             size = self._network.chance.randrange(size + 1)
             if not size and not self._blocking:
-                raise BlockingIOError
+                raise BlockingIOError(errno.EAGAIN, "there is no room")
         self._deliver(data[:size])
         self._network.step()
         return size
@@ -149,8 +160,8 @@ class FakeSocket:
             self._network.step()
 
 
-class FakeSelector:
-    """What the clients use of a selector: one socket, readable or writable."""
+class FakePoll:
+    """What the clients use of ``select.poll``: one socket, readable or writable."""
 
     def __init__(self) -> None:
         self._registered: dict[FakeSocket, int] = {}
@@ -158,33 +169,13 @@ class FakeSelector:
     def register(self, link: FakeSocket, events: int) -> None:
         self._registered[link] = events
 
-    def modify(self, link: FakeSocket, events: int) -> None:
-        if link not in self._registered:
-            raise KeyError(f"{link!r} is not registered")
-        self._registered[link] = events
-
-    def unregister(self, link: FakeSocket) -> None:
-        del self._registered[link]
-
-    def select(self, timeout: float | None = None) -> list[tuple[FakeSocket, int]]:
-        return [
-            (link, events)
-            for link, events in self._registered.items()
-            if link.wait(bool(events & selectors.EVENT_WRITE), timeout)
-        ]
-
-    def __enter__(self) -> FakeSelector:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._registered.clear()
+    def poll(self, milliseconds: float | None = None) -> list[tuple[int, int]]:
+        found = [link.wait(events, milliseconds) for link, events in self._registered.items()]
+        return [(0, events) for events in found if events]
 
 
 class FakeModule(ModuleType):
-    """Stands for the modules ``socket``, ``selectors`` and ``time``; the constants are the real ones."""
+    """Stands for the modules ``socket``, ``select`` and ``time``; the constants are the real ones."""
 
     def __init__(self, network: Network) -> None:
         super().__init__("fake")
@@ -192,7 +183,7 @@ class FakeModule(ModuleType):
 
     def __getattr__(self, name: str) -> object:
         if name.isupper():
-            return getattr(socket if hasattr(socket, name) else selectors, name)
+            return getattr(socket, name)
         raise AttributeError(name)
 
     def monotonic(self) -> float:
@@ -207,8 +198,8 @@ class FakeModule(ModuleType):
     def getaddrinfo(self, host: str, port: int, *_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
 
-    def DefaultSelector(self) -> FakeSelector:  # noqa: N802  # the name it stands for
-        return FakeSelector()
+    def poll(self) -> FakePoll:
+        return FakePoll()
 
 
 @contextmanager

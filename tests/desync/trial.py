@@ -43,7 +43,7 @@ class Trial:
         self.tally.calls += 1
         try:
             result = interrupt(lambda: ask(call, cas)) if interrupt else ask(call, cas)
-        except (KeyboardInterrupt, Exception):  # an exception is never a wrong answer
+        except BaseException:  # an exception is never a wrong answer
             self.tally.raised += 1
             return None
         finally:
@@ -69,9 +69,16 @@ class Trial:
         self.tally.kinds["stored"] += self.service.oracle.corrupt
 
 
-def run(contestant: Contestant, seed: str, faults: tuple[Fault, ...], interrupts: float = INTERRUPTS) -> Tally:
-    """One schedule. A call is interrupted with the probability ``interrupts``."""
+def run(
+    contestant: Contestant,
+    seed: str,
+    faults: tuple[Fault, ...],
+    interrupts: float = INTERRUPTS,
+    error: Callable[[], BaseException] = KeyboardInterrupt,
+) -> Tally:
+    """One schedule. A call is interrupted by ``error`` with the probability ``interrupts``."""
     trial = Trial(seed, faults)
+    trial.network.error = error
     chance = random.Random(f"{seed}/interrupts")
     with contestant.make(trial.network) as ask:
         for number, call in enumerate(calls(f"{seed}/calls", CALLS)):
@@ -80,14 +87,20 @@ def run(contestant: Contestant, seed: str, faults: tuple[Fault, ...], interrupts
             trial.network.fuse = chance.randint(1, 24) if chance.random() < interrupts else 0
             trial.carry_out(ask, call)
         trial.recover(ask)
+    trial.tally.interrupted = trial.network.interruptions
     return trial.tally
 
 
 def run_many(
-    contestant: Contestant, seed: int, count: int, faults: tuple[Fault, ...], interrupts: float = INTERRUPTS
+    contestant: Contestant,
+    seed: int,
+    count: int,
+    faults: tuple[Fault, ...],
+    interrupts: float = INTERRUPTS,
+    error: Callable[[], BaseException] = KeyboardInterrupt,
 ) -> Tally:
     """Many schedules."""
     tally = Tally()
     for number in range(count):
-        tally.add(run(contestant, f"{seed}/{number}", faults, interrupts))
+        tally.add(run(contestant, f"{seed}/{number}", faults, interrupts, error))
     return tally
