@@ -49,6 +49,7 @@ def test_the_defaults_are_memcacheds() -> None:
     limits = Limits()
     assert (limits.value, limits.head) == (1048576, 16384)
     assert (limits.outstanding, limits.keys, limits.stats) == (1024, 100_000, 10_000)
+    assert (limits.line, limits.keys_line, limits.bare_lf) == (2048, 4_194_304, True)
     assert limits.answer == 67108864
 
 

@@ -306,6 +306,57 @@ ROWS: list[tuple[BinaryEnvelope, bytes, bytes | None]] = [
 ]
 
 
+#: A line of text, and the opcode and the request that binary says for it.
+TO_BINARY: list[tuple[bytes, int, AnyRequest]] = [
+    (b"get k\r\n", 0x00, Get((b"k",))),
+    (b"gets k\r\n", 0x00, Get((b"k",))),
+    (b"gat 9 k\r\n", 0x1D, Get((b"k",), 9)),
+    (b"gats 9 k\r\n", 0x1D, Get((b"k",), 9)),
+    (b"set k 1 2 1\r\nv\r\n", 0x01, Set(b"k", b"v", 1, 2)),
+    (b"cas k 1 2 1 9\r\nv\r\n", 0x01, Set(b"k", b"v", 1, 2, 9)),
+    (b"add k 1 2 1\r\nv\r\n", 0x02, Add(b"k", b"v", 1, 2)),
+    (b"replace k 1 2 1\r\nv\r\n", 0x03, Replace(b"k", b"v", 1, 2)),
+    (b"append k 0 0 1\r\nv\r\n", 0x0E, Append(b"k", b"v")),
+    (b"prepend k 0 0 1\r\nv\r\n", 0x0F, Prepend(b"k", b"v")),
+    # A quiet success of text would hide errors too.
+    (b"set k 1 2 1 noreply\r\nv\r\n", 0x01, Set(b"k", b"v", 1, 2)),
+    (b"delete k noreply\r\n", 0x04, Delete(b"k")),
+    (b"incr k 2\r\n", 0x05, Increment(b"k", 2)),
+    (b"decr k 2\r\n", 0x06, Decrement(b"k", 2)),
+    (b"touch k 9\r\n", 0x1C, Touch(b"k", 9)),
+    (b"flush_all\r\n", 0x08, Flush()),
+    (b"flush_all 9\r\n", 0x08, Flush(9)),
+    (b"stats items\r\n", 0x10, Stats(b"items")),
+    (b"version\r\n", 0x0B, Version()),
+    (b"quit\r\n", 0x07, Quit()),
+    (b"mg k v\r\n", 0x00, Get((b"k",))),
+    (b"mg k v k\r\n", 0x0C, Get((b"k",))),
+    (b"mg k v q\r\n", 0x09, Get((b"k",))),
+    (b"mg k k v q\r\n", 0x0D, Get((b"k",))),
+    (b"mg k s\r\n", 0x00, Get((b"k",))),
+    (b"mg k T9 v\r\n", 0x1D, Get((b"k",), 9)),
+    (b"mg k T9 v k\r\n", 0x23, Get((b"k",), 9)),
+    (b"mg k T9 v q\r\n", 0x1E, Get((b"k",), 9)),
+    (b"mg k T9 v k q\r\n", 0x24, Get((b"k",), 9)),
+    (b"mg k T9\r\n", 0x1C, Touch(b"k", 9)),
+    (b"mg k T9 q k\r\n", 0x1C, Touch(b"k", 9)),
+    (b"ms k 1 q\r\nv\r\n", 0x11, Set(b"k", b"v")),
+    (b"ms k 1 ME q k\r\nv\r\n", 0x12, Add(b"k", b"v")),
+    (b"ms k 1 MR q\r\nv\r\n", 0x13, Replace(b"k", b"v")),
+    (b"ms k 1 MA q\r\nv\r\n", 0x19, Append(b"k", b"v")),
+    (b"ms k 1 MP q\r\nv\r\n", 0x1A, Prepend(b"k", b"v")),
+    (b"md k q\r\n", 0x14, Delete(b"k")),
+    (b"ma k q\r\n", 0x15, Increment(b"k")),
+    (b"ma k MD q N9 J5\r\n", 0x16, Decrement(b"k", 1, 5, 9)),
+    (b"mn\r\n", 0x0A, Noop()),
+]
+
+
+@pytest.mark.parametrize(("said", "opcode", "request_"), TO_BINARY, ids=lambda value: repr(value)[:40])
+def test_requests_of_text_in_binary(said: bytes, opcode: int, request_: AnyRequest) -> None:
+    assert translate(decode_request(said), Dialect.BINARY) == BinaryEnvelope(request_, opcode)
+
+
 @pytest.mark.parametrize(("envelope", "meta", "classic"), ROWS, ids=lambda value: repr(value)[:60])
 def test_requests_of_binary(envelope: BinaryEnvelope, meta: bytes, classic: bytes | None) -> None:
     there = translate(envelope, Dialect.META)

@@ -457,3 +457,8 @@ def test_a_recorded_reply_of_three_datagrams_and_one_of_two_messages() -> None:
     assert big == [None, None, Message(7, b"VALUE big 0 3000\r\n" + b"0123456789" * 300 + b"\r\nEND\r\n")]
     two = [reassembler.feed(data, 0.0) for data in replies["udp.get_two"]]
     assert two == [Message(65535, b"VALUE k 0 5\r\nhello\r\n"), Message(65535, b"VALUE u 0 1\r\nx\r\nEND\r\n")]
+
+
+def test_the_limits_of_reassembly_are_these_unless_they_are_given() -> None:
+    assert ReassemblyLimits() == ReassemblyLimits(messages=1024, held=4_194_304, timeout=2.0)
+    assert Reassembler().limits == ReassemblyLimits()
