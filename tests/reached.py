@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 
 from hypothesis import event
 
+from tests.kinds import Kind
+
 T = TypeVar("T", bound=Callable[..., None])
-Share: TypeAlias = float | Mapping[Hashable, float]
+Share: TypeAlias = float | Mapping[str, float] | Mapping[Kind, float] | Mapping[int, float] | Mapping[bool, float]
 
 #: With fewer examples than this, a share says nothing.
 ENOUGH = 20
@@ -38,7 +40,7 @@ def _check(counts: Counter[str], examples: int, shares: Mapping[str, Share], par
     if examples < ENOUGH:
         return
     for name, wanted in shares.items():
-        given = wanted if isinstance(wanted, Mapping) else {}
+        given: dict[object, float] = dict(wanted.items()) if isinstance(wanted, Mapping) else {}
         share = (
             wanted if isinstance(wanted, float) else next((given[each] for each in parameters if each in given), 0.0)
         )
@@ -71,6 +73,8 @@ def reaches(**shares: Share) -> Callable[[T], T]:
         @functools.wraps(test)
         def checked(*args: object, **kwargs: object) -> None:
             nonlocal examples
+            # What other decorators above this one have added: settings, examples, a failure to repeat.
+            vars(test).update({name: value for name, value in vars(checked).items() if name != "__wrapped__"})
             counts.clear()
             examples = 0
             test(*args, **kwargs)

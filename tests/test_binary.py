@@ -9,6 +9,7 @@ from memproto import (
     AnyRequest,
     BinaryEnvelope,
     Body,
+    Dialect,
     Failure,
     Layout,
     OpcodeSpec,
@@ -24,6 +25,8 @@ from memproto import (
 from memproto.binary import decode_packet, decode_reply, decode_request, encode_packet, encode_reply, encode_request
 from memproto.testing import binary_envelopes, packets, replies_to, requests
 from tests.helpers import wire
+from tests.kinds import KINDS, Kind, any_request, requests_of
+from tests.reached import reached, reaches
 
 # Couchbase's own: HELLO has an agent name and a list of 16-bit features, SELECT_BUCKET the name of a bucket.
 HELLO = OpcodeSpec(0x1F, "HELLO", Body(key=Presence.MAY, value=Presence.MAY), Body(value=Presence.MAY))
@@ -111,14 +114,22 @@ def test_all_names_are_there() -> None:
     assert set(binary.__all__) <= set(vars(binary))
 
 
-@given(packets())
-def test_a_raw_request_is_decoded_or_refused(packet: Packet) -> None:
-    data = encode_packet(packet)
+@pytest.mark.parametrize("source", ["packet", "spoilt"])
+@reaches(decoded={"packet": 0.1, "spoilt": 0.03}, refused=0.1)
+@given(packet=packets(), data=st.data())
+def test_a_raw_request_is_decoded_or_refused(source: str, packet: Packet, data: st.DataObject) -> None:
+    raw = encode_packet(packet)
+    if source == "spoilt":
+        raw = encode_request(data.draw(binary_envelopes(any_request(Dialect.BINARY))))
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw = raw[:at] + data.draw(st.binary(min_size=1, max_size=4)) + raw[at + 1 :]
     try:
-        envelope = decode_request(data)
+        envelope = decode_request(raw)
     except RemoteProtocolError:
+        reached("refused")
         return
-    assert encode_request(envelope) == data
+    reached("decoded")
+    assert encode_request(envelope) == raw
 
 
 @given(requests())
@@ -137,16 +148,26 @@ def test_a_reply_that_is_cut_is_not_taken(to: BinaryEnvelope, data: st.DataObjec
             decode_reply(said[:size], to)
 
 
-@given(to=binary_envelopes(), data=st.data())
-def test_any_reply_bytes_are_read_or_refused(to: BinaryEnvelope, data: st.DataObject) -> None:
+@pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
+@pytest.mark.parametrize("where", ["anywhere", "status"])
+@reaches(read={"status": 0.2})
+@given(data=st.data())
+def test_any_reply_bytes_are_read_or_refused(kind: Kind, where: str, data: st.DataObject) -> None:
+    to = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
     said = encode_reply(data.draw(replies_to(to.request)), to) or bytes(24)
-    at = data.draw(st.integers(0, len(said) - 1))
-    mutated = said[:at] + data.draw(st.binary(min_size=1, max_size=4)) + said[at + 1 :]
+    if where == "status":
+        mutated = (
+            said[:7] + data.draw(st.sampled_from([b"\0", b"\1", b"\2", b"\4", b"\x20", b"\x81", b"\xff"])) + said[8:]
+        )
+    else:
+        at = data.draw(st.integers(0, len(said) - 1))
+        mutated = said[:at] + data.draw(st.binary(min_size=1, max_size=4)) + said[at + 1 :]
     try:
         reply = decode_reply(mutated, to)
     except RemoteProtocolError:
         return
     # What was read can be said again, and means the same.
     again = encode_reply(reply, to)
+    reached("read")
     if again:
         assert decode_reply(again, to) == reply

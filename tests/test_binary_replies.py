@@ -15,6 +15,7 @@ from memproto import (
     Decrement,
     Delete,
     Deleted,
+    Dialect,
     Failure,
     Flush,
     Get,
@@ -48,8 +49,10 @@ from memproto import (
     VersionReply,
 )
 from memproto.binary import decode_reply, encode_reply
-from memproto.testing import binary_envelopes, failures, replies, replies_to
+from memproto.testing import binary_envelopes, failures, replies_to
 from tests.helpers import wire
+from tests.kinds import KINDS, Kind, requests_of
+from tests.reached import reached, reaches
 
 GET = BinaryEnvelope(Get((b"k",)), 0x00, 7)
 GETQ = BinaryEnvelope(Get((b"k",)), 0x09, 7)
@@ -209,20 +212,26 @@ def test_a_raw_reply_that_is_no_success_arrives_as_a_failure() -> None:
     assert decode_reply(data, RAW) == Failure(0x86, b"v")
 
 
-@given(data=st.data(), to=binary_envelopes())
-def test_round_trip(data: st.DataObject, to: BinaryEnvelope) -> None:
+@pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
+@reaches(said=0.2)
+@given(data=st.data())
+def test_round_trip(kind: Kind, data: st.DataObject) -> None:
+    to = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
     reply = data.draw(replies_to(to.request))
     said = encode_reply(reply, to)
     if said:
+        reached("said")
         assert decode_reply(said, to) == reply
     else:
         assert isinstance(reply, (Values, Stored, Deleted, Counter, Ok, RawReply))
         assert to.opcode in {0x09, 0x0D, 0x1E, 0x24, *range(0x11, 0x1B), *range(0x32, 0x3D, 2)}
 
 
-@given(replies())
-def test_a_standard_text_is_never_spelt_out(reply: AnyReply) -> None:
-    if isinstance(reply, Failure) and reply.text is not None:
+@reaches(text=0.2)
+@given(failures())
+def test_a_standard_text_is_never_spelt_out(reply: Failure) -> None:
+    if reply.text is not None:
+        reached("text")
         assert reply.reason == reply.text != Failure(reply.status).reason or reply.status not in set(Status)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from memproto import Envelope, RemoteProtocolError, ServerConnection, Signal, Stored
 from memproto._buffer import A_LINE, ReceiveBuffer
 from memproto.testing import pieces
+from tests.reached import reached, reaches
 
 
 def test_what_is_fed_lies_in_one_block() -> None:
@@ -85,6 +86,7 @@ def test_clear_forgets_everything() -> None:
     assert (buffer.data, len(buffer)) == (b"new", 3)
 
 
+@reaches(gathered=0.2)
 @given(data=st.binary(max_size=5000), draw=st.data())
 def test_bytes_come_out_as_they_went_in(data: bytes, draw: st.DataObject) -> None:
     buffer = ReceiveBuffer()
@@ -93,6 +95,7 @@ def test_bytes_come_out_as_they_went_in(data: bytes, draw: st.DataObject) -> Non
         buffer.feed(piece)
         size = draw.draw(st.integers(0, len(buffer) + 2))
         if buffer.gather(size):
+            reached("gathered")
             out += buffer.data[buffer.at : buffer.at + size]
             buffer.at += size
     left = len(buffer)
@@ -246,6 +249,7 @@ def test_what_is_discarded_holds_no_line() -> None:
     assert buffer.take(1) == b"d"
 
 
+@reaches(line=0.1, skipped=0.1)
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.translate(None, b"\n")), max_size=8), st.data())
 def test_lines_come_out_or_are_skipped_however_they_are_cut(lines: list[bytes], draw: st.DataObject) -> None:
     buffer = ReceiveBuffer()
@@ -257,10 +261,12 @@ def test_lines_come_out_or_are_skipped_however_they_are_cut(lines: list[bytes], 
             if waits[1]:
                 if not buffer.skip_line():
                     break
+                reached("skipped")
             else:
                 line = buffer.take_line(50)
                 if line is None:
                     break
+                reached("line")
                 assert line == waits[0]
             waits = next(wanted, None)
     assert (waits, len(buffer)) == (None, 0)

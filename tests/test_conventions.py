@@ -28,6 +28,7 @@ from memproto.conventions import (
     unwrap,
     write,
 )
+from tests.reached import reached, reaches
 
 DOCS = Path(__file__).parent.parent / "docs" / "conventions.md"
 
@@ -394,6 +395,7 @@ scalars = st.one_of(
 )
 
 
+@reaches(read=0.2, refused=0.0)
 @given(scalars, st.sampled_from(sorted(CONVENTIONS)))
 @example("\\\r\\\\\n\\", "node-memcached")
 @example(-0.0, "spymemcached")
@@ -402,7 +404,9 @@ def test_what_is_written_is_read_back(value: Scalar, convention: str) -> None:
     try:
         data, flags = write(value, convention)
     except ConventionError:
+        reached("refused")
         return
+    reached("read")
     again = read(data, flags, convention)
     assert again == value
     assert type(again) is type(value) or (convention, type(value)) == ("pylibmc", bool)
@@ -555,12 +559,15 @@ def test_damaged_values() -> None:
         read(b"\x89\x13\0\0" + X_5000, 0x30, "php-memcached")
 
 
+@reaches(value=0.1, refused=0.05)
 @given(st.binary(max_size=200), st.integers(0, 2**32 - 1) | st.integers(0, 255), st.sampled_from(sorted(CONVENTIONS)))
 def test_any_bytes_are_a_value_or_one_exception(value: bytes, flags: int, convention: str) -> None:
     try:
         got = read(value, flags, convention, limit=1000)
     except ConventionError:
+        reached("refused")
         return
+    reached("value")
     assert got is None or isinstance(got, str | bytes | int | float | list | dict)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from memproto import AnyRequest, Flush, Get, Set
+from memproto import AnyRequest, Flush, Get, Set, Values
 from memproto.engine import ITEM_OVERHEAD, Engine, Saved
 from memproto.engine._rules import number_in
 from tests.cache_requests import KEYS, cache_requests, exptimes, texts
 from tests.model import Model, number_of
+from tests.reached import reached, reaches
 
 START = 1_700_000_000.0
 #: Near enough that the steps below come to it, before it and behind.
@@ -24,16 +25,21 @@ delays = st.none() | ends
 cas = st.just(0) | st.integers(0, 12) | st.just(2**64 - 1)
 # One costs a millisecond.
 many = settings(max_examples=10 * settings().max_examples)
-timed = st.lists(st.tuples(steps, cache_requests(texts, ends, delays, cas)), max_size=40)
+timed = st.lists(st.tuples(steps, cache_requests(texts, ends, delays, cas)), min_size=5, max_size=40)
 
 
 @many
+@reaches(request=0.5, hit=0.05)
 @given(timed)
 def test_the_engine_agrees_with_the_model(timed: list[tuple[float, AnyRequest]]) -> None:
     engine, model, now = Engine(), Model(), START
     for step, request in timed:
         now += step
-        assert engine.execute(request, now) == model.execute(request, now)
+        reached("request")
+        reply = engine.execute(request, now)
+        assert reply == model.execute(request, now)
+        if isinstance(reply, Values) and reply.items:
+            reached("hit")
     assert engine.execute(Get(KEYS), now) == model.execute(Get(KEYS), now)
 
 
@@ -79,6 +85,7 @@ class Kept:
 
 
 @many
+@reaches(request=0.5, kept=0.05)
 @given(timed, st.integers(400, 3 * ITEM_OVERHEAD), st.booleans())
 def test_the_journal_and_the_account_of_memory_are_true(
     timed: list[tuple[float, AnyRequest]], memory: int, evict: bool
@@ -88,6 +95,9 @@ def test_the_journal_and_the_account_of_memory_are_true(
     for step, request in timed:
         now += step
         engine.execute(request, now)
+        reached("request")
+        if len(engine):
+            reached("kept")
         assert len(engine) == len(journal.items)
         assert engine.size == journal.cost
         assert engine.size <= memory or (evict and len(engine) == 1)

@@ -19,6 +19,7 @@ from examples.server.journal import JournalError, SqliteJournal, Undo
 from memproto import Item
 from memproto.engine import Marks, Saved
 from tests.journals import NEVER, filled, journal, loaded, no_room, saved
+from tests.reached import reached, reaches
 
 
 @pytest.fixture
@@ -152,7 +153,16 @@ STEPS = st.one_of(
 )
 
 
-@given(st.lists(STEPS, max_size=25), st.lists(st.builds(Marks, st.integers(0, 2**64 - 1), st.floats(0)), min_size=25))
+_STEPS = (
+    *("Saved", "bytes", "int", "clear", "commit", "failing commit", "reopen", "kill", "sweep", "keep"),
+)
+
+
+@reaches(**dict.fromkeys(_STEPS, 0.03))
+@given(
+    st.lists(STEPS, min_size=8, max_size=25),
+    st.lists(st.builds(Marks, st.integers(0, 2**64 - 1), st.floats(0)), min_size=25),
+)
 def test_any_history_ends_as_it_does_in_a_dict(steps: list[Saved | bytes | str | int], marks: list[Marks]) -> None:
     kept: dict[bytes, Saved] = {}
     now: dict[bytes, Saved] = {}
@@ -165,6 +175,7 @@ def test_any_history_ends_as_it_does_in_a_dict(steps: list[Saved | bytes | str |
         opened = SqliteJournal(str(path))
         try:
             for at, step in enumerate(steps):
+                reached(step if isinstance(step, str) else type(step).__name__)
                 if isinstance(step, Saved):
                     opened.put(step)
                     now.pop(step.item.key, None)

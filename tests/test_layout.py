@@ -22,6 +22,7 @@ from memproto import (
 )
 from memproto import _layout as layout
 from memproto.testing import packets
+from tests.reached import reached, reaches
 
 LAYOUTS = {name: value for name, value in vars(layout).items() if isinstance(value, Layout)}
 
@@ -162,6 +163,7 @@ def _parsed(declaration: object, raw: bytes) -> dict[str, int] | None:
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
+@reaches(parsed=0.2, refused=0.0)
 @given(data=st.data())
 def test_parsing_agrees_with_construct(name: str, data: st.DataObject) -> None:
     derived = LAYOUTS[name]
@@ -171,6 +173,7 @@ def test_parsing_agrees_with_construct(name: str, data: st.DataObject) -> None:
         unpacked: tuple[int, ...] | None = derived.packer.unpack_from(raw)
     except struct.error:
         unpacked = None
+    reached("refused" if unpacked is None else "parsed")
     assert unpacked == (None if expected is None else tuple(expected.values()))
     # construct takes trailing bytes in silence; unpack() wants the length exact.
     if len(raw) == derived.size:
@@ -181,16 +184,25 @@ def test_parsing_agrees_with_construct(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("fits", [True, False])
+@reaches(built={True: 1.0}, refused={False: 1.0})
 @given(data=st.data())
-def test_building_agrees_with_construct(name: str, data: st.DataObject) -> None:
+def test_building_agrees_with_construct(name: str, fits: bool, data: st.DataObject) -> None:
     derived = LAYOUTS[name]
     assert isinstance(derived.declaration, Struct)
     edges = st.sampled_from([-1, 0, *(1 << bits for bits in (8, 16, 32, 64)), *((1 << n) - 1 for n in (8, 16, 32, 64))])
     values = {field.name: data.draw(edges | st.integers(-1, 1 << 64)) for field in derived.fields}
+    if fits:
+        # The low bits of each number.
+        values = {field.name: values[field.name] % (1 << 8 * field.size) for field in derived.fields}
+    elif derived.fields:
+        wrong = data.draw(st.sampled_from(derived.fields))
+        values[wrong.name] = data.draw(st.sampled_from([-1, 1 << 8 * wrong.size, 1 << 70]))
     try:
         built: bytes | None = derived.declaration.build(values)
     except ConstructError:
         built = None
+    reached("refused" if built is None else "built")
     if built is None:
         with pytest.raises(LocalProtocolError, match=r" is -?\d+, must be 0 to \d+$"):
             derived.pack(**values)
@@ -211,8 +223,14 @@ MANGLED = st.builds(
 )
 
 
-@given(MANGLED | st.binary(max_size=80) | packets().map(encode_packet))
-def test_whole_packets_agree_with_construct(raw: bytes) -> None:
+_RAW = {"mangled": MANGLED, "rubbish": st.binary(max_size=80), "packet": packets().map(encode_packet)}
+
+
+@pytest.mark.parametrize("source", _RAW)
+@reaches(packet={"packet": 1.0}, refused={"rubbish": 0.1})
+@given(data=st.data())
+def test_whole_packets_agree_with_construct(source: str, data: st.DataObject) -> None:
+    raw = data.draw(_RAW[source])
     try:
         expected = layout.PACKET.parse(raw)
     except ConstructError:
@@ -221,12 +239,14 @@ def test_whole_packets_agree_with_construct(raw: bytes) -> None:
         taken = decode_packet(raw)
     except RemoteProtocolError:
         taken = None
+        reached("refused")
         # Beside the lengths, only the magic, which the declaration leaves open, is refused.
         assert expected is None or expected.magic not in (0x80, 0x81)
     else:
         assert (taken is None) is (expected is None)
     if taken is not None and expected is not None:
         packet, end = taken
+        reached("packet")
         assert (packet.magic, packet.opcode, packet.vbucket_or_status) == (
             expected.magic,
             expected.opcode,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.reached import reached, reaches
@@ -29,6 +29,22 @@ def test_a_law_is_counted_for_each_of_its_parameters(argument: str, number: int)
 def test_a_share_can_depend_on_a_parameter(least: int, data: st.DataObject) -> None:
     if data.draw(st.integers(least, least + 39)) > 50:
         reached("large")
+
+
+def test_decorators_above_are_heeded() -> None:
+    seen: list[int] = []
+
+    @settings(max_examples=77)
+    @example(-1)
+    @reaches(every=1.0)
+    @given(st.integers(0, 10**9))
+    def law(number: int) -> None:
+        seen.append(number)
+        reached("every")
+
+    law()
+    assert seen[0] == -1
+    assert len(seen) == 78
 
 
 def test_a_law_that_hardly_runs_for_one_parameter_fails() -> None:

@@ -14,6 +14,8 @@ from examples.pickles import pickling
 from memproto import LocalProtocolError
 from memproto.calls import Calls
 from memproto.conventions import CONVENTIONS, JSON_OBJECTS, ConventionError, Objects, serde
+from tests.mutations import mutated
+from tests.reached import reached, reaches
 
 PYTHON = ["python-binary-memcached", "pymemcache", "pylibmc"]
 PICKLED_NONE = b"\x80\x04N."
@@ -240,24 +242,49 @@ values = st.recursive(
 )
 
 
-@given(values | st.binary(), st.sampled_from([*PYTHON, "dalli"]), st.none() | st.integers(0, 20))
-def test_what_is_dumped_is_loaded(value: object, client: str, over: int | None) -> None:
+surrogates = st.text(st.characters(categories=["Cs"]), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("client", [*PYTHON, "dalli"])
+@pytest.mark.parametrize("kind", ["any", "surrogates"])
+@reaches(loaded={"any": 0.7}, refused={"surrogates": 0.7})
+@given(data=st.data(), over=st.none() | st.integers(0, 20))
+def test_what_is_dumped_is_loaded(kind: str, client: str, data: st.DataObject, over: int | None) -> None:
     dump, load = serde(client, objects=JSON_OBJECTS, compress_over=over)
+    value = data.draw(surrogates if kind == "surrogates" else values | st.binary())
     try:
-        data, flags = dump(value)
+        dumped, flags = dump(value)
     except ConventionError:
-        assert isinstance(value, str)  # a lone surrogate
+        reached("refused")
+        assert isinstance(value, str)
+        assert any("\ud800" <= each <= "\udfff" for each in value)
         return
-    assert load(data, flags) == value
+    reached("loaded")
+    loaded = load(dumped, flags)
+    assert loaded == value
+    assert type(loaded) is type(value) or (client, type(value)) == ("pylibmc", bool)
 
 
-@given(st.binary(max_size=100), st.integers(0, 63), st.sampled_from([*PYTHON, "dalli", "raw"]))
-def test_any_bytes_are_a_value_or_one_exception(data: bytes, flags: int, client: str) -> None:
-    objects = None if client == "raw" else JSON_OBJECTS
+@pytest.mark.parametrize("client", [*PYTHON, "dalli", "raw"])
+@pytest.mark.parametrize("source", ["rubbish", "spoilt"])
+@reaches(value=0.05)
+@given(data=st.data(), over=st.none() | st.integers(0, 20))
+def test_any_bytes_are_a_value_or_one_exception(
+    source: str, client: str, data: st.DataObject, over: int | None
+) -> None:
+    ours = serde(client, objects=None if client == "raw" else JSON_OBJECTS, limit=1000)
+    if source == "spoilt" and client != "raw":
+        good = data.draw(st.sampled_from(["text" * 20, 12, True, b"bytes", [1, {"two": None}]]))
+        said, flags = serde(client, objects=JSON_OBJECTS, compress_over=over).dump(good)
+        said = data.draw(st.just(said) | mutated(said))
+    else:
+        said, flags = data.draw(st.binary(max_size=100)), data.draw(st.integers(0, 63))
     try:
-        serde(client, objects=objects, limit=1000).load(data, flags)
+        value = ours.load(said, flags)
     except ConventionError:
         return
+    reached("value")
+    assert isinstance(value, type(None) | bool | int | float | str | bytes | list | dict)
 
 
 def test_calls_take_a_serde() -> None:

@@ -62,7 +62,8 @@ from memproto import (
 )
 from memproto.testing import binary_envelopes
 from memproto.text import decode_request, encode_request, meta_envelope
-from tests.kinds import DIALECTS_AND_KINDS, Kind, options_of, requests_of
+from tests.kinds import DIALECTS_AND_KINDS, KINDS, Kind, options_of, requests_of
+from tests.reached import reached, reaches
 
 # --- law 6
 
@@ -131,9 +132,19 @@ def _time(exptime: int | None) -> int | None:
     return 0 if exptime is not None and exptime > NO_TIME else exptime
 
 
-@given(binary_envelopes())
-def test_binary_to_meta_and_back_keeps_meaning_opaque_and_cas(envelope: BinaryEnvelope) -> None:
+_LOST = (SaslList, SaslAuth, SaslStep, Unknown)
+
+
+@pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
+@reaches(
+    kept={kind: 0.3 for kind in KINDS[Dialect.BINARY] if kind not in _LOST},
+    lost={SaslList: 1.0, SaslAuth: 1.0, SaslStep: 1.0, Unknown: 1.0},
+)
+@given(data=st.data())
+def test_binary_to_meta_and_back_keeps_meaning_opaque_and_cas(kind: Kind, data: st.DataObject) -> None:
+    envelope = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
     lost = _lost(envelope)
+    reached("kept" if lost is None else "lost")
     if lost is not None:
         with pytest.raises(TranslationError, match=re.escape(lost)):
             translate(envelope, Dialect.META)
@@ -160,6 +171,20 @@ def test_binary_to_meta_and_back_keeps_meaning_opaque_and_cas(envelope: BinaryEn
         opcode = cas_store.get(opcode, opcode)
     assert back.opcode == opcode
     assert binary.decode_request(binary.encode_request(back)) == back
+
+
+_WITH_KEYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch)
+
+
+@pytest.mark.parametrize("kind", _WITH_KEYS)
+@given(data=st.data(), key=st.binary(min_size=187, max_size=250).map(lambda key: b"\x80" + key[1:]))
+def test_a_key_that_is_too_long_in_base64_is_named(kind: Kind, data: st.DataObject, key: bytes) -> None:
+    envelope = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
+    named = {"keys": (key,)} if kind is Get else {"key": key}
+    too_long = replace(envelope, request=replace(envelope.request, **named))
+    assert _lost(too_long) is not None
+    with pytest.raises(TranslationError, match=f"^key is {len(key)} bytes and needs base64, limit is 186$"):
+        translate(too_long, Dialect.META)
 
 
 # A request that is expired already: in binary a time long past says so, but to a flush.

@@ -26,6 +26,7 @@ from memproto.udp import (
     split,
 )
 from tests.helpers import wire
+from tests.reached import reached, reaches
 
 DATA = Path(__file__).parent / "data" / "udp_vectors.json"
 DOCS = Path(__file__).parent.parent / "docs" / "udp.md"
@@ -56,8 +57,12 @@ def test_every_datagram_both_ways(datagram: Datagram) -> None:
     assert decode_datagram(encode_datagram(datagram)) == datagram
 
 
-@given(st.binary(max_size=40))
-def test_any_bytes_are_a_datagram_or_too_short(data: bytes) -> None:
+@pytest.mark.parametrize("least", [0, 8])
+@reaches(short={0: 0.2}, datagram={8: 1.0})
+@given(draw=st.data())
+def test_any_bytes_are_a_datagram_or_too_short(least: int, draw: st.DataObject) -> None:
+    data = draw.draw(st.binary(min_size=least, max_size=40))
+    reached("short" if len(data) < 8 else "datagram")
     if len(data) < 8:
         with pytest.raises(RemoteProtocolError, match=f"^datagram is {len(data)} bytes, its header alone has 8$"):
             decode_datagram(data)
@@ -205,6 +210,7 @@ def test_a_lost_datagram_gives_nothing_and_is_given_up(payload: bytes, size: int
     assert (len(reassembler), reassembler.held, reassembler.dropped) == (0, 0, 1)
 
 
+@reaches(message=0.5)
 @given(
     st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.binary(min_size=1, max_size=60), min_size=1),
     st.data(),
@@ -216,6 +222,7 @@ def test_requests_and_peers_are_not_mixed_up(payloads: dict[tuple[int, int], byt
     for peer, data in draw.draw(st.permutations(arriving)):
         message = reassembler.feed(data, 0.0, peer)
         if message is not None:
+            reached("message")
             assert (peer, message.request_id) not in got
             got[peer, message.request_id] = message.payload
     assert got == payloads
@@ -356,8 +363,13 @@ def test_the_least_limits() -> None:
 small = st.builds(Datagram, st.integers(0, 3), st.integers(0, 3), st.integers(0, 4), st.just(0), st.binary(max_size=12))
 
 
+@reaches(kept=0.03, message=0.0)
 @given(
-    st.lists(st.tuples(st.one_of(small.map(encode_datagram), st.binary(max_size=20)), st.floats(0, 0.5)), max_size=60),
+    st.lists(
+        st.tuples(st.one_of(small.map(encode_datagram), st.binary(max_size=20)), st.floats(0, 0.5)),
+        min_size=5,
+        max_size=60,
+    ),
     st.integers(1, 4),
     st.integers(1, 5 * DATAGRAM_OVERHEAD),
 )
@@ -375,6 +387,10 @@ def test_hostile_datagrams_stay_within_the_limits(
             assert len(data) < 8
             continue
         sent.add(data[8:])
+        if len(reassembler):
+            reached("kept")
+        if message is not None:
+            reached("message")
         assert len(reassembler) <= limits.messages
         assert reassembler.held <= limits.held
         assert message is None or len(message.payload) <= sum(map(len, sent)) * 4
