@@ -153,9 +153,7 @@ STEPS = st.one_of(
 )
 
 
-_STEPS = (
-    *("Saved", "bytes", "int", "clear", "commit", "failing commit", "reopen", "kill", "sweep", "keep"),
-)
+_STEPS = (*("Saved", "bytes", "int", "clear", "commit", "failing commit", "reopen", "kill", "sweep", "keep"),)
 
 
 @reaches(**dict.fromkeys(_STEPS, 0.03))

@@ -92,6 +92,10 @@ def _lost(envelope: BinaryEnvelope) -> str | None:
         spaced = b" ".join(words) == request.group
         if not spaced or not set(request.group).isdisjoint(b"\r\n\0") or words[:1] == [b"cachedump"]:
             return "group is "
+        # Of these a text server reads one word, or two.
+        read = {b"detail": 2, **dict.fromkeys((b"settings", b"items", b"slabs", b"sizes", b"conns", b"reset"), 1)}
+        if words and len(words) > read.get(words[0], len(words)):
+            return "group is "
     return None
 
 
