@@ -54,12 +54,13 @@ class _Shape(NamedTuple):
 def _shape(spec: OpcodeSpec, limits: Limits) -> _Shape:
     family = FAMILIES[spec.opcode]
     body = spec.request
+    value_most = limits.sasl if spec.opcode in _SASL_WITH_MECHANISM else limits.value
     key_most = 0 if body.key is Presence.MUST_NOT else MAX_KEY
     return _Shape(
         extras=frozenset(layout.size for layout in body.extras or ()),
         key_least=1 if body.key is Presence.MUST else 0,
         key_most=MAX_MECHANISM if spec.opcode in _SASL_WITH_MECHANISM else key_most,
-        value_most=limits.value if body.value is Presence.MAY else 0,
+        value_most=value_most if body.value is Presence.MAY else 0,
         make=family.make,
         opcode=spec.opcode,
         ignores_cas=not family.uses_cas,
@@ -222,7 +223,7 @@ class RequestReader:
         key_length = unpack_header(buffer.data, buffer.at)[2]
         if spec.opcode in _SASL_WITH_MECHANISM:
             reply = Failure(Status.OUT_OF_MEMORY)
-            reason = f"SASL data are {value_length} bytes, limit is {limit}"
+            reason = f"SASL data are {value_length} bytes, limit is {self._limits.sasl}"
             if key_length > MAX_MECHANISM:
                 reply = Failure(Status.INVALID_ARGUMENTS)
                 reason = f"mechanism is {key_length} bytes, limit is {MAX_MECHANISM}"

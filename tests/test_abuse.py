@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -23,9 +25,11 @@ from examples.server import footprint
 from examples.server.footprint import Footprint
 from examples.server.host import Server
 from examples.server.options import parse
+from examples.server.session import Session
 from memproto import Get, Set, Values
 from memproto.engine import ITEM_OVERHEAD, Engine
 from tests.peers import DEADLINE, require, running_example
+from tests.test_example_tls import TLS
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is looked at in /proc")
 LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))]
@@ -199,8 +203,8 @@ def test_shrinking_evicts_the_least_recently_used_and_keeps_the_last() -> None:
 
 
 def test_growth_beyond_the_budget_is_excess(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = iter([1000, 1104, 1105, 1104, 1200, 1190])
-    monkeypatch.setattr(footprint, "resident", lambda: next(sizes) * MEGABYTE)
+    sizes = iter([1000, 1104, 1105, 1104, 1200, 1190, 1190])
+    monkeypatch.setattr(Footprint, "resident", lambda self: next(sizes) * MEGABYTE)
     trimmed: list[bool] = []
     monkeypatch.setattr(footprint, "trim", lambda: trimmed.append(True))
     grown = Footprint()
@@ -210,12 +214,29 @@ def test_growth_beyond_the_budget_is_excess(monkeypatch: pytest.MonkeyPatch) -> 
     assert trimmed == [True]
     # 108 % are allowed.
     assert grown.excess(100 * MEGABYTE) == 82 * MEGABYTE
+    # And what is there beside the items, because to evict these would not free it.
+    assert grown.excess(100 * MEGABYTE, 90 * MEGABYTE) == 0
+    grown.close()
 
 
 def test_where_the_system_does_not_tell_there_is_no_excess(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(footprint, "_STATM", tmp_path / "none")
-    assert footprint.resident() == 0
+    assert Footprint().resident() == 0
     assert Footprint().excess(1) == 0
+
+
+def test_without_a_file_to_open_the_growth_is_known_all_the_same() -> None:
+    grown = Footprint()
+    before = grown.resident()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        held = bytes(range(256)) * (32 * MEGABYTE // 256)
+        assert grown.resident() - before > 30 * MEGABYTE
+        assert len(held) == 32 * MEGABYTE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        grown.close()
 
 
 def test_a_library_is_asked_to_trim_if_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +250,7 @@ def test_a_library_is_asked_to_trim_if_it_can(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_eviction_items_stay_whatever_the_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Footprint, "excess", lambda self, budget: 100 * MEGABYTE)
+    monkeypatch.setattr(Footprint, "excess", lambda *_: 100 * MEGABYTE)
     for arguments, left in (([], 1), (["-M"], 10)):
         server = Server(parse(["-m", "8", *arguments]))
         for number in range(10):
@@ -238,3 +259,56 @@ def test_without_eviction_items_stay_whatever_the_process_takes(monkeypatch: pyt
         server.execute(Get((b"k9",)), 2.0)
         assert len(server.engine) == left
         server.store.close()
+
+
+def watch_the_looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What the server asks about its memory: the budget, and what is used beside it. There is never any excess."""
+    looks: list[tuple[int, int]] = []
+
+    def look(self: Footprint, budget: int, beside: int = 0) -> int:
+        looks.append((budget, beside))
+        return 0
+
+    monkeypatch.setattr(Footprint, "excess", look)
+    return looks
+
+
+def test_values_that_never_become_whole_are_weighed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = watch_the_looks(monkeypatch)
+    server = Server(parse(["-m", "8"]))
+    grown = Footprint()
+    server.keep_within(grown)
+    session = Session(server)
+    session.data_received(b"set k 0 0 1000000\r\n")
+    looks.clear()
+    for _ in range(14):
+        session.data_received(bytes(65536))
+    # A look for each step of half a megabyte, and no request is whole.
+    assert looks == [(8 * MEGABYTE, 0)]
+    for _ in range(100):
+        Session(server).data_received(b"set k 0 0 1000000\r\n" + bytes(65536))
+    assert len(looks) >= 100 * 65536 // (512 * 1024)
+    server.store.close()
+    grown.close()
+
+
+@pytest.mark.parametrize(("arguments", "each"), [((), 4096), (TLS, 65536)], ids=["plain", "TLS"])
+def test_memory_of_connections_is_not_taken_from_the_items(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], each: int
+) -> None:
+    looks = watch_the_looks(monkeypatch)
+
+    async def run() -> None:
+        server = Server(parse(["-p", "-1", *arguments]))
+        address = (await server.start()).tcp
+        server.keep_within(Footprint())
+        assert address is not None
+        links = [await asyncio.open_connection(*address) for _ in range(5)]
+        async with asyncio.timeout(DEADLINE):
+            while (64 * MEGABYTE, 5 * each) not in looks:
+                await asyncio.sleep(0.01)
+        for _, writer in links:
+            writer.close()
+        await server.stop()
+
+    asyncio.run(run())

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from examples.server.session import Hangup, Session
+import pytest
+
+from examples.server.session import TURN_BYTES, Hangup, Session
 from memproto import AnyReply, AnyRequest, Failure, ServerConnection, Set, Status, Values, Verbosity
 from memproto.engine import Engine
 
@@ -41,6 +43,13 @@ class Host:
 
     def closed(self, session: Session) -> None:
         self.sessions.discard(session)
+
+    @property
+    def copied(self) -> int:
+        return self.engine.copied
+
+    def received(self, size: int) -> None:
+        self.bytes_read += size
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         if isinstance(request, Verbosity):
@@ -158,6 +167,54 @@ def test_a_long_pipeline_takes_turns() -> None:
 
     asyncio.run(run())
     assert order == ["long", "short", "long", "long"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize(
+    "asked", [GET * 10, b"get k k k k k k k k k k\r\n", b"mg k v\r\n" * 10], ids=["binary", "classic", "meta"]
+)
+def test_a_turn_ends_after_many_bytes_too(asked: bytes, durable: bool) -> None:
+    async def run() -> None:
+        host = Host(durable=durable)
+        store(host, TURN_BYTES // 2)
+        transports = [Transport(Session(host)) for _ in range(3)]
+
+        def sizes() -> list[int]:
+            return [sum(map(len, transport.written)) for transport in transports]
+
+        for transport in transports:
+            transport.session.data_received(asked)
+        for _ in range(30):
+            assert max(sizes()) - min(sizes()) < 2 * TURN_BYTES
+            before = sizes()
+            host.settle()
+            await asyncio.sleep(0)
+            assert all(after - size < 3 * TURN_BYTES for after, size in zip(sizes(), before, strict=True))
+        assert min(sizes()) > 10 * TURN_BYTES // 2
+        assert all(transport.reading for transport in transports)
+
+    asyncio.run(run())
+
+
+def test_a_turn_ends_after_many_bytes_copied() -> None:
+    async def run() -> None:
+        for command in (b"append", b"prepend"):
+            host = Host(requests_per_turn=1000)
+            store(host, TURN_BYTES // 4)
+            transport = Transport(Session(host))
+            transport.session.data_received(b"%b k 0 0 1\r\nx\r\n" % command * 20)
+            assert host.engine.copied < 2 * TURN_BYTES
+            for turn in range(2, 6):
+                await asyncio.sleep(0)
+                assert host.yields == turn
+                assert host.engine.copied < (turn + 1) * TURN_BYTES
+            await asyncio.sleep(0)
+            assert b"".join(transport.written) == b"STORED\r\n" * 20
+            # A small item does not end it.
+            transport.session.data_received(b"set s 0 0 1\r\nx\r\n" + b"%b s 0 0 1\r\nx\r\n" % command * 900)
+            assert host.yields == 5
+
+    asyncio.run(run())
 
 
 def test_a_turn_comes_to_nothing_when_the_connection_is_lost() -> None:
@@ -342,6 +399,26 @@ def test_a_turn_of_stores_is_one_commit() -> None:
     assert (len(transport.written), host.waiting) == (1, [transport.session])
     host.settle()
     assert [len(data) for data in transport.written] == [72, 48]
+
+
+def test_replies_that_wait_for_the_disk_hold_no_more_values_than_a_turn_may_have() -> None:
+    async def run() -> None:
+        host = Host(durable=True)
+        store(host, TURN_BYTES // 4)
+        transport = Transport(Session(host))
+        # Each reply has a value that no other has, and that the next request replaces.
+        transport.session.data_received(b"set j 0 0 1\r\nx\r\nappend k 0 0 1\r\nx\r\nget k\r\n" * 40)
+        turns = 0
+        while host.waiting:
+            turns += 1
+            size = sum(map(len, transport.written))
+            host.settle()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert sum(map(len, transport.written)) - size < 2 * TURN_BYTES
+        assert turns >= 10
+
+    asyncio.run(run())
 
 
 def test_what_the_disk_did_not_take_is_answered_anew() -> None:

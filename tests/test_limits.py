@@ -10,6 +10,7 @@ import pytest
 from memproto import (
     BinaryEnvelope,
     ClientConnection,
+    Envelope,
     Failure,
     Get,
     Increment,
@@ -22,6 +23,7 @@ from memproto import (
     OpcodeSpec,
     Packet,
     RawReply,
+    RemoteProtocolError,
     SaslAuth,
     ServerConnection,
     Set,
@@ -47,13 +49,15 @@ from tests.helpers import (
 
 def test_the_defaults_are_memcacheds() -> None:
     limits = Limits()
-    assert (limits.value, limits.head) == (1048576, 16384)
+    assert (limits.value, limits.head, limits.sasl) == (1048576, 16384, 16384)
     assert (limits.outstanding, limits.keys, limits.stats) == (1024, 100_000, 10_000)
     assert (limits.line, limits.keys_line, limits.bare_lf) == (2048, 4_194_304, True)
     assert limits.answer == 67108864
 
 
-@pytest.mark.parametrize("name", ["value", "head", "line", "keys_line", "outstanding", "keys", "answer", "stats"])
+@pytest.mark.parametrize(
+    "name", ["value", "head", "sasl", "line", "keys_line", "outstanding", "keys", "answer", "stats"]
+)
 def test_a_limit_is_at_least_one(name: str) -> None:
     least: dict[str, Any] = {name: 1}
     assert getattr(replace(Limits(), **least), name) == 1
@@ -150,7 +154,7 @@ def test_value_of_an_unknown_opcode() -> None:
 
 
 def test_sasl_data() -> None:
-    limits = Limits(value=100)
+    limits = Limits(sasl=100)
 
     def auth(size: int) -> bytes:
         return b"\x80\x21\0\x05\0\0\0\0" + (size + 5).to_bytes(4, "big") + bytes(12) + b"PLAIN" + b"x" * size
@@ -160,6 +164,43 @@ def test_sasl_data() -> None:
     served = serve_three_ways(auth(101), limits=limits)
     assert served.requests == [Malformed(Failure(Status.OUT_OF_MEMORY), "SASL data are 101 bytes, limit is 100")]
     assert served.output == wire("81210000 00000082 0000000d 00000000 0000000000000000 'Out of memory'")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"\x80\x21\0\x05\0\0\0\0\x3f\xff\xff\xff" + bytes(12) + b"PLAIN",
+        b"\x80\x22\0\x05\0\0\0\0\x00\x0f\xff\xff" + bytes(12) + b"PLAIN",
+        b"\x80\x21\0\x05\0\0\0\0\x00\x00\x40\x05" + bytes(12) + b"PLAIN",
+        b"\x80\x01\0\x01\x08\0\0\0\x00\x0f\xff\xff" + bytes(12) + bytes(8) + b"k",
+        b"\x80\x50\xff\xff\0\0\0\0\x00\x0f\xff\xff" + bytes(12),
+        b"set k 0 0 1048576\r\n",
+        b"set k 0 0 2048\r\n",
+        b"set k 0 0 2048",
+        b"ms k 1048576\r\n",
+        b"get" + b" k" * 3000,
+        b"",
+    ],
+    ids=lambda begin: repr(begin[:22]),
+)
+@pytest.mark.parametrize("size", [1, 1000, 16_000])
+def test_little_is_held_before_authentication_however_it_comes(begin: bytes, size: int) -> None:
+    limits = Limits(value=1 << 30)
+    server = ServerConnection(limits, auth_required=True)
+    server.receive_data(begin)
+    sent = 0
+    while sent < (3_000 if size == 1 else 300_000):
+        try:
+            while isinstance(event := server.next_event(), Envelope):
+                request = event.request
+                server.send(request.reply if isinstance(request, Malformed) else Failure(Status.AUTH_ERROR), event)
+        except RemoteProtocolError:
+            break
+        # One request, and the line or the header of the next.
+        assert server.buffered <= 24 + 32 + limits.sasl + size
+        server.receive_data(b"x" * size)
+        sent += size
+    assert server.buffered <= 24 + 32 + limits.sasl + size
 
 
 def test_mechanism_names() -> None:

@@ -20,28 +20,40 @@ class Footprint:
     """The growth of this process since this was made. Where the system does not tell, there is never any excess."""
 
     def __init__(self) -> None:
-        self._start = resident()
+        try:
+            # Kept open, because a server that has no file left must still know this.
+            self._file: int | None = os.open(_STATM, os.O_RDONLY)
+        except OSError:
+            self._file = None
+        self._start = self.resident()
 
-    def excess(self, budget: int) -> int:
-        """How many bytes too many there are for this budget, once the allocator has given back what it can."""
-        grown = resident() - self._start
+    def excess(self, budget: int, beside: int = 0) -> int:
+        """How many bytes too many there are for this budget, once the allocator has given back what it can.
+
+        ``beside`` are bytes that are in use for something else.
+        """
+        grown = self.resident() - self._start - beside
         if grown > max(int(budget * TRIM), budget + SLACK // 2):
             trim()
-            grown = resident() - self._start
+            grown = self.resident() - self._start - beside
         return max(grown - max(int(budget * FULL), budget + SLACK), 0)
+
+    def resident(self) -> int:
+        """Bytes of memory that this process occupies; 0 where the system does not tell."""
+        if self._file is None:
+            return 0
+        return int(os.pread(self._file, 200, 0).split()[1]) * _PAGE
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def step(budget: int) -> int:
     """After so many bytes received it is worth looking again."""
     return max(budget // 64, 512 * 1024)
-
-
-def resident() -> int:
-    """Bytes of memory that this process occupies; 0 where the system does not tell."""
-    try:
-        return int(_STATM.read_text().split()[1]) * _PAGE
-    except OSError:
-        return 0
 
 
 def trim() -> None:

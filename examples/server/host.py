@@ -47,6 +47,8 @@ ITEMS_PER_TICK = 5000
 #: While memory is short: the part of the budget that requests half received and answers not taken may have together,
 #: and the part that is left to the items.
 HELD_SHARE, LEAST_SHARE = 4, 8
+#: What a connection takes beside that, without TLS and with it. Evicting cannot free this, and ``-c`` bounds it.
+PLAIN, ENCRYPTED = 4 * 1024, 64 * 1024
 
 
 def log_level(verbose: int) -> int:
@@ -126,6 +128,8 @@ class Server:
             await asyncio.sleep(0)
         if self._clock is not None:
             self._clock.cancel()
+        if self._footprint is not None:
+            self._footprint.close()
         self.settle()
         self.store.close()
 
@@ -153,7 +157,7 @@ class Server:
             return
         budget = self.engine.memory_limit
         self._weigh_at = self.bytes_read + self.bytes_written + step(budget)
-        excess = footprint.excess(budget)
+        excess = footprint.excess(budget, len(self._sessions) * (PLAIN if self._listeners.tls is None else ENCRYPTED))
         if not excess:
             return
         log.info("%s bytes too many are in use", excess)
@@ -216,6 +220,17 @@ class Server:
         self._silent.pop(session, None)
         if not self._sessions:
             self._empty.set()
+
+    @property
+    def copied(self) -> int:
+        """Bytes of values that were copied for requests that do not show it."""
+        return self.engine.copied
+
+    def received(self, size: int) -> None:
+        """Count them, and look at the memory: half a value may be all that ever comes of each connection."""
+        self.bytes_read += size
+        if self.bytes_read + self.bytes_written >= self._weigh_at:
+            self._weigh()
 
     def unsettled(self) -> bool:
         """Whether there are changes that are not on the disk."""

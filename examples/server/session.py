@@ -12,12 +12,17 @@ from typing import Protocol
 from memproto import (
     AnyReply,
     AnyRequest,
+    Append,
     ConnectionClosed,
     Envelope,
+    Prepend,
     RemoteProtocolError,
     ServerConnection,
     Values,
 )
+
+# Their cost is the size of the item.
+_COPYING = frozenset({Append, Prepend})
 
 log = logging.getLogger("examples.server")
 
@@ -25,6 +30,8 @@ log = logging.getLogger("examples.server")
 _BRIEF = 200
 #: So many bytes of answers are gathered before they are written.
 _BLOCK = 64 * 1024
+#: After so many bytes written or copied it is the turn of the other clients, as after ``requests_per_turn``.
+TURN_BYTES = 512 * 1024
 
 
 class Hangup(Exception):  # noqa: N818 - no error, the client's own wish
@@ -35,7 +42,6 @@ class Host(Protocol):
     """What a session asks of the server it belongs to."""
 
     requests_per_turn: int
-    bytes_read: int
     bytes_written: int
     #: How often a client had more to ask than it may in one go.
     yields: int
@@ -50,6 +56,13 @@ class Host(Protocol):
 
     def closed(self, session: Session) -> None:
         """A connection is gone."""
+
+    @property
+    def copied(self) -> int:
+        """Bytes of values that were copied for requests that do not show it."""
+
+    def received(self, size: int) -> None:
+        """So many bytes came, and are held until they are a whole request."""
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """Carry out a request. Raises :class:`Hangup`."""
@@ -82,6 +95,7 @@ class Session(asyncio.Protocol):
         self._last_words: bytes | None = None
         self._ended = False
         self._paused = False
+        self._spent = 0  # bytes of this turn: written, copied, or of values that wait for the disk
         #: Whether anything came since the server last looked.
         self.stirred = True
 
@@ -108,8 +122,8 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what is complete now."""
         self.stirred = True
-        self._host.bytes_read += len(data)
         self._connection.receive_data(data)
+        self._host.received(len(data))
         if self._turn is None and not self._held_up and not self._waiting:
             self._answer()
 
@@ -185,6 +199,7 @@ class Session(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._ended:
             return
+        self._spent = 0
         if (self._due or self._rest or self._last_words is not None) and not self._pay(transport):
             return
         connection, host = self._connection, self._host
@@ -193,15 +208,24 @@ class Session(asyncio.Protocol):
         now = time.time()
         out: list[bytes] = []
         size = 0
+        copied = host.copied
         for _ in range(host.requests_per_turn):
+            if self._spent >= TURN_BYTES:
+                break
             try:
                 event = connection.next_event()
                 if isinstance(event, Envelope):
                     reply = execute(event.request, now)
+                    if type(event.request) in _COPYING:
+                        self._spent += host.copied - copied
+                        copied = host.copied
                     if telling:
                         log.debug("%s: %s -> %s", self.peer, _brief(event.request), _brief(reply))
                     if durable and (self._due or host.unsettled()):
                         self._due.append((event, reply))
+                        if type(reply) is Values:
+                            # It may be all that holds them, if they have been replaced since.
+                            self._spent += sum(len(item.value) for item in reply.items)
                         continue
                     if type(reply) is Values and len(reply.items) > 1:
                         # Many values need not be in memory twice, nor be sent to one who does not read.
@@ -239,17 +263,20 @@ class Session(asyncio.Protocol):
         if self._due:
             self._wait()
         elif not self._held_up:
-            # The others' turn; the rest of this pipeline comes in the loop's next round.
-            host.yields += 1
-            self._pause_reading()
-            self._turn = asyncio.get_running_loop().call_soon(self._answer)
+            self._yield()
+
+    def _yield(self) -> None:
+        """The others' turn; the rest of this pipeline comes in the loop's next round."""
+        self._host.yields += 1
+        self._pause_reading()
+        self._turn = asyncio.get_running_loop().call_soon(self._answer)
 
     def _wait(self) -> None:
         self._waiting = True
         self._host.settle_later(self)
 
     def _pay(self, transport: asyncio.Transport) -> bool:
-        """Write what is due, as far as the client takes it; whether that is all and the conversation goes on."""
+        """Write what is due, as far as the client takes it in one turn; whether that is all, and more can follow."""
         rest = self._rest
         for envelope, reply in self._due:
             rest += self._connection.send_parts(reply, envelope)
@@ -266,6 +293,9 @@ class Session(asyncio.Protocol):
                 out, size = [], 0
                 if self._held_up:
                     return False
+                if self._spent >= TURN_BYTES and rest:
+                    self._yield()
+                    return False
         if self._last_words is not None:
             out.append(self._last_words)
             self._write(transport, out)
@@ -278,6 +308,7 @@ class Session(asyncio.Protocol):
         data = b"".join(parts)
         if data:
             self._host.bytes_written += len(data)
+            self._spent += len(data)
             transport.write(data)
 
     def _end(self) -> None:

@@ -54,6 +54,8 @@ class Core:
         self._cas = max(self._cas, marks.cas)
         self._flush_at = marks.flush_at
         self._counters = dict.fromkeys(COUNTERS, 0)
+        #: How many bytes of values have been copied to append or prepend a few, which the requests do not show.
+        self.copied = 0
 
     def __len__(self) -> int:
         """How many items are held, expired ones that nobody asked for included."""

@@ -104,6 +104,7 @@ class Stores(Core):
         if not self._has_room(key, length):
             return self._no_memory(request)
         value = old.value + request.value if isinstance(request, Append) else request.value + old.value
+        self.copied += length
         # As with memcached an item that is made anew from an old one does not remember a base64 key.
         item = Item(old.key, value, old.flags, self._next_cas(request.meta))
         self._put(item, entry.expires, now)
