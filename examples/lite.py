@@ -95,18 +95,16 @@ class LiteDialect(ServerDialect):
         """The request of a set whose value is complete, or is longer than it may be."""
         assert self._key is not None
         try:
-            # The line's end may have a CR before its LF.
-            value = buffer.take_line(self._size + 1)
+            value = buffer.take_line(self._size)
         except RemoteProtocolError:
             # It is only the value that is too long: where the next command begins is certain.
             self._skipping = True
         else:
             if value is None:
                 return None
-            if len(value) <= self._size:
-                request = Set(self._key, value)
-                self._key = None
-                return Envelope(request)
+            request = Set(self._key, value)
+            self._key = None
+            return Envelope(request)
         reason = f"value is longer than {self._size} bytes"
         refused = Malformed(Failure(Status.NOT_STORED), reason, request=Set(self._key, b""))
         self._key = None

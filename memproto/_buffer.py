@@ -11,6 +11,8 @@ from memproto.errors import RemoteProtocolError
 _SMALL = 1024
 
 
+_CR = 13
+
 #: The need of a reader that waits for the end of a line.
 A_LINE = -1
 
@@ -53,7 +55,7 @@ class ReceiveBuffer:
         if self.at == len(self.data) and not self._aside:
             self.data = piece
             self.at = 0
-        else:
+        elif piece:
             self._put_aside(piece)
         if self.need == A_LINE:
             if b"\n" in piece or len(self) > self._line_limit:
@@ -87,33 +89,44 @@ class ReceiveBuffer:
     ) -> bytes | None:
         """The next line without its end, CR LF or, if allowed, a bare LF; ``None`` if it is not complete.
 
-        Raises RemoteProtocolError if it ends in a bare LF that is not allowed, or if there are more than ``limit``
-        bytes before the LF; for a line that begins with what ``long_lines`` matches, within the first ``limit`` + 1
+        Raises RemoteProtocolError if it ends in a bare LF that is not allowed, or if it has more than ``limit`` bytes
+        without its end; for a line that begins with what ``long_lines`` matches, within the first ``limit`` + 1
         bytes, the limit is ``long_limit``. It does not depend on how the bytes arrive.
         """
         if self.need:
             return None
         end = self.find_newline(limit)
-        length = len(self) if end < 0 else end - self.at
-        if length > limit:
-            most = limit
-            if long_lines is not None and long_limit > limit:
-                # One byte over the limit is there in any case, and no more is looked at.
-                self.gather(limit + 1)
-                end = self.find_newline(long_limit)
-                if long_lines.match(self.data, self.at, self.at + limit + 1):
-                    most = long_limit
-            if length > most:
-                raise RemoteProtocolError(f"line has more than {most} bytes, which is the limit")
+        if (len(self) if end < 0 else end - self.at) > limit:
+            end = self._long_line(end, limit, long_limit, long_lines)
         if end < 0:
             return None
         data, at = self.data, self.at
         self.at = end + 1
-        if end > at and data[end - 1] == 13:
+        if end > at and data[end - 1] == _CR:
             end -= 1
         elif not bare_lf:
             raise RemoteProtocolError(f"line {data[at : min(end, at + 80)]!r} ends in a bare LF, must end in CR LF")
         return data[at:end]
+
+    def _long_line(self, end: int, limit: int, long_limit: int, long_lines: re.Pattern[bytes] | None) -> int:
+        """The index of the LF, or -1, of a line that seems too long. Raises RemoteProtocolError if it is."""
+        if end < 0:
+            # A CR that comes last may be the beginning of the line's end.
+            length = len(self) - ((self._aside[-1] if self._aside else self.data)[-1] == _CR)
+        else:
+            length = end - self.at - (self.data[end - 1] == _CR)
+        if length <= limit:
+            return end
+        most = limit
+        if long_lines is not None and long_limit > limit:
+            # One byte over the limit is there in any case, and no more is looked at.
+            self.gather(limit + 1)
+            end = self.find_newline(long_limit)
+            if long_lines.match(self.data, self.at, self.at + limit + 1):
+                most = long_limit
+        if length > most:
+            raise RemoteProtocolError(f"line has more than {most} bytes, which is the limit")
+        return end
 
     def skip_line(self) -> bool:
         """Drop what comes up to and with the next LF; whether that was there. Until it is, nothing is held."""

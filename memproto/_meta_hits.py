@@ -137,7 +137,7 @@ class HitsCollector(LineCollector):
             due = b" k" + key + tail
             hit = match(data, at)
             if hit is None:
-                if not data.startswith(b"EN" + due, at):
+                if not data.startswith(b"EN" + due, at) or 2 + len(due) > line_limit:
                     break
                 at += 2 + len(due)
             else:

@@ -355,7 +355,7 @@ class TextClient:
 
     def _check_unknown(self, line: bytes) -> None:
         """Raise LocalProtocolError if a line would be another request than the unknown one it is sent as."""
-        check_text("line", line, self._limits.line - 1)
+        check_text("line", line, self._limits.line)
         words = words_of(line)
         if words and (words[0] in _KNOWN or words[-1].startswith(b"HTTP/")):
             raise LocalProtocolError(f"line is {line!r}, whose command is known, or closes the connection")

@@ -140,6 +140,8 @@ def test_take_does_not_look_again_before_enough_has_come() -> None:
         (b"\r\r\n", b"\r", b""),
         (b"a\rb\n", b"a\rb", b""),
         (b"1234567\r\n", b"1234567", b""),
+        (b"12345678\r\n", b"12345678", b""),
+        (b"1234567\r\r\n", b"1234567\r", b""),
         (b"12345678\n", b"12345678", b""),
     ],
 )
@@ -168,7 +170,9 @@ def test_a_line_that_is_not_complete_is_searched_once() -> None:
     assert buffer.take_line(8) == b"get k"
 
 
-@pytest.mark.parametrize("data", [b"123456789", b"123456789\n", b"12345678\r\n", b"123456789\nmore\n"])
+@pytest.mark.parametrize(
+    "data", [b"123456789", b"123456789\n", b"123456789\r\n", b"12345678\r9", b"12345678\r\r\n", b"123456789\nmore\n"]
+)
 def test_a_line_over_the_limit_is_lost_framing(data: bytes) -> None:
     for size in (1, 3, len(data)):
         buffer = ReceiveBuffer()
@@ -194,10 +198,11 @@ def test_a_bare_lf_may_be_forbidden() -> None:
 def test_lines_of_a_kind_may_be_longer() -> None:
     kind = re.compile(b"get ")
     buffer = ReceiveBuffer()
-    buffer.feed(b"get 4567\nget 456789\n")
+    buffer.feed(b"get 456789\r\nget 4567\nget 456789\n")
+    assert buffer.take_line(6, True, 10, kind) == b"get 456789"
     assert buffer.take_line(6, True, 10, kind) == b"get 4567"
     assert buffer.take_line(6, True, 10, kind) == b"get 456789"
-    for line in (b"got 4567\n", b"get 4567890\n"):
+    for line in (b"got 4567\n", b"get 4567890\n", b"got 4567\r\n", b"get 4567890\r\n"):
         buffer.clear()
         buffer.feed(line)
         with pytest.raises(RemoteProtocolError, match="line has more than"):

@@ -389,7 +389,7 @@ def test_each_kind_of_request_is_sent_served_answered_and_told(
 
 
 def test_nothing_is_taken_for_an_unknown_line_that_is_known() -> None:
-    for line in (b"get k", b" set k 0 0 1", b"mn", b"foo HTTP/1.0", b"\x80", b"\x08", b"a\r\nb", b"x" * 2048):
+    for line in (b"get k", b" set k 0 0 1", b"mn", b"foo HTTP/1.0", b"\x80", b"\x08", b"a\r\nb", b"x" * 2049):
         for dialect in TEXT:
             client = ClientConnection(dialect=dialect)
             with pytest.raises(LocalProtocolError):
