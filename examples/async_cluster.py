@@ -10,14 +10,21 @@ Each node has one connection, or ``pool`` of them, which any number of tasks sha
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import wraps
-from typing import Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from examples.async_client import AsyncClientOf
-from examples.plans import FAULTS, ClusterOptions, Dead, Options, Plan, Plans
+from examples.async_link import NotSentError
+from examples.plans import FAULTS, UNKNOWN, Answers, ClusterOptions, Dead, Keys, Options, Plan, Plans, Unknown
 from examples.ring import Node, NodeLike, Placement, Ring
-from memproto.calls import RAW, Call, Calls
+from memproto.calls import RAW, Call, Calls, ServerError
+
+__all__ = ["UNKNOWN", "AsyncCluster", "AsyncClusterOf", "Unknown"]
+
+# Faults of which it is known that the node has not received the call.
+_NOT_SENT: Final = (NotSentError, ConnectionRefusedError, FileNotFoundError, socket.gaierror)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,16 +32,28 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-def _keyed(
+def _reading(
     build: Callable[Concatenate[Calls[V], bytes, P], Call[T]], missing: T
 ) -> Callable[Concatenate[AsyncClusterOf[V], bytes, P], Coroutine[None, None, T]]:
     """The method for a call on one key, and what it gives while the node is dead."""
 
     @wraps(build)
     async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
-        return await cluster.run(
-            cluster.plans.one(key, build(cluster.plans.calls, key, *arguments, **options), missing)
-        )
+        plans = cluster.plans
+        return await cluster.run(plans.read(key, build(plans.calls, key, *arguments, **options), missing))
+
+    return method
+
+
+def _writing(
+    build: Callable[Concatenate[Calls[V], bytes, P], Call[T]], missing: T
+) -> Callable[Concatenate[AsyncClusterOf[V], bytes, P], Coroutine[None, None, T | Unknown]]:
+    """The same for one that changes something, and may be ``UNKNOWN``."""
+
+    @wraps(build)
+    async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
+        plans = cluster.plans
+        return await cluster.run(plans.write(key, build(plans.calls, key, *arguments, **options), missing))
 
     return method
 
@@ -73,51 +92,55 @@ class AsyncClusterOf(Generic[V]):
             asked = next(plan)
             while True:
                 calls = [self._clients[node].run(call) for node, call in asked.items()]
-                done: dict[Node, R] = {}
+                answers: Answers[R] = Answers()
                 for node, answer in zip(asked, await asyncio.gather(*calls, return_exceptions=True), strict=True):
                     if not isinstance(answer, BaseException):
-                        done[node] = answer
+                        answers.results[node] = answer
+                    elif isinstance(answer, ServerError):
+                        answers.refusals[node] = answer
                     elif not isinstance(answer, FAULTS):
                         raise answer
-                asked = plan.send(done)
+                    elif not isinstance(answer, _NOT_SENT):
+                        answers.unknown.add(node)
+                asked = plan.send(answers)
         except StopIteration as end:
             result: T = end.value
             return result
 
     async def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
-        return await self.run(self.plans.one(key, self.plans.calls.get(key), None))
+        return await self.run(self.plans.read(key, self.plans.calls.get(key), None))
 
     async def gat(self, key: bytes, exptime: int) -> V | None:
         """The value, with a new expiry set; ``None`` if there is none."""
-        return await self.run(self.plans.one(key, self.plans.calls.gat(key, exptime), None))
+        return await self.run(self.plans.read(key, self.plans.calls.gat(key, exptime), None))
 
-    gets = _keyed(Calls.gets, None)
-    set = _keyed(Calls.set, False)
-    add = _keyed(Calls.add, False)
-    replace = _keyed(Calls.replace, False)
-    append = _keyed(Calls.append, False)
-    prepend = _keyed(Calls.prepend, False)
-    cas = _keyed(Calls.cas, None)
-    delete = _keyed(Calls.delete, False)
-    incr = _keyed(Calls.incr, None)
-    decr = _keyed(Calls.decr, None)
-    touch = _keyed(Calls.touch, False)
+    gets = _reading(Calls.gets, None)
+    set = _writing(Calls.set, False)
+    add = _writing(Calls.add, False)
+    replace = _writing(Calls.replace, False)
+    append = _writing(Calls.append, False)
+    prepend = _writing(Calls.prepend, False)
+    cas = _writing(Calls.cas, None)
+    delete = _writing(Calls.delete, False)
+    incr = _writing(Calls.incr, None)
+    decr = _writing(Calls.decr, None)
+    touch = _writing(Calls.touch, False)
 
     async def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
         """The values of those keys that have one."""
         return await self.run(self.plans.get_multi(keys))
 
-    async def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> list[bytes]:
-        """Store them all; the keys of those that are not stored, best none."""
+    async def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Keys:
+        """Store them all; the keys of those that are not stored, best none. Of those in ``unknown`` some may be."""
         return await self.run(self.plans.set_multi(items, exptime, flags))
 
-    async def delete_multi(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Remove them all; the keys of those that were there."""
+    async def delete_multi(self, keys: Iterable[bytes]) -> Keys:
+        """Remove them all; the keys of those that were there. Of those in ``unknown`` some may have been removed."""
         return await self.run(self.plans.delete_multi(keys))
 
     async def flush(self, delay: int | None = None) -> bool:
-        """Forget all items; whether every node has been told."""
+        """Forget all items; whether every node has answered that it did."""
         return len(await self.run(self.plans.everywhere(self.plans.calls.flush(delay)))) == len(self._clients)
 
     async def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:

@@ -307,7 +307,7 @@ class Link:
             data = self._first + data if data else b""
             full = is_full(data)
             if full:
-                self.fail(ConnectionError, "the server has too many open connections")
+                self.fail(ConnectionRefusedError, "the server has too many open connections")
                 return
             self._first = data if full is None else None
             if data and full is None:

@@ -7,30 +7,36 @@
     Cluster(nodes, dead="move", retry_after=10.0)
     ClusterOf(Calls(serde), nodes)  # other values than bytes
 
-A node that fails, by a timeout, a lost connection or broken protocol, is dead: nothing of that is raised, and it is
-asked nothing for ``retry_after`` seconds. Then one call tries it. Until it answers, by ``dead``:
+A node that fails, by a timeout, a lost connection, too many of them or broken protocol, is dead: nothing of that is
+raised, and it is asked nothing for ``retry_after`` seconds. Then one call tries it. Until it answers, by ``dead``:
 
-- ``"miss"``: its keys are not there. What reads finds nothing, what writes is false: nothing was stored or removed.
+- ``"miss"``: its keys are not there. What reads finds nothing. What writes is ``False`` if nothing was stored or
+  removed, because the node was not asked or has not received it, and ``UNKNOWN``, which is false too, if the node has
+  failed before it answered: it may have carried it out. ``set_multi`` and ``delete_multi`` give such keys as
+  ``unknown`` of the list.
 - ``"move"``: its keys belong to the next node on the ring that is alive, beginning with the call that failed. When it
   comes back so do they, to the values that they had when it went, if it still has them: this is for values that may
   be old, or that expire soon.
 
 What was deleted in the meantime may be back with the node, in both. A call may find several nodes dead, and each
 costs it up to ``timeout``: a call on one key does so in "move", a call on many asks their nodes one after the other.
-``ServerError`` and ``memproto.LocalProtocolError`` are raised as by the client of one server.
+In "move" a write is ``UNKNOWN`` only if no other node has answered. ``ServerError`` and
+``memproto.LocalProtocolError`` are raised as by the client of one server; a refusal makes no node dead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import wraps
 from typing import Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from examples.client import ClientOf
-from examples.plans import FAULTS, ClusterOptions, Dead, Options, Plan, Plans
+from examples.plans import UNKNOWN, Answers, ClusterOptions, Dead, Keys, Options, Plan, Plans, Unknown
 from examples.ring import Node, NodeLike, Placement, Ring
-from memproto.calls import RAW, Call, Calls
+from examples.stream import Fault
+from memproto.calls import RAW, Call, Calls, ServerError
+
+__all__ = ["UNKNOWN", "Cluster", "ClusterOf", "Unknown"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,14 +44,28 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-def _keyed(
+def _reading(
     build: Callable[Concatenate[Calls[V], bytes, P], Call[T]], missing: T
 ) -> Callable[Concatenate[ClusterOf[V], bytes, P], T]:
     """The method for a call on one key, and what it gives while the node is dead."""
 
     @wraps(build)
     def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
-        return cluster.run(cluster.plans.one(key, build(cluster.plans.calls, key, *arguments, **options), missing))
+        plans = cluster.plans
+        return cluster.run(plans.read(key, build(plans.calls, key, *arguments, **options), missing))
+
+    return method
+
+
+def _writing(
+    build: Callable[Concatenate[Calls[V], bytes, P], Call[T]], missing: T
+) -> Callable[Concatenate[ClusterOf[V], bytes, P], T | Unknown]:
+    """The same for one that changes something, and may be ``UNKNOWN``."""
+
+    @wraps(build)
+    def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
+        plans = cluster.plans
+        return cluster.run(plans.write(key, build(plans.calls, key, *arguments, **options), missing))
 
     return method
 
@@ -80,49 +100,55 @@ class ClusterOf(Generic[V]):
         try:
             asked = next(plan)
             while True:
-                done: dict[Node, R] = {}
+                answers: Answers[R] = Answers()
                 for node, call in asked.items():
-                    with suppress(*FAULTS):
-                        done[node] = self._clients[node].run(call)
-                asked = plan.send(done)
+                    try:
+                        answers.results[node] = self._clients[node].attempt(call)
+                    except Fault as fault:
+                        # Nothing else: a TimeoutError, say, is the program's own, out of a signal handler.
+                        if fault.sent:
+                            answers.unknown.add(node)
+                    except ServerError as refusal:
+                        answers.refusals[node] = refusal
+                asked = plan.send(answers)
         except StopIteration as end:
             result: T = end.value
             return result
 
     def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
-        return self.run(self.plans.one(key, self.plans.calls.get(key), None))
+        return self.run(self.plans.read(key, self.plans.calls.get(key), None))
 
     def gat(self, key: bytes, exptime: int) -> V | None:
         """The value, with a new expiry set; ``None`` if there is none."""
-        return self.run(self.plans.one(key, self.plans.calls.gat(key, exptime), None))
+        return self.run(self.plans.read(key, self.plans.calls.gat(key, exptime), None))
 
-    gets = _keyed(Calls.gets, None)
-    set = _keyed(Calls.set, False)
-    add = _keyed(Calls.add, False)
-    replace = _keyed(Calls.replace, False)
-    append = _keyed(Calls.append, False)
-    prepend = _keyed(Calls.prepend, False)
-    cas = _keyed(Calls.cas, None)
-    delete = _keyed(Calls.delete, False)
-    incr = _keyed(Calls.incr, None)
-    decr = _keyed(Calls.decr, None)
-    touch = _keyed(Calls.touch, False)
+    gets = _reading(Calls.gets, None)
+    set = _writing(Calls.set, False)
+    add = _writing(Calls.add, False)
+    replace = _writing(Calls.replace, False)
+    append = _writing(Calls.append, False)
+    prepend = _writing(Calls.prepend, False)
+    cas = _writing(Calls.cas, None)
+    delete = _writing(Calls.delete, False)
+    incr = _writing(Calls.incr, None)
+    decr = _writing(Calls.decr, None)
+    touch = _writing(Calls.touch, False)
 
     def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
         """The values of those keys that have one."""
         return self.run(self.plans.get_multi(keys))
 
-    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> list[bytes]:
-        """Store them all; the keys of those that are not stored, best none."""
+    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Keys:
+        """Store them all; the keys of those that are not stored, best none. Of those in ``unknown`` some may be."""
         return self.run(self.plans.set_multi(items, exptime, flags))
 
-    def delete_multi(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Remove them all; the keys of those that were there."""
+    def delete_multi(self, keys: Iterable[bytes]) -> Keys:
+        """Remove them all; the keys of those that were there. Of those in ``unknown`` some may have been removed."""
         return self.run(self.plans.delete_multi(keys))
 
     def flush(self, delay: int | None = None) -> bool:
-        """Forget all items; whether every node has been told."""
+        """Forget all items; whether every node has answered that it did."""
         return len(self.run(self.plans.everywhere(self.plans.calls.flush(delay)))) == len(self._clients)
 
     def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:

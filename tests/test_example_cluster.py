@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -16,11 +16,12 @@ import pytest
 from examples.async_cluster import AsyncCluster, AsyncClusterOf
 from examples.client import Client
 from examples.cluster import Cluster, ClusterOf
-from examples.plans import Dead, Plans
+from examples.plans import UNKNOWN, Answers, Dead, Keys, Plans
 from examples.ring import Node, Ring
-from memproto import Dialect, LocalProtocolError
-from memproto.calls import RAW, Call, Calls, Serde, ServerError
-from tests.peers import DEADLINE, Running, memcached, require
+from memproto import Dialect, Limits, LocalProtocolError
+from memproto.calls import RAW, Call, Calls, ReplyTooLargeError, Serde, ServerError
+from tests.peers import DEADLINE, Running, _memcached, example_server, memcached, require
+from tests.test_example_client import server
 
 KEYS = [b"key:%d" % number for number in range(60)]
 VALUES = {key: b"value of " + key for key in KEYS}
@@ -292,6 +293,210 @@ def test_if_all_are_dead_all_is_missing(kind: Any, dead: Dead) -> None:
             assert cluster.flush() is False
 
 
+# --- writes of which nobody knows
+
+
+@contextmanager
+def mute() -> Iterator[Node]:
+    """Takes what is sent, and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield Node("127.0.0.1", listener.getsockname()[1])
+
+
+WRITES: dict[str, Callable[[Any], Any]] = {
+    "set": lambda cluster: cluster.set(b"key", b"1"),
+    "add": lambda cluster: cluster.add(b"key", b"1"),
+    "replace": lambda cluster: cluster.replace(b"key", b"1"),
+    "append": lambda cluster: cluster.append(b"key", b"1"),
+    "prepend": lambda cluster: cluster.prepend(b"key", b"1"),
+    "cas": lambda cluster: cluster.cas(b"key", b"1", 7),
+    "delete": lambda cluster: cluster.delete(b"key"),
+    "incr": lambda cluster: cluster.incr(b"key"),
+    "decr": lambda cluster: cluster.decr(b"key"),
+    "touch": lambda cluster: cluster.touch(b"key", 10),
+}
+each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+
+
+@both
+@each_write
+@pytest.mark.parametrize("dead", ["miss", "move"])
+def test_a_write_whose_node_has_not_answered_is_unknown(kind: Any, write: Callable[[Any], Any], dead: Dead) -> None:
+    with mute() as node, kind([node], timeout=0.05, dead=dead) as cluster:
+        result = write(cluster)
+        assert result is UNKNOWN
+        assert not result
+        # Now the node is known to be dead, and is not asked.
+        assert write(cluster) in (False, None)
+
+
+@both
+@each_write
+@pytest.mark.parametrize("dead", ["miss", "move"])
+def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[Any], Any], dead: Dead) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with kind([nobody.getsockname()], timeout=DEADLINE, dead=dead) as cluster:
+            assert write(cluster) in (False, None)
+
+
+@both
+@pytest.mark.parametrize("dead", ["miss", "move"])
+def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: Dead) -> None:
+    with mute() as node, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with kind([node, nobody.getsockname()], timeout=0.05, dead=dead, retry_after=0.0) as cluster:
+            seen = frozenset(key for key in KEYS if cluster.plans.ring.node(key) == node)
+            stored = cluster.set_multi(VALUES)
+            assert isinstance(stored, Keys)
+            assert (set(stored), stored.unknown) == (set(KEYS), seen)
+            removed = cluster.delete_multi(KEYS)
+            assert (removed, removed.unknown) == ([], seen)
+            # What only reads is never unknown.
+            key = min(seen)
+            assert cluster.get_multi(KEYS) == {}
+            assert cluster.get(key) is None
+            assert cluster.gets(key) is None
+            assert cluster.gat(key, 1) is None
+            assert cluster.flush() is False
+
+
+@real
+@both
+def test_a_write_that_has_moved_is_known(kind: Any, nodes: list[Node]) -> None:
+    with mute() as hung, kind([hung, nodes[0]], timeout=0.5, dead="move", retry_after=DEADLINE) as cluster:
+        assert cluster.flush() is False
+        cluster.plans._until.clear()
+        key = next(key for key in KEYS if cluster.plans.ring.node(key) == hung)
+        assert cluster.set(key, b"value") is True
+        cluster.plans._until.clear()
+        stored = cluster.set_multi(VALUES)
+        assert (stored, stored.unknown) == ([], frozenset())
+        assert cluster.get_multi(KEYS) == VALUES
+
+
+# --- what is no fault of a node
+
+
+@pytest.mark.parametrize("error", [TimeoutError, BlockingIOError, ConnectionResetError])
+def test_what_a_signal_handler_raises_is_no_fault_of_a_node(
+    error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise error
+
+    with mute() as node, Cluster([node], timeout=DEADLINE) as cluster:
+        monkeypatch.setattr("examples.stream.Stream.wait", interrupted)
+        for call in (lambda: cluster.get(b"key"), lambda: cluster.set(b"key", b"value")):
+            with pytest.raises(error):
+                call()
+        assert cluster.plans.dead() == frozenset()
+
+
+@real
+@both
+def test_a_node_that_is_tried_again_and_refuses_is_alive(kind: Any, nodes: list[Node]) -> None:
+    with kind(nodes[:1], timeout=DEADLINE) as cluster:
+        cluster.set(b"text", b"x")
+        cluster.plans._until[nodes[0]] = 0.0  # dead until long ago
+        with pytest.raises(ServerError):
+            cluster.incr(b"text")
+        assert cluster.plans.dead() == frozenset()
+        assert cluster.get(b"text") == b"x"
+
+
+@real
+@both
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
+def test_a_reply_over_a_limit_fails_only_its_own_call(kind: Any, nodes: list[Node], dialect: Dialect) -> None:
+    limits = Limits(value=10_000, answer=50_000)
+    large, many = b"large", [b"many:%d" % number for number in range(6)]
+    with kind(nodes[:1], timeout=DEADLINE, dialect=dialect, limits=limits) as cluster:
+        cluster.set(large, bytes(10_001))
+        assert cluster.set_multi(dict.fromkeys(many, bytes(9_999))) == []
+        for _ in range(3):
+            with pytest.raises(ReplyTooLargeError):
+                cluster.get(large)
+            with pytest.raises(ReplyTooLargeError):
+                cluster.get_multi(many)
+            assert cluster.get_multi(many[:5]) == dict.fromkeys(many[:5], bytes(9_999))
+            assert cluster.plans.dead() == frozenset()
+        assert cluster.stats()[nodes[0]][b"cmd_flush"].isdigit()
+    with Client(nodes[0].host, nodes[0].port, DEADLINE, dialect=dialect, limits=limits) as client:
+        assert client.get(many[0]) == bytes(9_999)
+        (link,) = client._links
+        for _ in range(3):
+            with pytest.raises(ReplyTooLargeError):
+                client.get(large)
+            with pytest.raises(ReplyTooLargeError):
+                client.get_multi(many)
+            assert client.get(many[0]) == bytes(9_999)
+        assert client._links == [link]
+
+
+# --- nodes that have too many connections
+
+
+@contextmanager
+def full(name: str) -> Iterator[int]:
+    """A server whose connections are all taken."""
+    arguments = ("-c", "64")  # with far fewer, memcached has not enough file descriptors to start
+    with ExitStack() as stack:
+        if name == "memcached":
+            port = stack.enter_context(_memcached(*arguments))["TCP"]
+        else:
+            port = stack.enter_context(example_server(*arguments))
+        for _ in range(100):
+            link = stack.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE))
+            link.sendall(b"version\r\n")
+            if not link.recv(100).startswith(b"VERSION"):
+                break
+        else:
+            pytest.fail("it is never full")
+        yield port
+
+
+@real
+@both
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
+@pytest.mark.parametrize("name", ["memcached", "memproto"])
+def test_a_full_node_is_dead(kind: Any, name: str, dialect: Dialect) -> None:
+    with full(name) as port:
+        with Client("127.0.0.1", port, DEADLINE, dialect=dialect) as client:
+            for _ in range(3):
+                # If the request comes when the server has closed already, its refusal may be lost to a reset.
+                with pytest.raises(ConnectionError, match=r"(?i)too many open connections|reset|pipe"):
+                    client.version()
+        with kind([("127.0.0.1", port)], timeout=DEADLINE, dialect=dialect) as cluster:
+            assert cluster.get(b"key") is None
+            assert len(cluster.plans.dead()) == 1
+            cluster.plans._until.clear()
+            assert not cluster.set(b"key", b"value")
+            assert len(cluster.plans.dead()) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
+def test_the_refusal_of_a_full_server_in_pieces(dialect: Dialect, cut: int) -> None:
+    words = b"ERROR Too many open connections\r\n"
+
+    def refuse(link: socket.socket) -> None:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.recv(1000)
+        link.sendall(words[:cut])
+        time.sleep(0.01)
+        link.sendall(words[cut:])
+        link.shutdown(socket.SHUT_WR)
+        assert link.recv(1) == b""
+
+    with (
+        server(refuse) as port,
+        Client(port=port, timeout=DEADLINE, dialect=dialect) as client,
+        pytest.raises(ConnectionRefusedError, match="too many open connections"),
+    ):
+        client.version()
+
+
 # --- the plans alone
 
 
@@ -307,21 +512,21 @@ def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> N
         return end.value.value
 
     call: Call[bytes | None] = plan.calls.get(b"key")
-    first = plan.one(b"key", call, None)
+    first = plan.read(b"key", call, None)
     assert next(first) == {a: call}
-    assert ended(lambda: first.send({})) is None
+    assert ended(lambda: first.send(Answers())) is None
     now = 109.9
     assert plan.dead() == {a}
-    assert ended(lambda: next(plan.one(b"key", call, None))) is None
+    assert ended(lambda: next(plan.read(b"key", call, None))) is None
     now = 110.0
     assert plan.dead() == frozenset()
-    trial = plan.one(b"key", call, None)
+    trial = plan.read(b"key", call, None)
     assert next(trial) == {a: call}
     # The others wait for what it finds out, but not for ever: it may have been cancelled.
     assert plan.dead() == {a}
     now = 112.0
     assert plan.dead() == frozenset()
-    assert ended(lambda: trial.send({a: b"value"})) == b"value"
+    assert ended(lambda: trial.send(Answers({a: b"value"}))) == b"value"
     assert plan.dead() == frozenset()
     now = 100.0
     assert plan.dead() == frozenset()
