@@ -591,6 +591,9 @@ class _Host:
     def settle(self) -> bool:
         return True
 
+    def now(self) -> float:
+        return 0.0
+
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         return self.engine.execute(request, now)
 

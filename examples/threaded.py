@@ -19,6 +19,7 @@ from typing import BinaryIO
 from memproto import Envelope, RemoteProtocolError, ServerConnection, Signal
 from memproto.engine import Engine
 
+STARTED = time.time() - time.monotonic()  # Unix time that no step of the wall clock reaches
 BLOCK, GRACE = 65536, 2.0  # bytes that are sent together; seconds that clients have to take their last answers
 
 
@@ -45,7 +46,7 @@ class Handler(socketserver.BaseRequestHandler):
         try:
             while isinstance(event := connection.next_event(), Envelope):
                 with self.server.lock:
-                    reply = self.server.engine.execute(event.request, time.time())
+                    reply = self.server.engine.execute(event.request, STARTED + time.monotonic())
                 out.writelines(connection.send_parts(reply, to=event))
         except RemoteProtocolError as error:
             out.write(error.last_words)

@@ -15,6 +15,8 @@ from contextlib import suppress
 from memproto import ConnectionClosed, RemoteProtocolError, ServerConnection, Signal
 from memproto.engine import Engine
 
+STARTED = time.time() - time.monotonic()  # Unix time that no step of the wall clock reaches
+
 
 class Handler(socketserver.BaseRequestHandler):
     """One connection."""
@@ -35,7 +37,7 @@ class Handler(socketserver.BaseRequestHandler):
         try:
             while not isinstance(event := connection.next_event(), Signal | ConnectionClosed):
                 with self.server.lock:
-                    reply = self.server.engine.execute(event.request, time.time())
+                    reply = self.server.engine.execute(event.request, STARTED + time.monotonic())
                 out.append(connection.send(reply, to=event))
             go_on = isinstance(event, Signal)
         except RemoteProtocolError as error:

@@ -251,6 +251,18 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
     return () if envelope.noreply else parts
 
 
+def part_of_reply(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
+    """Some of the items of a get, or some of the lines of a dump, without the end. Raises LocalProtocolError."""
+    if isinstance(reply, Values) and isinstance(envelope.request, Get):
+        written = _write_values(reply, envelope)
+        return (*written[:2], CRLF) if len(reply.items) == 1 else written[:-1]
+    if isinstance(reply, Lines) and isinstance(envelope.request, Administer):
+        for line in reply.lines:
+            check_text("line", line)
+        return tuple(line + CRLF for line in reply.lines)
+    raise LocalProtocolError(f"{type(reply).__name__} for {type(envelope.request).__name__} has no parts")
+
+
 def _failure_parts(failure: Failure, request: Request[object]) -> Parts:
     check_failure(failure)
     if isinstance(request, Get) and failure.status == Status.KEY_NOT_FOUND:

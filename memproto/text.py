@@ -26,6 +26,7 @@ from memproto.messages import (
     Delete,
     Get,
     Increment,
+    Lines,
     Malformed,
     Noop,
     Prepend,
@@ -34,9 +35,10 @@ from memproto.messages import (
     SaslAuth,
     Set,
     UnknownLine,
+    Values,
 )
 
-__all__ = ["decode_reply", "decode_request", "encode_reply", "encode_request", "meta_envelope"]
+__all__ = ["decode_reply", "decode_request", "encode_reply", "encode_reply_part", "encode_request", "meta_envelope"]
 
 # A message that is here whole may be as large as its own numbers can say.
 _ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31, answer=1 << 62)
@@ -136,6 +138,20 @@ def encode_reply(reply: AnyReply, to: TextEnvelope) -> bytes:
     if isinstance(to, ClassicEnvelope):
         return b"".join(_classic_replies.reply_parts(reply, to))
     return b"".join(_meta_replies.reply_parts(reply, to))
+
+
+def encode_reply_part(reply: Values | Lines, to: ClassicEnvelope) -> tuple[bytes, ...]:
+    """Some of the items that answer a get, or of the lines that answer a dump, without the end; in pieces.
+
+    For a reply that is produced in parts. The last part, which may be empty, is sent with
+    ``ServerConnection.send``: it has the end.
+
+    Raises :class:`~memproto.LocalProtocolError` if the reply does not answer that request, has no parts, or does not
+    fit a line.
+    """
+    check_envelope("to", to, ClassicEnvelope)
+    check_reply(reply)
+    return _classic_replies.part_of_reply(reply, to)
 
 
 def decode_reply(data: bytes, to: TextEnvelope) -> AnyReply:

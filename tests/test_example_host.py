@@ -27,7 +27,7 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[Server, Callable[[], A
     talks: list[Talk] = []
 
     async def connect() -> Talk:
-        talk = Talk(*await asyncio.open_connection(*address))
+        talk = Talk(*await asyncio.open_connection(*address, limit=1 << 22))
         talks.append(talk)
         return talk
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
 from examples.server.session import TURN_BYTES, Hangup, Session
-from memproto import AnyReply, AnyRequest, Failure, ServerConnection, Set, Status, Values, Verbosity
-from memproto.engine import Engine
+from memproto import Administer, AnyReply, AnyRequest, Failure, ServerConnection, Set, Status, Values, Verbosity
+from memproto.engine import Dump, Engine
 
 NOOP = b"\x80\x0a" + bytes(22)
 NOOP_REPLY = b"\x81\x0a" + bytes(22)
@@ -51,11 +52,17 @@ class Host:
     def received(self, size: int) -> None:
         self.bytes_read += size
 
+    def now(self) -> float:
+        return time.time()
+
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         if isinstance(request, Verbosity):
             raise Hangup
         self.changed = self.changed or isinstance(request, Set)
         return self.engine.execute(request, now)
+
+    def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
+        return self.engine.begin(request, now) if isinstance(request, Administer) else self.execute(request, now)
 
     def unsettled(self) -> bool:
         return self.changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import tracemalloc
 from dataclasses import dataclass, field
 
@@ -38,6 +39,9 @@ class Host:
 
     def settle(self) -> bool:
         return self.writable
+
+    def now(self) -> float:
+        return time.time()
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         self.executed += 1

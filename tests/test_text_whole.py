@@ -6,16 +6,20 @@ import pytest
 from hypothesis import find
 
 from memproto import (
+    ClassicEnvelope,
     ClientConnection,
     Dialect,
     Failure,
     Get,
     Item,
     Limits,
+    Lines,
+    LocalProtocolError,
     Status,
     Values,
 )
 from memproto.testing import meta_lines
+from memproto.text import decode_request, encode_reply_part
 from tests.helpers import Told, each_byte, tell
 
 
@@ -65,3 +69,39 @@ def test_keys_of_several_lines_are_one_answer() -> None:
 @pytest.mark.parametrize("command", [b"mg", b"ms", b"md", b"ma", b"mn", b"me"])
 def test_every_command_is_among_the_generated_lines(command: bytes) -> None:
     assert find(meta_lines(), lambda line: line.startswith(command)).endswith(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("reply", "line", "encoded"),
+    [
+        (Values((Item(b"a", b"1"),)), b"get a b\r\n", (b"VALUE a 0 1\r\n", b"1", b"\r\n")),
+        (
+            Values((Item(b"a", b"1"), Item(b"b", b"2", 3, 4))),
+            b"gets a b\r\n",
+            (b"VALUE a 0 1 0\r\n", b"1", b"\r\n", b"VALUE b 3 1 4\r\n", b"2", b"\r\n"),
+        ),
+        (Values(), b"get a b\r\n", ()),
+        (Lines((b"key=a", b"key=b")), b"lru_crawler metadump all\r\n", (b"key=a\r\n", b"key=b\r\n")),
+        (Lines(()), b"stats cachedump 1 0\r\n", ()),
+    ],
+)
+def test_a_part_of_a_reply_has_no_end(reply: Values | Lines, line: bytes, encoded: tuple[bytes, ...]) -> None:
+    to = decode_request(line)
+    assert isinstance(to, ClassicEnvelope)
+    assert encode_reply_part(reply, to) == encoded
+
+
+@pytest.mark.parametrize(
+    ("reply", "line", "why"),
+    [
+        (Values((Item(b"x", b"1"),)), b"get a b\r\n", "key of an item is b'x', which was not asked for"),
+        (Lines((b"a\nb",)), b"lru_crawler metadump all\r\n", "line"),
+        (Lines((b"OK",)), b"get a\r\n", "Lines for Get has no parts"),
+        (Values(), b"version\r\n", "Values for Version has no parts"),
+    ],
+)
+def test_a_part_that_does_not_answer_is_refused(reply: Values | Lines, line: bytes, why: str) -> None:
+    to = decode_request(line)
+    assert isinstance(to, ClassicEnvelope)
+    with pytest.raises(LocalProtocolError, match=why):
+        encode_reply_part(reply, to)

@@ -13,6 +13,7 @@ from examples.server.errors import StartError
 from examples.server.footprint import Footprint
 from examples.server.host import Server, log_level
 from examples.server.listeners import Listeners
+from examples.server.loading import signals_noted
 from examples.server.options import Options, parse
 from examples.server.process import (
     Background,
@@ -23,6 +24,7 @@ from examples.server.process import (
     write_ports,
 )
 from examples.server.session import log
+from examples.server.store import Store
 from examples.server.tls import refresh, server_context
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -40,13 +42,17 @@ async def serve(options: Options, background: Background | None = None) -> int:
         tls = None if options.tls is None else server_context(options.tls)
         become(options.user)
         footprint = Footprint()
-        server = Server(options, tls)
+        with signals_noted(_STOPPING) as stopped:
+            store = Store(options, stopped)
+        server = Server(options, tls, store)
         server.keep_within(footprint)
         server.stopping = stop
         listeners = await server.start()
     except StartError as error:
         print(error, file=sys.stderr)
         return error.code
+    if stopped():
+        stop.set()
     loop.add_signal_handler(signal.SIGHUP, _read_again, server, listeners, options)
     with pid_file(options.pid_file):
         write_ports(os.environ.get("MEMCACHED_PORT_FILENAME"), listeners.ports)

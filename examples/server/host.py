@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from examples.clock import Clock
 from examples.lite import LiteDialect
 from examples.server import statistics
 from examples.server.auth import Users
@@ -25,6 +26,7 @@ from memproto import (
     AnyRequest,
     Authenticated,
     Failure,
+    Flush,
     Limits,
     Ok,
     SaslAuth,
@@ -36,6 +38,7 @@ from memproto import (
     Status,
     Verbosity,
 )
+from memproto.engine import Dump
 
 #: How long a stopping server goes on while there is still something arriving, in seconds.
 LAST_CALL = 1.0
@@ -44,6 +47,8 @@ GRACE = 5.0
 #: How often it looks for expired items and idle connections, in seconds, and at how many items.
 TICK = 0.25
 ITEMS_PER_TICK = 5000
+#: At so many it looks, or so many it removes, in one turn: a millisecond, and a few with a journal.
+ITEMS_PER_TURN = 1000
 #: While memory is short: the part of the budget that requests half received and answers not taken may have together,
 #: and the part that is left to the items.
 HELD_SHARE, LEAST_SHARE = 4, 8
@@ -63,16 +68,24 @@ class Server:
     with the right to do so asks it to stop, or when it cannot go on.
     """
 
-    def __init__(self, options: Options, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        tls: ssl.SSLContext | None = None,
+        store: Store | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.users = Users.wanted(options)
-        self.store = Store(options)
+        self.store = Store(options) if store is None else store
         self.engine = self.store.engine
         self.limits = Limits(value=options.item_size_max)
         self.requests_per_turn = options.requests_per_turn
         self.datagrams_per_reply = options.datagrams_per_reply
         self.durable = options.persist is not None
         self.stopping = asyncio.Event()
-        self.started = time.time()
+        self.clock = Clock() if clock is None else clock
+        self.now = self.clock.now
+        self.started = self.now()
         self.bytes_read = self.bytes_written = 0
         self.total = self.rejected = 0
         self.auth_commands = self.auth_errors = 0
@@ -86,13 +99,18 @@ class Server:
         self._settling: asyncio.Handle | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._silent: dict[Session, float] = {}
+        # What is done in turns: how many items to look at for expiry, and to what size to shrink.
+        self._working: asyncio.Handle | None = None
+        self._to_expire = 0
+        self._shrink_to: int | None = None
         self._footprint: Footprint | None = None
         self._weigh_at = sys.maxsize
         #: What the engine is not asked.
-        self._own: Mapping[type[AnyRequest], Callable[..., AnyReply]] = {
+        self._own: Mapping[type[AnyRequest], Callable[..., AnyReply | Dump]] = {
             Verbosity: self._set_verbosity,
             Stats: self._statistics,
-            **({Administer: self._administer} if options.shutdown else {}),
+            Flush: self._flush,
+            Administer: self._administer,
             **(dict.fromkeys((SaslList, SaslAuth, SaslStep), self._authenticate) if self.users else {}),
         }
 
@@ -126,8 +144,9 @@ class Server:
             for session in list(self._sessions):
                 session.abort()
             await asyncio.sleep(0)
-        if self._clock is not None:
-            self._clock.cancel()
+        for handle in (self._clock, self._working):
+            if handle is not None:
+                handle.cancel()
         if self._footprint is not None:
             self._footprint.close()
         self.settle()
@@ -145,11 +164,38 @@ class Server:
 
     def _tick(self) -> None:
         self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)
-        self.engine.expire(time.time(), ITEMS_PER_TICK)
+        self._to_expire = ITEMS_PER_TICK
+        self._work_later()
+        self.store.wall_clock_ahead(self.clock.ahead())
         self._weigh()
         if self._options.idle_timeout:
             self._close_idle(time.monotonic())
         self.settle()
+
+    def _work_later(self) -> None:
+        # Before the server listens there is no loop; then the first tick calls this.
+        if self._working is None and self._clock is not None:
+            self._working = asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        """A part of what takes long: then it is the clients' turn."""
+        self._working = None
+        most = ITEMS_PER_TURN
+        if self._to_expire > 0:
+            self._to_expire -= most
+            self.engine.expire(self.now(), most)
+        self._shrink()
+        self.engine.work(most)
+        if self.settle():
+            self.store.sweep(most)
+        if self._to_expire > 0 or self._shrink_to is not None or self.store.pending:
+            self._work_later()
+
+    def _shrink(self) -> None:
+        if self._shrink_to is not None:
+            self.engine.shrink(self._shrink_to, ITEMS_PER_TURN)
+            if self.engine.size <= self._shrink_to or len(self.engine) <= 1:
+                self._shrink_to = None
 
     def _weigh(self) -> None:
         footprint = self._footprint
@@ -164,7 +210,10 @@ class Server:
         excess -= self._close_hoarders(budget // HELD_SHARE)
         if self._options.evict and excess > 0:
             # Twice as much, because items that leave do not always leave whole pages.
-            self.engine.shrink(max(self.engine.size - 2 * excess, budget // LEAST_SHARE))
+            self._shrink_to = max(self.engine.size - 2 * excess, budget // LEAST_SHARE)
+            self._shrink()
+            if self._shrink_to is not None:
+                self._work_later()
 
     def _close_hoarders(self, share: int) -> int:
         """Close those for whom most is held, until the rest fits the share of them all; the bytes set free."""
@@ -254,7 +303,7 @@ class Server:
             self._give_up(error)
             return False
         if not settled:
-            now = time.time()
+            now = self.now()
             for session in waiting:
                 session.redo(lambda request: self._redo(request, now))
         for session in waiting:
@@ -268,16 +317,25 @@ class Server:
             session.abort()
         self.stopping.set()
 
-    def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """Carry out a request: by the engine, but for what only the process knows."""
+    def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
+        """Carry out a request: by the engine, but for what only the process knows. A dump is to be read in parts."""
         if self.bytes_read + self.bytes_written >= self._weigh_at:
             self._weigh()
         own = self._own.get(type(request))
         return self.engine.execute(request, now) if own is None else own(request, now)
 
+    def execute(self, request: AnyRequest, now: float) -> AnyReply:
+        """The same for one that takes no parts, and has to do without a dump."""
+        reply = self.begin(request, now)
+        if isinstance(reply, Dump):
+            reply.close()
+            return Failure(Status.UNKNOWN_COMMAND)
+        return reply
+
     def _redo(self, request: AnyRequest, now: float) -> AnyReply:
-        own = self._own.get(type(request))
-        return self.store.refuse(request, now) if own is None else own(request, now)
+        if isinstance(request, Flush | Administer) or type(request) not in self._own:
+            return self.store.refuse(request, now)
+        return self.execute(request, now)
 
     # --- what the engine is not asked
 
@@ -294,14 +352,20 @@ class Server:
             self.auth_errors += isinstance(reply, Failure)
         return reply
 
-    def _administer(self, request: Administer, now: float) -> AnyReply:
-        match request.words:
-            case (b"shutdown",) | (b"shutdown", b"graceful"):
-                self.stopping.set()
-                raise Hangup
-            case (b"shutdown", *_):
-                return Failure(Status.INVALID_ARGUMENTS, b"invalid shutdown mode")
-        return self.engine.execute(request, now)
+    def _flush(self, request: Flush, now: float) -> AnyReply | Dump:
+        self._work_later()
+        return self.engine.begin(request, now)
+
+    def _administer(self, request: Administer, now: float) -> AnyReply | Dump:
+        if self._options.shutdown:
+            match request.words:
+                case (b"shutdown",) | (b"shutdown", b"graceful"):
+                    self.stopping.set()
+                    raise Hangup
+                case (b"shutdown", *_):
+                    return Failure(Status.INVALID_ARGUMENTS, b"invalid shutdown mode")
+        self._work_later()
+        return self.engine.begin(request, now)
 
     def _statistics(self, request: Stats, now: float) -> AnyReply:
         if request.group == b"conns":

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from examples.server.parts import LONG, LongReply, is_long
 from memproto import (
     AnyReply,
     AnyRequest,
     Append,
+    ClassicEnvelope,
     ConnectionClosed,
     Envelope,
+    Failure,
+    Lines,
     Prepend,
     RemoteProtocolError,
     ServerConnection,
     Values,
 )
+from memproto.engine import Dump
+from memproto.text import encode_reply_part
 
 # Their cost is the size of the item.
 _COPYING = frozenset({Append, Prepend})
@@ -64,8 +69,14 @@ class Host(Protocol):
     def received(self, size: int) -> None:
         """So many bytes came, and are held until they are a whole request."""
 
+    def now(self) -> float:
+        """The time for the engine, in Unix seconds."""
+
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """Carry out a request. Raises :class:`Hangup`."""
+
+    def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
+        """The same, but a dump is returned to be read in parts. Raises :class:`Hangup`."""
 
     def unsettled(self) -> bool:
         """Whether there are changes that are not on the disk."""
@@ -92,6 +103,8 @@ class Session(asyncio.Protocol):
         self._waiting = False  # for the disk
         self._due: list[tuple[Envelope, AnyReply]] = []
         self._rest: deque[bytes] = deque()  # of answers that the client has not taken whole
+        self._long: LongReply | None = None  # a reply that is being made in parts
+        self._part_of: Envelope | None = None  # what the part that is due answers
         self._last_words: bytes | None = None
         self._ended = False
         self._paused = False
@@ -117,6 +130,8 @@ class Session(asyncio.Protocol):
         self._transport = None
         self._due.clear()
         self._rest.clear()
+        if self._long is not None:
+            self._long.close()
         self._host.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -180,6 +195,10 @@ class Session(asyncio.Protocol):
     def redo(self, again: Callable[[AnyRequest], AnyReply]) -> None:
         """The disk took nothing: make each of the answers that are due anew."""
         self._due = [(envelope, again(envelope.request)) for envelope, _ in self._due]
+        if any(to is self._part_of and isinstance(reply, Failure) for to, reply in self._due):
+            # Other parts of this reply may have left already.
+            self._due = []
+            self.abort()
 
     def settled(self) -> None:
         """The answers that are due are true: send them, and go on."""
@@ -202,10 +221,13 @@ class Session(asyncio.Protocol):
         self._spent = 0
         if (self._due or self._rest or self._last_words is not None) and not self._pay(transport):
             return
+        if self._long is not None:
+            self._answer_part(transport, self._long)
+            return
         connection, host = self._connection, self._host
         execute, durable = host.execute, host.durable
         telling = log.isEnabledFor(logging.DEBUG)
-        now = time.time()
+        now = host.now()
         out: list[bytes] = []
         size = 0
         copied = host.copied
@@ -215,6 +237,9 @@ class Session(asyncio.Protocol):
             try:
                 event = connection.next_event()
                 if isinstance(event, Envelope):
+                    if type(event.request) in LONG and is_long(event):
+                        self._long = LongReply(event, host.begin)
+                        break
                     reply = execute(event.request, now)
                     if type(event.request) in _COPYING:
                         self._spent += host.copied - copied
@@ -271,6 +296,28 @@ class Session(asyncio.Protocol):
         self._pause_reading()
         self._turn = asyncio.get_running_loop().call_soon(self._answer)
 
+    def _answer_part(self, transport: asyncio.Transport, long: LongReply) -> None:
+        """Make the next part of a long reply, which takes a turn; it leaves when what it shows is on the disk."""
+        host = self._host
+        if host.durable and host.unsettled():
+            self._wait()
+            return
+        try:
+            part = long.next(host.now())
+        except Hangup:
+            self._long, self._last_words = None, b""
+            self._pay(transport)
+            return
+        if part.last:
+            self._long = None
+        else:
+            self._part_of = part.to
+        self._due.append((part.to, part.reply))
+        if host.durable and host.unsettled():
+            self._wait()
+        elif self._pay(transport):
+            self._yield()
+
     def _wait(self) -> None:
         self._waiting = True
         self._host.settle_later(self)
@@ -279,7 +326,7 @@ class Session(asyncio.Protocol):
         """Write what is due, as far as the client takes it in one turn; whether that is all, and more can follow."""
         rest = self._rest
         for envelope, reply in self._due:
-            rest += self._connection.send_parts(reply, envelope)
+            rest += self._parts_of(reply, envelope)
         self._due.clear()
         out: list[bytes] = []
         size = 0
@@ -303,6 +350,13 @@ class Session(asyncio.Protocol):
             return False
         self._write(transport, out)
         return not self._held_up
+
+    def _parts_of(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
+        if to is not self._part_of:
+            return self._connection.send_parts(reply, to)
+        assert isinstance(reply, Values | Lines)
+        assert isinstance(to, ClassicEnvelope)
+        return encode_reply_part(reply, to)
 
     def _write(self, transport: asyncio.Transport, parts: list[bytes]) -> None:
         data = b"".join(parts)

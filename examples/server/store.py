@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from examples.server.journal import JournalError, SqliteJournal
@@ -34,12 +35,15 @@ _REFUSED = Failure(Status.OUT_OF_MEMORY, b"the journal cannot be written")
 
 
 class Store:
-    """An engine, with a journal if ``options.persist`` names a file. Raises ``JournalError``."""
+    """An engine, with a journal if ``options.persist`` names a file. Raises ``JournalError``.
 
-    def __init__(self, options: Options) -> None:
+    While the journal is read ``stop`` is asked now and then whether to give up, which raises ``Interrupted``.
+    """
+
+    def __init__(self, options: Options, stop: Callable[[], bool] = lambda: False) -> None:
         self.journal: SqliteJournal | None = None
         if options.persist is not None:
-            self.journal = SqliteJournal(options.persist, full_sync=options.sync == "full")
+            self.journal = SqliteJournal(options.persist, full_sync=options.sync == "full", stop=stop)
         try:
             self.engine = Engine(
                 memory_limit=options.memory,
@@ -62,13 +66,12 @@ class Store:
 
     @property
     def pending(self) -> bool:
-        """Whether there is something for :meth:`work` to do."""
+        """Whether there is something left for the engine's ``work``, or for :meth:`sweep`."""
         return self.engine.pending or (self.journal is not None and self.journal.pending and not self._failing)
 
-    def work(self, most: int) -> None:
-        """Do a part of what long requests have left: free at most so many items, and delete as many from the file."""
-        self.engine.work(most)
-        if self.journal is None or self._failing or not self.settle():
+    def sweep(self, most: int) -> None:
+        """Delete at most so many items that were flushed from the file."""
+        if self.journal is None or self._failing:
             return
         try:
             self.journal.sweep(most)
@@ -76,6 +79,11 @@ class Store:
             # It is tried again when a commit was possible.
             log.error("cannot delete what was flushed from the file: %s", error)  # noqa: TRY400
             self._failing = True
+
+    def wall_clock_ahead(self, seconds: float) -> None:
+        """Note by how much the wall clock is ahead of the engine's, for the process that opens the file next."""
+        if self.journal is not None:
+            self.journal.ahead = seconds
 
     def unsettled(self) -> bool:
         """Whether there is a change that is not in the file."""

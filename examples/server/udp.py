@@ -7,7 +7,6 @@ It may hold several commands; the reply to each is cut into datagrams and number
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -50,6 +49,9 @@ class Host(Protocol):
 
     def settle(self) -> bool:
         """Write to the disk what has changed; whether that was possible."""
+
+    def now(self) -> float:
+        """The time for the engine, in Unix seconds."""
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """Carry out a request. Raises ``Hangup``."""
@@ -151,7 +153,7 @@ class Conversation:
     def turn(self) -> list[bytes]:
         """Carry out as many commands as one turn may have; the datagrams that answer them."""
         datagrams: list[bytes] = []
-        now = time.time()
+        now = self._host.now()
         for _ in range(0 if self.over else self._host.requests_per_turn):
             try:
                 event = self._connection.next_event()
