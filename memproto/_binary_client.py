@@ -22,6 +22,7 @@ from memproto._binary_collectors import (
 from memproto._binary_messages import opcode_for
 from memproto._binary_requests import request_parts
 from memproto._buffer import ReceiveBuffer
+from memproto._checking import check_request
 from memproto._collecting import OPAQUES, Exchange, PacketCollector, TooLarge, too_large
 from memproto._layout import EXPIRATION, OPCODES, STORE, OpcodeSpec, Quiet
 from memproto._packet import HEADER_SIZE, check_bytes, lengths_fault, unpack_header, wrong_magic
@@ -57,9 +58,10 @@ _pack_store = struct.Struct(SHORT.format + STORE.packer.format[1:]).pack
 
 
 def _lay_get(request: Get, first: int, opaque: int) -> tuple[bytes, ...] | None:
-    if len(request.keys) != 1 or request.exptime is not None or request.meta is not None:
+    keys = request.keys
+    if type(keys) is not tuple or len(keys) != 1 or request.exptime is not None or request.meta is not None:
         return None
-    key = request.keys[0]
+    key = keys[0]
     if type(key) is not bytes or not 0 < len(key) <= MAX_KEY:
         return None
     return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
@@ -129,6 +131,7 @@ class BinaryClient:
             if laid is not None:
                 self.opaque = (opaque + 1) % OPAQUES
                 return Exchange(request, laid, quiet, one, opaque)
+        check_request(request)
         bare: Request[object] = plain(request)
         if isinstance(bare, Get) and len(bare.keys) != 1:
             data, many = self._lay_many(bare)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from memproto import _classic_requests, _meta_requests
 from memproto._buffer import ReceiveBuffer
+from memproto._checking import check_request
 from memproto._classic_collectors import ItemCollector, OneValue, OneWord, collector_for
 from memproto._collecting import OPAQUES, Collector, Exchange, Gathered, LineCollector, ShortCollector
 from memproto._meta_flags import needs_base64
@@ -89,9 +90,10 @@ def _is_word(key: bytes) -> bool:
 
 
 def _lay_get(request: Get, opaque: int) -> _Laid | None:
-    if len(request.keys) != 1 or request.exptime is not None or request.meta is not None:
+    keys = request.keys
+    if type(keys) is not tuple or len(keys) != 1 or request.exptime is not None or request.meta is not None:
         return None
-    key = request.keys[0]
+    key = keys[0]
     return ((b"gets %b\r\n" % key,), b"VALUE %b " % key) if _is_word(key) else None
 
 
@@ -130,9 +132,10 @@ def _store_layer(verb: bytes) -> _Lay:
 
 
 def _lay_mg(request: Get, opaque: int) -> _Laid | None:
-    if len(request.keys) != 1 or request.exptime is not None or request.meta is not None:
+    keys = request.keys
+    if type(keys) is not tuple or len(keys) != 1 or request.exptime is not None or request.meta is not None:
         return None
-    key = request.keys[0]
+    key = keys[0]
     if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or needs_base64(key):
         return None
     return (b"mg %b v f c k O%d\r\n" % (key, opaque),), b" k%b O%d\r\n" % (key, opaque)
@@ -283,6 +286,7 @@ class TextClient:
             if laid is not None:
                 self.opaque = (opaque + 1) % OPAQUES
                 return Exchange(request, laid[0], False, one, opaque, laid[1])
+        check_request(request)
         if isinstance(request, Get) and not 1 <= len(request.keys) <= self._limits.keys:
             raise LocalProtocolError(f"keys are {len(request.keys)}, must be 1 to {self._limits.keys}")
         parts: tuple[bytes, ...]

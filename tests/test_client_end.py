@@ -109,7 +109,7 @@ REFUSED: list[tuple[Request[object], str]] = [
     (Get((b"k" * 251,)), "key is 251 bytes, limit is 250"),
     (Get((b"k", b"")), "key is 0 bytes, the least is 1"),
     (Get((b"k", b"k" * 251)), "key is 251 bytes, limit is 250"),
-    (Get((b"k", "k")), "key is str, must be bytes"),  # type: ignore[arg-type]
+    (Get((b"k", "k")), "keys[1] is str, must be bytes"),  # type: ignore[arg-type]
     (Get((b"k", b"l"), -1), "expiration is -1, must be 0 to 4294967295"),
     (Get((b"k",), 1 << 32), "expiration is 4294967296, must be 0 to 4294967295"),
     (Get(()), "keys are 0, must be 1 to 100000"),

@@ -112,7 +112,7 @@ def test_long_lines_are_split() -> None:
         (Increment(b"k", exptime=0), "classic text can neither create a counter (exptime) nor compare a cas"),
         (Increment(b"k", 1 << 64), "delta is 18446744073709551616"),
         (Verbosity(-1), "level is -1, must be 0 to 4294967295"),
-        (Touch(b"k", "5"), "exptime is '5', must be an integer"),  # type: ignore[arg-type]
+        (Touch(b"k", "5"), "exptime is str, must be an int"),  # type: ignore[arg-type]
         (Stats(b"a\r\nb"), "group is b'a\\r\\nb', must hold no CR, LF or NUL"),
         (Stats(b"a  b"), "its words must be separated by one space"),
         (Stats(b"cachedump 1 1"), "in text this is an Administer request"),
