@@ -217,17 +217,23 @@ _PRINTABLE = bytes(range(0x21, 0x7F))
 
 
 def decoded_key(word: bytes) -> bytes | None:
-    """The key that a base64 word stands for, ``None`` if it is not base64 with padding."""
+    """The key that a base64 word stands for, ``None`` if it is not base64 with padding as an encoder writes it."""
     try:
-        key = base64.b64decode(word, validate=True)
+        key = binascii.a2b_base64(word)
     except binascii.Error:
         return None
-    return key or None
+    # Of foreign bytes, too much padding and bits that are not used the decoder says nothing; a key has one spelling.
+    return key if key and base64_word(key) == word else None
 
 
 def needs_base64(key: bytes) -> bool:
     """Whether a key cannot stand in a line as it is."""
     return key.translate(None, _PRINTABLE) != b""
+
+
+def base64_word(key: bytes) -> bytes:
+    """The key as a reply says it in base64, however long."""
+    return base64.b64encode(key)
 
 
 #: The longest key that base64 can carry, in bytes.

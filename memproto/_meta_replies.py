@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from memproto._buffer import ReceiveBuffer
 from memproto._collecting import LineCollector, too_large
-from memproto._meta_flags import decoded_key, key_word, needs_base64
+from memproto._meta_flags import base64_word, decoded_key
 from memproto._packet import check_failure
 from memproto._text import (
-    BREAK,
     COUNTS,
     CRLF,
     U32,
@@ -63,11 +63,13 @@ _HD, _VA, _EN, _NS, _EX, _NF = b"HD", b"VA", b"EN", b"NS", b"EX", b"NF"
 # --- writing
 
 
+# A key that came in a line can go out in one, with any CR in it; one with these cannot stand there as it is.
+_NO_WORD = re.compile(b"[\0\n ]").search
+
+
 def _key_flag(key: bytes, encoded: bool) -> bytes:
     """What ``k`` returns: a base64 key has a bare ``b`` behind it."""
-    # A key that came in a line can go out in one; any other cannot stand there as it is.
-    encoded = encoded or BREAK(key) is not None
-    return b"k" + key_word(key, encoded) + (b" b" if encoded else b"")
+    return b"k" + (base64_word(key) + b" b" if encoded or _NO_WORD(key) else key)
 
 
 def _key_of(request: Request[object]) -> bytes:
@@ -190,7 +192,7 @@ def _write_debug(reply: DebugReply, envelope: MetaEnvelope) -> Parts:
             check_word("fact", part)
             if b"=" in part:
                 raise LocalProtocolError(f"fact is {part!r}, must hold no =")
-    word = key_word(key, b"b" in envelope.flags or needs_base64(key))
+    word = base64_word(key) if b"b" in envelope.flags or _NO_WORD(key) else key
     return _code(b"ME", [word, *(name + b"=" + value for name, value in reply.facts)])
 
 
