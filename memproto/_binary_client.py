@@ -68,8 +68,10 @@ def _lay_get(request: Get, first: int, opaque: int) -> tuple[bytes, ...] | None:
 
 
 def _lay_delete(request: Delete, first: int, opaque: int) -> tuple[bytes, ...] | None:
-    key = request.key
-    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or request.cas or request.meta is not None:
+    key, cas = request.key, request.cas
+    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or request.meta is not None:
+        return None
+    if cas or type(cas) is not int:
         return None
     return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
 

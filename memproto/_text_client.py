@@ -98,18 +98,21 @@ def _lay_get(request: Get, opaque: int) -> _Laid | None:
 
 
 def _lay_delete(request: Delete, opaque: int) -> _Laid | None:
-    key = request.key
-    if not _is_word(key) or key == _classic_requests.NOREPLY or request.cas or request.meta is not None:
+    key, cas = request.key, request.cas
+    if not _is_word(key) or key == _classic_requests.NOREPLY or request.meta is not None:
+        return None
+    if cas or type(cas) is not int:
         return None
     return (b"delete %b\r\n" % key,), b""
 
 
 def _is_plain(request: Set | Add | Replace) -> bool:
     """Whether all but the key is of the usual kind, and in its range."""
-    flags, exptime = request.flags, request.exptime
+    flags, exptime, cas = request.flags, request.exptime, request.cas
     return (
         request.meta is None
-        and request.cas == 0
+        and cas == 0
+        and type(cas) is int
         and type(request.value) is bytes
         and len(request.value) < HUGE
         and type(flags) is int
@@ -142,8 +145,8 @@ def _lay_mg(request: Get, opaque: int) -> _Laid | None:
 
 
 def _lay_md(request: Delete, opaque: int) -> _Laid | None:
-    key = request.key
-    if request.cas or request.meta is not None or type(key) is not bytes:
+    key, cas = request.key, request.cas
+    if cas or type(cas) is not int or request.meta is not None or type(key) is not bytes:
         return None
     if not 0 < len(key) <= MAX_KEY or needs_base64(key):
         return None

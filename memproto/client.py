@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, Literal, TypeVar, overload
 
+from memproto._arguments import bytes_of, check_bool, check_dialect, limits_of, misuse, opcodes_of
 from memproto._binary_client import BinaryClient
 from memproto._buffer import ReceiveBuffer
 from memproto._collecting import OPAQUES, ClientDialect, Exchange
@@ -45,7 +46,8 @@ class ClientConnection:
     ``first_opaque``, 0 to 2**32 - 1, is the serial number of the first request in binary and meta; a program that
     opens many connections chooses it at random, so that a reply of one connection does not fit a request of another.
 
-    Raises :class:`~memproto.LocalProtocolError` if ``first_opaque`` is out of range.
+    Raises :class:`~memproto.LocalProtocolError` if an argument is of another type than it should be, or if
+    ``first_opaque`` is out of range.
     """
 
     __slots__ = (
@@ -69,12 +71,14 @@ class ClientConnection:
         opcodes: Iterable[OpcodeSpec] = (),
         first_opaque: int = 0,
     ) -> None:
+        check_dialect("dialect", dialect)
         check_number("first_opaque", first_opaque, 0, OPAQUES - 1)
-        self._limits = limits or Limits()
+        self._limits = limits_of(limits)
+        specs = opcodes_of(opcodes)
         self._spoken = dialect
         self._dialect: ClientDialect
         if dialect is Dialect.BINARY:
-            self._dialect = BinaryClient(self._limits, opcodes, first_opaque)
+            self._dialect = BinaryClient(self._limits, specs, first_opaque)
         else:
             self._dialect = TextClient(self._limits, dialect, first_opaque)
         self._buffer = ReceiveBuffer()
@@ -160,6 +164,9 @@ class ClientConnection:
         does not fit into ``limits.outstanding`` with the requests that are unanswered already, or if a
         :class:`~memproto.Quit` is not its last request. What ``requests`` raises changes nothing either.
         """
+        check_bool("quiet", quiet)
+        if not isinstance(requests, Iterable):
+            raise misuse("requests", requests, "an iterable of requests")
         batch = tuple(requests)
         if not batch:
             return []
@@ -208,6 +215,8 @@ class ClientConnection:
         Only for requests whose bytes have been written, or still will be: after a write that was cut short
         the connection cannot be used, see :meth:`close`.
         """
+        if not isinstance(exchange, Exchange):
+            raise misuse("exchange", exchange, "an Exchange")
         exchange._abandoned = True
 
     def close(self) -> None:
@@ -217,11 +226,12 @@ class ClientConnection:
         self._buffer.clear()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add bytes that came from the server."""
+        """Add bytes that came from the server. Raises :class:`~memproto.LocalProtocolError` if ``data`` is no bytes."""
         if self._eof:
             raise LocalProtocolError("receive_data() after receive_eof()")
+        piece = data if isinstance(data, bytes) else bytes_of("data", data)
         if self._receiving:
-            self._buffer.feed(data if isinstance(data, bytes) else bytes(data))
+            self._buffer.feed(piece)
 
     def receive_eof(self) -> None:
         """The server will send nothing more. What came before is still delivered."""

@@ -55,6 +55,9 @@ _VERDICTS: dict[type[AnyReply], ServerInput] = {
 _LOCKED = frozenset({ServerState.UNAUTHENTICATED, ServerState.CHALLENGED})
 _READING = frozenset({ServerState.OPEN, ServerState.AUTHENTICATED}) | _LOCKED
 
+# What ``repr`` calls them; a dialect of the embedder's own goes by its class.
+_SPOKEN: dict[type, str] = {BinaryServer: "binary", TextServer: "text"}
+
 # Naming a member through its enum costs more than any other step of the common path.
 _DECIDING: Final = ServerState.DECIDING
 _NEED_DATA: Final = Signal.NEED_DATA
@@ -151,6 +154,13 @@ class ServerConnection:
     def buffered(self) -> int:
         """How many received bytes are not yet decoded. Stop receiving while you are not pulling events."""
         return len(self._buffer)
+
+    def __repr__(self) -> str:
+        spoken = "unknown" if self._dialect is None else _SPOKEN.get(type(self._dialect), type(self._dialect).__name__)
+        return (
+            f"<ServerConnection {self._state.name} dialect={spoken} "
+            f"outstanding={self.outstanding} buffered={self.buffered}>"
+        )
 
     def _enter(self, state: ServerState) -> None:
         self._state = state
