@@ -152,6 +152,7 @@ class Stream:
     def close(self) -> None:
         """Close it and send nothing, not even the end of TLS."""
         self._socket.close()
+        _OPEN.pop(id(self._socket), None)
 
 
 class TlsStream(Stream):
@@ -294,8 +295,8 @@ def _addresses(host: str, port: int) -> list[tuple[int, _Address]]:
 
 # --- forks
 
-# Of sockets that may be gone; by identity, so that those of the past are overwritten and there are never many. Without
-# a callback when one goes: an exception of a signal handler in the middle of one would be lost.
+# A reference whose socket is gone stays until another socket has its identity, or for good. That is rare, and better
+# than a callback when it goes: an exception of a signal handler in the middle of that would be lost.
 _OPEN: Final[dict[int, ref[socket.socket]]] = {}
 
 
