@@ -28,6 +28,7 @@ from memproto import (
     Limits,
     LocalProtocolError,
     MetaOptions,
+    Noop,
     ProtocolError,
     Replace,
     Request,
@@ -312,6 +313,39 @@ def test_fast_and_careful_agree_on_hostile_requests(
         reached("refused")
         assert fast[0] == LocalProtocolError.__name__
     assert fast == careful
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Get(5), "keys is int, must be a tuple of bytes"),  # type: ignore[arg-type]
+        (Get(None), "keys is None, must be a tuple of bytes"),  # type: ignore[arg-type]
+        (Delete(b"k", 0, "meta"), "meta is str, must be a MetaOptions or None"),  # type: ignore[arg-type]
+        (Set(b"k", b"", meta=5), "meta is int, must be a MetaOptions or None"),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+def test_a_wrong_type_is_named_by_send_and_by_send_all(dialect: Dialect, wrong: Request[object], message: str) -> None:
+    client = ClientConnection(dialect=dialect)
+    for send in (client.send, client.send_quiet, lambda request: client.send_all([Noop(), request])):
+        with pytest.raises(LocalProtocolError) as caught:
+            send(wrong)
+        assert str(caught.value) == message
+    assert (client.outstanding, client.reusable) == (0, True)
+
+
+def test_a_type_error_of_another_origin_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise TypeError("of another origin")
+
+    client = ClientConnection()
+    monkeypatch.setattr(_binary_client.BinaryClient, "ask", broken)
+    with pytest.raises(TypeError, match=r"^of another origin$"):
+        client.send(Noop())
+    with pytest.raises(TypeError, match=r"^of another origin$"):
+        client.send_all([Noop()])
+    assert client.outstanding == 0
 
 
 # --- the server and the engine
