@@ -36,6 +36,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import wraps
 from random import SystemRandom
 from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -84,6 +85,7 @@ class _Link:
         self._first: bytes | None = b""
         # How the server has broken the protocol, though the call before got its answer.
         self._broken: RemoteProtocolError | None = None
+        self._limits, self._dialect = limits, dialect
         self._most = limits.outstanding
         self._quiet = dialect is Dialect.BINARY
         self._written = False
@@ -102,8 +104,12 @@ class _Link:
         Raises :class:`Fault`; what else is raised is not the connection's. ``in_step`` tells whether it can be used.
         """
         replies: list[object] = []
+        count = len(call.requests)
+        if self.connection.outstanding + count > self._most:
+            # Not all at once; so that none is sent if one that comes later does not fit the protocol, try them all.
+            ClientConnection(replace(self._limits, outstanding=count), dialect=self._dialect).send_all(call.requests)
         self.in_step = self.sent = False
-        while len(replies) < len(call.requests):
+        while len(replies) < count:
             if self._broken is not None:
                 raise Fault(self._broken)
             before = self.connection.outstanding
@@ -127,7 +133,7 @@ class _Link:
                     self.in_step = True
                 raise Fault(TimeoutError("the call took longer than its timeout")) from None
             self._timeouts = 0
-            if len(call.requests) == 1:
+            if count == 1:
                 self.in_step = self._broken is None
                 return [last.reply]
             replies += [exchange.reply for exchange in exchanges]

@@ -15,7 +15,7 @@ import pytest
 
 from examples.client import Client, ClientOf, ServerError
 from examples.tiny_server import TinyServer
-from memproto import Dialect, LocalProtocolError, RemoteProtocolError
+from memproto import Dialect, Limits, LocalProtocolError, RemoteProtocolError
 from memproto.calls import Calls, Serde
 from tests.peers import DEADLINE
 
@@ -261,6 +261,25 @@ def test_of_several_requests_none_is_sent_if_one_is_wrong() -> None:
                 client.set_multi({b"a": b"1", b"": b"2"})
             assert told == []
             assert client.version() == b"1.2.3"
+
+
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
+def test_of_more_requests_than_the_limit_none_is_sent_if_the_last_one_is_wrong(dialect: Dialect) -> None:
+    told: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = Client(
+            port=listener.getsockname()[1],
+            timeout=DEADLINE,
+            dialect=dialect,
+            limits=Limits(outstanding=2),
+            trace=lambda way, data: told.append(data),
+        )
+        with client:
+            with pytest.raises(LocalProtocolError, match="key"):
+                client.set_multi({b"a": b"", b"b": b"", b"c": b"", b"k" * 251: b""})
+            with pytest.raises(LocalProtocolError, match="key"):
+                client.delete_multi([b"a", b"b", b"c", b""])
+    assert told == []
 
 
 def test_other_values_than_bytes() -> None:
