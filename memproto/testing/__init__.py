@@ -1,24 +1,31 @@
 """Help for the tests of those who use memproto: hypothesis strategies, and a pipe that joins both ends in memory.
 
-Needs the extra ``memproto[testing]``. Every strategy shrinks to the smallest message of its kind.
+The strategies need hypothesis, which the extra ``memproto[testing]`` brings; without it the rest can be imported and
+used. Every strategy shrinks to the smallest message of its kind.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from memproto.testing.pipe import Pipe
-from memproto.testing.strategies import (
-    binary_envelopes,
-    cuts,
-    failures,
-    keys,
-    multi_gets,
-    packets,
-    pieces,
-    replies,
-    replies_to,
-    requests,
-    unknown_requests,
-    values,
-)
-from memproto.testing.text import classic_envelopes, meta_envelopes, meta_lines, text_keys, text_replies_to
+
+if TYPE_CHECKING:
+    from memproto.testing.strategies import (
+        binary_envelopes,
+        cuts,
+        failures,
+        keys,
+        multi_gets,
+        packets,
+        pieces,
+        replies,
+        replies_to,
+        requests,
+        unknown_requests,
+        values,
+    )
+    from memproto.testing.text import classic_envelopes, meta_envelopes, meta_lines, text_keys, text_replies_to
 
 __all__ = [
     "Pipe",
@@ -40,3 +47,17 @@ __all__ = [
     "unknown_requests",
     "values",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The strategies, imported when the first of them is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from memproto.testing import strategies, text
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(f"{__name__}.{name} needs hypothesis: install memproto[testing]") from None
+    globals()[name] = {**vars(strategies), **vars(text)}[name]
+    return globals()[name]

@@ -5,12 +5,13 @@ Sizes, ranges and opcodes are read from the declarations that the codec itself i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from itertools import pairwise
 from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from memproto._arguments import misuse
 from memproto._binary_messages import FAMILIES
 from memproto._layout import (
     ARITHMETIC,
@@ -26,6 +27,7 @@ from memproto._layout import (
 )
 from memproto._packing import Layout
 from memproto.enums import STATUSES, Magic, Status
+from memproto.errors import LocalProtocolError
 from memproto.events import BinaryEnvelope
 from memproto.limits import MAX_KEY, MAX_MECHANISM
 from memproto.messages import (
@@ -85,42 +87,124 @@ def _cas() -> st.SearchStrategy[int]:
     return _numbers(HEADER, "cas")
 
 
+# What must never be taken for a line of its own where it is a value.
+_LINES = (b"\r\n", b"\n", b"END\r\n", b"flush_all\r\n", b"mn\r\n")
+
+
 def keys() -> st.SearchStrategy[bytes]:
     """Every key of the binary protocol: 1 to 250 bytes of any kind."""
-    return st.binary(min_size=1, max_size=MAX_KEY)
+    return st.binary(min_size=1, max_size=MAX_KEY) | long(st.binary(min_size=1, max_size=4), MAX_KEY)
 
 
 def values(max_size: int = 256) -> st.SearchStrategy[bytes]:
-    """Values of up to ``max_size`` bytes, the empty one included."""
-    return st.binary(max_size=max_size)
+    """Values of up to ``max_size`` bytes, the empty one included; some look like lines of a text dialect."""
+    lines = st.lists(st.sampled_from(_LINES), min_size=1, max_size=3)
+    return st.binary(max_size=max_size) | lines.map(lambda parts: b"".join(parts)[:max_size])
+
+
+def long(words: st.SearchStrategy[bytes], size: int) -> st.SearchStrategy[bytes]:
+    """Words repeated up to ``size`` bytes or one less; of itself hypothesis hardly ever makes anything that long."""
+    return st.builds(lambda word, length: (word * length)[:length], words, st.integers(size - 1, size))
+
+
+# Requests must meet each other's items, or every get is a miss: three of four keys are from here.
+POOL = (b"a", b"b", b"key")
+
+
+@st.composite
+def pooled(draw: st.DrawFn, anything: st.SearchStrategy[T], *usual: T) -> T:
+    """Three times of four one of the usual ones, else anything."""
+    # Not one_of, which takes equal branches for one.
+    return draw(st.sampled_from(usual)) if draw(st.integers(0, 3)) < 3 else draw(anything)
+
+
+def given_or(name: str, given: object, usual: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """The strategy that a user gives, or the usual one for ``None``. Raises LocalProtocolError."""
+    if given is None:
+        return usual
+    if not isinstance(given, st.SearchStrategy):
+        raise misuse(name, given, "a hypothesis strategy for bytes, such as sampled_from")
+    return given
+
+
+def chosen(kinds: object, made: Collection[type[AnyRequest]]) -> list[type[AnyRequest]]:
+    """The kinds of requests that a user gives, or all that are made for ``None``. Raises LocalProtocolError."""
+    if kinds is None:
+        return list(made)
+    if isinstance(kinds, str | bytes) or not isinstance(kinds, Collection) or not kinds:
+        raise misuse("kinds", kinds, "a collection of request classes, such as {Get, Set}, and not be empty")
+    wanted = [kind for kind in made if kind in kinds]
+    for kind in kinds:
+        if kind not in wanted:
+            names = ", ".join(sorted(each.__name__ for each in made))
+            raise misuse("one of the kinds", kind, f"one of the requests made here: {names}")
+    return wanted
+
+
+# A run in which every twentieth request is a get, and every twentieth a flush, has hardly any hit.
+_WEIGHTS: dict[type[AnyRequest], int] = {Get: 6, Set: 6}
+
+
+def weighted(kinds: list[type[AnyRequest]]) -> st.SearchStrategy[type[AnyRequest]]:
+    """One of the kinds, the usual ones more often."""
+    return st.sampled_from([kind for kind in kinds for _ in range(_WEIGHTS.get(kind, 1))])
 
 
 # --- requests
 
 
+_MONTH = 30 * 24 * 60 * 60
+
+
 def _exptimes() -> st.SearchStrategy[int]:
-    return _numbers(EXPIRATION, "expiration")
+    return st.one_of(st.just(0), st.integers(1, _MONTH), _numbers(EXPIRATION, "expiration"))
 
 
 def _creating_exptimes() -> st.SearchStrategy[int | None]:
     # The one number that the wire has no room for: it stands for None.
-    return st.none() | _numbers(ARITHMETIC, "expiration").filter(lambda number: number != NO_CREATE)
+    return st.none() | _exptimes().filter(lambda number: number != NO_CREATE)
 
 
-def _stores(kind: Callable[[bytes, bytes, int, int, int], T]) -> st.SearchStrategy[T]:
-    return st.builds(kind, keys(), values(), _numbers(STORE, "flags"), _numbers(STORE, "expiration"), _cas())
+def _asked_cas() -> st.SearchStrategy[int]:
+    """Mostly none: a request with a CAS of its own hardly ever finds an item that has it."""
+    return pooled(_cas(), 0)
 
 
-def _arithmetic(kind: Callable[[bytes, int, int, int | None, int], T]) -> st.SearchStrategy[T]:
+def _requests_of(
+    keys: st.SearchStrategy[bytes], values: st.SearchStrategy[bytes]
+) -> dict[type[AnyRequest], st.SearchStrategy[AnyRequest]]:
+    cas, flags, exptime = _asked_cas(), _numbers(STORE, "flags"), _exptimes()
+    stored = keys, values, flags, exptime, cas
     delta, initial = _numbers(ARITHMETIC, "delta"), _numbers(ARITHMETIC, "initial")
-    return st.builds(kind, keys(), delta, initial, _creating_exptimes(), _cas())
+    counted = keys, delta, initial, _creating_exptimes(), cas
+    sasl = st.binary(min_size=1, max_size=MAX_MECHANISM), st.binary(max_size=_TEXT)
+    return {
+        Noop: st.just(Noop()),
+        Version: st.just(Version()),
+        Quit: st.just(Quit()),
+        SaslList: st.just(SaslList()),
+        Get: st.builds(Get, st.tuples(keys), st.none() | exptime),
+        Delete: st.builds(Delete, keys, cas),
+        Touch: st.builds(Touch, keys, exptime),
+        Flush: st.builds(Flush, st.none() | exptime),
+        Stats: st.builds(Stats, st.just(b"") | keys),
+        Verbosity: st.builds(Verbosity, _numbers(VERBOSITY, "level")),
+        Append: st.builds(Append, keys, values, cas),
+        Prepend: st.builds(Prepend, keys, values, cas),
+        Set: st.builds(Set, *stored),
+        Add: st.builds(Add, *stored),
+        Replace: st.builds(Replace, *stored),
+        Increment: st.builds(Increment, *counted),
+        Decrement: st.builds(Decrement, *counted),
+        SaslAuth: st.builds(SaslAuth, *sasl),
+        SaslStep: st.builds(SaslStep, *sasl),
+        Unknown: unknown_requests(keys=keys, values=values),
+    }
 
 
-def _sasl(kind: Callable[[bytes, bytes], T]) -> st.SearchStrategy[T]:
-    return st.builds(kind, st.binary(min_size=1, max_size=MAX_MECHANISM), values(_TEXT))
-
-
-def unknown_requests() -> st.SearchStrategy[Unknown]:
+def unknown_requests(
+    *, keys: st.SearchStrategy[bytes] | None = None, values: st.SearchStrategy[bytes] | None = None
+) -> st.SearchStrategy[Unknown]:
     """Requests under every opcode that has no message of its own, with any body."""
     return st.builds(
         Unknown,
@@ -129,8 +213,8 @@ def unknown_requests() -> st.SearchStrategy[Unknown]:
             magic=st.just(Magic.REQUEST),
             opcode=_numbers(HEADER, "opcode").filter(lambda opcode: opcode not in FAMILIES),
             extras=_extras(),
-            key=st.just(b"") | keys(),
-            value=values(),
+            key=st.just(b"") | _keys(keys),
+            value=_values(values),
             vbucket_or_status=_numbers(HEADER, "vbucket_or_status"),
             data_type=_numbers(HEADER, "data_type"),
             opaque=_numbers(HEADER, "opaque"),
@@ -139,36 +223,34 @@ def unknown_requests() -> st.SearchStrategy[Unknown]:
     )
 
 
-def multi_gets(max_keys: int = 8) -> st.SearchStrategy[Get]:
-    """Gets of several keys, which a client connection lays out as many packets; the same key may be there twice."""
-    several = st.lists(keys(), min_size=2, max_size=max_keys).map(tuple)
+def _keys(given: st.SearchStrategy[bytes] | None) -> st.SearchStrategy[bytes]:
+    return given_or("keys", given, pooled(keys(), *POOL))
+
+
+def _values(given: st.SearchStrategy[bytes] | None) -> st.SearchStrategy[bytes]:
+    return given_or("values", given, values())
+
+
+def multi_gets(max_keys: int = 8, *, keys: st.SearchStrategy[bytes] | None = None) -> st.SearchStrategy[Get]:
+    """Gets of 2 to ``max_keys`` keys, which a client connection sends as many packets; a key may be there twice."""
+    several = st.lists(_keys(keys), min_size=2, max_size=max_keys).map(tuple)
     return st.builds(Get, several, st.none() | _exptimes())
 
 
-def requests() -> st.SearchStrategy[AnyRequest]:
-    """Every request that one binary packet can say."""
-    return st.one_of(
-        st.just(Noop()),
-        st.just(Version()),
-        st.just(Quit()),
-        st.just(SaslList()),
-        st.builds(Get, st.tuples(keys()), st.none() | _exptimes()),
-        st.builds(Delete, keys(), _cas()),
-        st.builds(Touch, keys(), _exptimes()),
-        st.builds(Flush, st.none() | _exptimes()),
-        st.builds(Stats, st.just(b"") | keys()),
-        st.builds(Verbosity, _numbers(VERBOSITY, "level")),
-        st.builds(Append, keys(), values(), _cas()),
-        st.builds(Prepend, keys(), values(), _cas()),
-        _stores(Set),
-        _stores(Add),
-        _stores(Replace),
-        _arithmetic(Increment),
-        _arithmetic(Decrement),
-        _sasl(SaslAuth),
-        _sasl(SaslStep),
-        unknown_requests(),
-    )
+def requests(
+    *,
+    keys: st.SearchStrategy[bytes] | None = None,
+    values: st.SearchStrategy[bytes] | None = None,
+    kinds: Collection[type[AnyRequest]] | None = None,
+) -> st.SearchStrategy[AnyRequest]:
+    """Every request that one binary packet can say.
+
+    Three of four keys are from a small pool, so that requests meet: some gets hit, some adds fail. ``keys`` and
+    ``values`` are strategies of your own for them; ``kinds`` are the classes wanted, such as ``{Get, Set}``.
+    Raises :class:`~memproto.LocalProtocolError` for a kind that is not made here.
+    """
+    made = _requests_of(_keys(keys), _values(values))
+    return weighted(chosen(kinds, made)).flatmap(made.__getitem__)
 
 
 def _says(spec: OpcodeSpec, request: AnyRequest) -> bool:
@@ -185,10 +267,28 @@ def _opcodes_for(request: AnyRequest) -> st.SearchStrategy[int]:
     return st.sampled_from([opcode for opcode in FAMILIES if _says(OPCODES[opcode], request)])
 
 
+def binary_envelopes(
+    request: st.SearchStrategy[AnyRequest] | None = None,
+    *,
+    keys: st.SearchStrategy[bytes] | None = None,
+    values: st.SearchStrategy[bytes] | None = None,
+    kinds: Collection[type[AnyRequest]] | None = None,
+) -> st.SearchStrategy[BinaryEnvelope]:
+    """A request and all that the binary protocol wraps around it, under each opcode that can say it.
+
+    ``request`` is where the requests come from; without it they are those of :func:`requests`, which takes ``keys``,
+    ``values`` and ``kinds``.
+    """
+    if request is None:
+        request = requests(keys=keys, values=values, kinds=kinds)
+    elif (keys, values, kinds) != (None, None, None):
+        raise LocalProtocolError("request is given, so that keys, values and kinds are those of its requests")
+    return _enveloped(request)
+
+
 @st.composite
-def binary_envelopes(draw: st.DrawFn, request: st.SearchStrategy[AnyRequest] | None = None) -> BinaryEnvelope:
-    """A request and all that the binary protocol wraps around it, under each opcode that can say it."""
-    asked = draw(requests() if request is None else request)
+def _enveloped(draw: st.DrawFn, request: st.SearchStrategy[AnyRequest]) -> BinaryEnvelope:
+    asked = draw(request)
     opcode = draw(_opcodes_for(asked))
     if isinstance(asked, Unknown):
         packet = asked.packet
@@ -233,11 +333,11 @@ def failures(draw: st.DrawFn, request: AnyRequest | None = None) -> Failure:
     return Failure(known, draw(st.none() | st.binary(max_size=_TEXT).filter(lambda text: text != known.text)))
 
 
-def _successes(request: AnyRequest) -> st.SearchStrategy[AnyReply]:
+def _successes(request: AnyRequest, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[AnyReply]:
     cas = _cas()
     match request:
         case Get():
-            item = st.builds(Item, st.just(request.keys[0]), values(), _numbers(FLAGS, "flags"), cas)
+            item = st.builds(Item, st.just(request.keys[0]), values, _numbers(FLAGS, "flags"), cas)
             return st.builds(Values, st.just(()) | st.tuples(item))
         case Set() | Add() | Replace() | Append() | Prepend():
             return st.builds(Stored, cas)
@@ -258,21 +358,22 @@ def _successes(request: AnyRequest) -> st.SearchStrategy[AnyReply]:
             name = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=1, max_size=20).map(str.encode)
             return st.builds(Mechanisms, st.lists(name, max_size=4).map(tuple))
         case SaslAuth() | SaslStep():
-            return st.builds(Authenticated, values(_TEXT)) | st.builds(Challenge, values(_TEXT))
+            data = st.binary(max_size=_TEXT)
+            return st.builds(Authenticated, data) | st.builds(Challenge, data)
         case Unknown():
-            return _raw_replies()
+            return _raw_replies(values)
         case Malformed():
             return st.just(request.reply)
         case _:
             raise TypeError(f"{type(request).__name__} cannot be said in binary")
 
 
-def _raw_replies() -> st.SearchStrategy[RawReply]:
+def _raw_replies(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[RawReply]:
     return st.builds(
         RawReply,
         extras=_extras(),
         key=st.binary(max_size=MAX_KEY),
-        value=values(),
+        value=values,
         cas=_cas(),
         data_type=_numbers(HEADER, "data_type"),
     )
@@ -282,30 +383,41 @@ def _extras() -> st.SearchStrategy[bytes]:
     return st.binary(max_size=32)
 
 
-def replies_to(request: AnyRequest) -> st.SearchStrategy[AnyReply]:
+def replies_to(request: AnyRequest, *, values: st.SearchStrategy[bytes] | None = None) -> st.SearchStrategy[AnyReply]:
     """Every reply that can answer this request of one key: a success, a miss, a failure."""
     if isinstance(request, Malformed):
-        return _successes(request)
-    return _successes(request) | failures(request)
+        return _successes(request, _values(values))
+    return _successes(request, _values(values)) | failures(request)
 
 
-def replies() -> st.SearchStrategy[AnyReply]:
-    """Every reply to any request."""
-    return requests().flatmap(replies_to)
+def replies(
+    *,
+    keys: st.SearchStrategy[bytes] | None = None,
+    values: st.SearchStrategy[bytes] | None = None,
+    kinds: Collection[type[AnyRequest]] | None = None,
+) -> st.SearchStrategy[AnyReply]:
+    """Every reply to any request, or to requests of these ``kinds``; the others are as in :func:`requests`."""
+    asked = requests(keys=keys, values=values, kinds=kinds)
+    return asked.flatmap(lambda request: replies_to(request, values=values))
 
 
 # --- bytes
 
 
-def packets() -> st.SearchStrategy[Packet]:
-    """Raw packets of both directions with any opcode, status and body, sensible or not."""
+def packets(
+    *, keys: st.SearchStrategy[bytes] | None = None, values: st.SearchStrategy[bytes] | None = None
+) -> st.SearchStrategy[Packet]:
+    """Raw packets of both directions with any opcode, status and body, sensible or not.
+
+    A key may be up to 250 bytes, and there may be none.
+    """
     return st.builds(
         Packet,
         magic=st.sampled_from((Magic.REQUEST, Magic.RESPONSE)),
         opcode=_numbers(HEADER, "opcode"),
         extras=_extras(),
-        key=st.binary(max_size=MAX_KEY),
-        value=values(),
+        key=given_or("keys", keys, st.binary(max_size=MAX_KEY)),
+        value=_values(values),
         vbucket_or_status=_numbers(HEADER, "vbucket_or_status"),
         data_type=_numbers(HEADER, "data_type"),
         opaque=_numbers(HEADER, "opaque"),

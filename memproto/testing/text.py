@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TypeVar
 
@@ -58,11 +58,12 @@ from memproto.messages import (
     Version,
     VersionReply,
 )
-from memproto.testing.strategies import values
+from memproto.testing.strategies import POOL, chosen, given_or, long, pooled, values, weighted
 
 T = TypeVar("T")
 
 _TEXT = 40
+_MONTH = 30 * 24 * 60 * 60
 
 # What cannot stand in a word becomes a digit, so that no example is thrown away.
 _LEGAL = bytes.maketrans(bytes(sorted(BREAKS)), b"0123")
@@ -80,7 +81,7 @@ def _texts() -> st.SearchStrategy[bytes]:
 
 def text_keys() -> st.SearchStrategy[bytes]:
     """Every key that can stand in a line as it is: 1 to 250 bytes, none of them a space, CR, LF or NUL."""
-    return _words(MAX_KEY)
+    return _words(MAX_KEY) | long(_words(4), MAX_KEY)
 
 
 def _u32() -> st.SearchStrategy[int]:
@@ -92,17 +93,18 @@ def _u64() -> st.SearchStrategy[int]:
 
 
 def _exptimes() -> st.SearchStrategy[int]:
-    return st.integers(-(1 << 31), (1 << 31) - 1)
+    return st.one_of(st.just(0), st.integers(1, _MONTH), st.integers(-(1 << 31), (1 << 31) - 1))
+
+
+def _keys(given: st.SearchStrategy[bytes] | None) -> st.SearchStrategy[bytes]:
+    return given_or("keys", given, pooled(text_keys(), *POOL))
+
+
+def _values(given: st.SearchStrategy[bytes] | None) -> st.SearchStrategy[bytes]:
+    return given_or("values", given, values())
 
 
 # --- classic requests
-
-
-def _stores(
-    verb: bytes, kind: Callable[[bytes, bytes, int, int, int], AnyRequest], cas: st.SearchStrategy[int]
-) -> st.SearchStrategy[ClassicEnvelope]:
-    request = st.builds(kind, text_keys(), values(), _u32(), _exptimes(), cas)
-    return st.builds(ClassicEnvelope, request, st.just(verb), st.booleans())
 
 
 def _lines(verb: bytes, request: st.SearchStrategy[AnyRequest], noreply: bool) -> st.SearchStrategy[ClassicEnvelope]:
@@ -132,77 +134,161 @@ def _unknown_lines() -> st.SearchStrategy[ClassicEnvelope]:
     return line.map(lambda line: ClassicEnvelope(UnknownLine(line), line.split(b" ")[0]))
 
 
-def classic_envelopes() -> st.SearchStrategy[ClassicEnvelope]:
-    """Every request of classic text under every verb, loud and with ``noreply``; also lines that nobody knows."""
-    none = st.just(0)
-    some_keys = st.lists(text_keys(), min_size=1, max_size=4).map(tuple)
-    key = text_keys()
-    return st.one_of(
-        _lines(b"version", st.just(Version()), False),
-        _lines(b"quit", st.just(Quit()), False),
-        *(_lines(verb, st.builds(Get, some_keys), False) for verb in (b"get", b"gets")),
-        *(_lines(verb, st.builds(Get, some_keys, _exptimes()), False) for verb in (b"gat", b"gats")),
-        _stores(b"set", Set, none),
-        _stores(b"add", Add, none),
-        _stores(b"replace", Replace, none),
-        # The 0 of the command is -1 in the message.
-        _stores(b"cas", Set, _u64().map(lambda cas: cas or -1)),
-        _lines(b"append", st.builds(Append, key, values()), True),
-        _lines(b"prepend", st.builds(Prepend, key, values()), True),
-        _lines(b"delete", st.builds(Delete, key), True),
-        _lines(b"incr", st.builds(Increment, key, _u64()), True),
-        _lines(b"decr", st.builds(Decrement, key, _u64()), True),
-        _lines(b"touch", st.builds(Touch, key, _exptimes()), True),
-        _lines(b"flush_all", st.builds(Flush, st.none() | _exptimes()), True),
-        _lines(b"verbosity", st.builds(Verbosity, _u32()), True),
-        _lines(b"stats", st.builds(Stats, _groups()), False),
-        _administration(),
-        _unknown_lines(),
-    )
+def _classic(
+    keys: st.SearchStrategy[bytes], values: st.SearchStrategy[bytes]
+) -> dict[type[AnyRequest], st.SearchStrategy[ClassicEnvelope]]:
+    some_keys = st.lists(keys, min_size=1, max_size=4).map(tuple)
+    stored = keys, values, _u32(), _exptimes()
+    # The 0 of the command is -1 in the message.
+    compared = st.builds(Set, *stored, _u64().map(lambda cas: cas or -1))
+    return {
+        Version: _lines(b"version", st.just(Version()), False),
+        Quit: _lines(b"quit", st.just(Quit()), False),
+        Get: st.one_of(
+            *(_lines(verb, st.builds(Get, some_keys), False) for verb in (b"get", b"gets")),
+            *(_lines(verb, st.builds(Get, some_keys, _exptimes()), False) for verb in (b"gat", b"gats")),
+        ),
+        Set: _lines(b"set", st.builds(Set, *stored), True) | _lines(b"cas", compared, True),
+        Add: _lines(b"add", st.builds(Add, *stored), True),
+        Replace: _lines(b"replace", st.builds(Replace, *stored), True),
+        Append: _lines(b"append", st.builds(Append, keys, values), True),
+        Prepend: _lines(b"prepend", st.builds(Prepend, keys, values), True),
+        Delete: _lines(b"delete", st.builds(Delete, keys), True),
+        Increment: _lines(b"incr", st.builds(Increment, keys, _u64()), True),
+        Decrement: _lines(b"decr", st.builds(Decrement, keys, _u64()), True),
+        Touch: _lines(b"touch", st.builds(Touch, keys, _exptimes()), True),
+        Flush: _lines(b"flush_all", st.builds(Flush, st.none() | _exptimes()), True),
+        Verbosity: _lines(b"verbosity", st.builds(Verbosity, _u32()), True),
+        Stats: _lines(b"stats", st.builds(Stats, _groups()), False),
+        Administer: _administration(),
+        UnknownLine: _unknown_lines(),
+    }
+
+
+def classic_envelopes(
+    *,
+    keys: st.SearchStrategy[bytes] | None = None,
+    values: st.SearchStrategy[bytes] | None = None,
+    kinds: Collection[type[AnyRequest]] | None = None,
+) -> st.SearchStrategy[ClassicEnvelope]:
+    """Every request of classic text under every verb, loud and with ``noreply``; also lines that nobody knows.
+
+    ``keys``, ``values`` and ``kinds`` are as in :func:`requests`; keys must be able to stand in a line.
+    """
+    made = _classic(_keys(keys), _values(values))
+    return weighted(chosen(kinds, made)).flatmap(made.__getitem__)
 
 
 # --- meta requests
 
 
-def _tokens(command: bytes, flag: Flag) -> st.SearchStrategy[bytes]:
-    modes = {b"ms": STORE_MODES, b"ma": COUNT_MODES}.get(command, STORE_MODES)
+# What each mode of ms and ma stores or counts, and which are left out where that is meant.
+_MODES: dict[type[AnyRequest], tuple[bytes, ...]] = {
+    kind: tuple(mode for mode, name in {**STORE_MODES, **COUNT_MODES}.items() if name == kind.__name__)
+    for kind in (Set, Add, Append, Prepend, Replace, Increment, Decrement)
+}
+_UNMARKED = (Set, Increment)
+_COMMANDS: dict[type[AnyRequest], bytes] = {
+    Noop: b"mn",
+    Get: b"mg",
+    **dict.fromkeys((Set, Add, Replace, Append, Prepend), b"ms"),
+    Delete: b"md",
+    **dict.fromkeys((Increment, Decrement), b"ma"),
+    Debug: b"me",
+}
+# As base64 these are 248 bytes, and a key may have 250.
+_MOST_ENCODED = 186
+
+
+def _tokens(flag: Flag) -> st.SearchStrategy[bytes]:
     tokens: dict[Token, st.SearchStrategy[bytes]] = {
         Token.NONE: st.just(b""),
         Token.ANY: st.just(b"") | _words(),
-        Token.OPAQUE: st.just(b"") | _words(MAX_OPAQUE),
+        Token.OPAQUE: st.just(b"") | _words(MAX_OPAQUE) | long(_words(4), MAX_OPAQUE),
         Token.NUMBER32: _exptimes().map(lambda number: b"%d" % number),
         Token.FLAGS: _u32().map(lambda number: b"%d" % number),
         Token.NUMBER64: _u64().map(lambda number: b"%d" % number),
-        Token.MODE: st.sampled_from(sorted(modes)),
+        # Of a command that ignores it.
+        Token.MODE: st.sampled_from(sorted(STORE_MODES)),
     }
     return tokens[flag.token].map(lambda token: flag.letter + token)
 
 
+def _mode(kind: type[AnyRequest]) -> st.SearchStrategy[bytes]:
+    """The word of the mode, empty for none."""
+    marked = st.sampled_from(_MODES[kind]).map(lambda mode: b"M" + mode)
+    return st.just(b"") | marked if kind in _UNMARKED else marked
+
+
 @st.composite
-def meta_lines(draw: st.DrawFn) -> bytes:
-    """Every request of the meta dialect as bytes: each command, its flags in any order, plain and base64 keys."""
-    command = draw(st.sampled_from(sorted(META)))
+def _meta_flags(draw: st.DrawFn, kind: type[AnyRequest]) -> list[bytes]:
+    command = _COMMANDS[kind]
+    if command == b"me":
+        return list(draw(st.sampled_from([(), (b"b",), (b"b", b"x")])))
+    table = FLAGS_OF[command]
+    letters = sorted(table.keys() - {b"M"} if kind in _MODES else table)
+    wanted = draw(st.lists(st.sampled_from(letters), unique=True, max_size=MAX_FLAGS - (kind in _MODES)))
+    flags = [draw(_tokens(table[letter])) for letter in wanted]
+    if kind in _MODES and (mode := draw(_mode(kind))):
+        flags.insert(draw(st.integers(0, len(flags))), mode)
+    return flags
+
+
+@st.composite
+def _meta_line(
+    draw: st.DrawFn,
+    kinds: list[type[AnyRequest]],
+    keys: st.SearchStrategy[bytes],
+    encoded: st.SearchStrategy[bytes],
+    values: st.SearchStrategy[bytes],
+) -> bytes:
+    kind = draw(weighted(kinds))
+    command = _COMMANDS[kind]
     if command == b"mn":
         return b"mn\r\n"
-    if command == b"me":
-        flags = draw(st.sampled_from([(), (b"b",), (b"b", b"x")]))
+    flags = draw(_meta_flags(kind))
+    key = draw(encoded if b"b" in flags else keys)
+    if b"b" in flags and len(key) <= _MOST_ENCODED:
+        key = key_word(key, True)
     else:
-        letters = draw(st.lists(st.sampled_from(sorted(FLAGS_OF[command])), unique=True, max_size=MAX_FLAGS))
-        flags = tuple(draw(_tokens(command, FLAGS_OF[command][letter])) for letter in letters)
-    # 186 bytes are 248 of base64.
-    key = key_word(draw(st.binary(min_size=1, max_size=186)), True) if b"b" in flags else draw(text_keys())
+        flags = [word for word in flags if word != b"b"]
     if command != b"ms":
         return b" ".join((command, key, *flags)) + b"\r\n"
-    data = draw(values())
+    data = draw(values)
     return b" ".join((command, key, b"%d" % len(data), *flags)) + b"\r\n" + data + b"\r\n"
 
 
-@st.composite
-def meta_envelopes(draw: st.DrawFn) -> MetaEnvelope:
-    """Every request of the meta dialect, as :func:`meta_lines` spells them."""
-    envelope = text.decode_request(draw(meta_lines()))
+def meta_lines(
+    *,
+    keys: st.SearchStrategy[bytes] | None = None,
+    values: st.SearchStrategy[bytes] | None = None,
+    kinds: Collection[type[AnyRequest]] | None = None,
+) -> st.SearchStrategy[bytes]:
+    """Every request of the meta dialect as bytes: each command, its flags in any order, plain and base64 keys.
+
+    ``keys``, ``values`` and ``kinds`` are as in :func:`requests`; keys must be able to stand in a line, and those of
+    more than 186 bytes are never sent in base64.
+    """
+    anything = st.binary(min_size=1, max_size=_MOST_ENCODED)
+    anything |= long(st.binary(min_size=1, max_size=4), _MOST_ENCODED)
+    encoded = given_or("keys", keys, pooled(anything, *POOL))
+    return _meta_line(chosen(kinds, _COMMANDS), _keys(keys), encoded, _values(values))
+
+
+def _enveloped(line: bytes) -> MetaEnvelope:
+    envelope = text.decode_request(line)
     assert isinstance(envelope, MetaEnvelope)
     return replace(envelope, line=b"")
+
+
+def meta_envelopes(
+    *,
+    keys: st.SearchStrategy[bytes] | None = None,
+    values: st.SearchStrategy[bytes] | None = None,
+    kinds: Collection[type[AnyRequest]] | None = None,
+) -> st.SearchStrategy[MetaEnvelope]:
+    """Every request of the meta dialect, as :func:`meta_lines` spells them."""
+    return meta_lines(keys=keys, values=values, kinds=kinds).map(_enveloped)
 
 
 # --- replies
@@ -258,17 +344,19 @@ def _statistics(group: bytes) -> st.SearchStrategy[StatsReply]:
 
 
 @st.composite
-def _found(draw: st.DrawFn, envelope: ClassicEnvelope, keys: tuple[bytes, ...]) -> Values:
+def _found(
+    draw: st.DrawFn, envelope: ClassicEnvelope, keys: tuple[bytes, ...], values: st.SearchStrategy[bytes]
+) -> Values:
     with_cas = envelope.verb in (b"gets", b"gats")
     hits = [key for key in keys if draw(st.booleans())]
-    return Values(tuple(Item(key, draw(values()), draw(_u32()), draw(_u64()) if with_cas else 0) for key in hits))
+    return Values(tuple(Item(key, draw(values), draw(_u32()), draw(_u64()) if with_cas else 0) for key in hits))
 
 
-def _classic_successes(envelope: ClassicEnvelope) -> st.SearchStrategy[AnyReply]:
+def _classic_successes(envelope: ClassicEnvelope, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[AnyReply]:
     request = envelope.request
     match request:
         case Get(keys):
-            return _found(envelope, keys)
+            return _found(envelope, keys, values)
         case Increment() | Decrement():
             return st.builds(Counter, _u64())
         case Version():
@@ -294,7 +382,7 @@ _PLAIN: dict[type[AnyRequest], AnyReply] = {
 
 
 @st.composite
-def _meta_item(draw: st.DrawFn, request: Get, letters: frozenset[bytes]) -> Values:
+def _meta_item(draw: st.DrawFn, request: Get, letters: frozenset[bytes], values: st.SearchStrategy[bytes]) -> Values:
     (key,) = request.keys
     unchanged = b"v" in letters and b"C" in letters and draw(st.booleans())
     with_value = b"v" in letters and not unchanged
@@ -312,7 +400,7 @@ def _meta_item(draw: st.DrawFn, request: Get, letters: frozenset[bytes]) -> Valu
     spelt = not BREAKS.isdisjoint(key) or draw(st.booleans())
     item = Item(
         key,
-        draw(values()) if with_value else b"",
+        draw(values) if with_value else b"",
         draw(_u32()) if b"f" in letters else 0,
         draw(_u64()) if b"c" in letters else 0,
         b"k" in letters and spelt,
@@ -321,13 +409,13 @@ def _meta_item(draw: st.DrawFn, request: Get, letters: frozenset[bytes]) -> Valu
     return Values((item,))
 
 
-def _meta_successes(envelope: MetaEnvelope) -> st.SearchStrategy[AnyReply]:
+def _meta_successes(envelope: MetaEnvelope, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[AnyReply]:
     request = envelope.request
     letters = frozenset(word[:1] for word in envelope.flags)
     cas = _u64() if b"c" in letters else st.just(0)
     match request:
         case Get():
-            return st.just(Values()) | _meta_item(request, letters)
+            return st.just(Values()) | _meta_item(request, letters, values)
         case Increment() | Decrement():
             left = st.integers(-1, 1 << 32).map(ItemMeta) if b"t" in letters else st.none()
             return st.builds(Counter, _u64() if b"v" in letters else st.just(0), cas, left)
@@ -342,12 +430,14 @@ def _meta_successes(envelope: MetaEnvelope) -> st.SearchStrategy[AnyReply]:
             return st.builds(Stored, cas)
 
 
-def text_replies_to(envelope: TextEnvelope) -> st.SearchStrategy[AnyReply]:
+def text_replies_to(
+    envelope: TextEnvelope, *, values: st.SearchStrategy[bytes] | None = None
+) -> st.SearchStrategy[AnyReply]:
     """Every reply to this request that a text dialect can say in full: a success, a miss, a failure."""
     request = envelope.request
     if isinstance(request, Malformed):
         return st.just(request.reply)
     if isinstance(envelope, ClassicEnvelope):
-        return _classic_successes(envelope) | _failures(envelope)
+        return _classic_successes(envelope, _values(values)) | _failures(envelope)
     debugged = st.just(Failure(Status.KEY_NOT_FOUND)) if isinstance(request, Debug) else st.nothing()
-    return _meta_successes(envelope) | _failures(envelope) | debugged
+    return _meta_successes(envelope, _values(values)) | _failures(envelope) | debugged
