@@ -44,7 +44,7 @@ _NEED_DATA: Final = Signal.NEED_DATA
 _WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
 # How much is received at a time, and how much is encrypted at a time, in bytes.
-_PIECE: Final = 256 * 1024
+_PIECE: Final = 64 * 1024
 # So many timeouts in a row, each of a call made after the one before, and a connection is given up.
 _PATIENCE: Final = 3
 # Whoever waits for a connection to be opened waits so many seconds at least before that counts as a timeout.
@@ -64,6 +64,7 @@ class Link:
 
     def __init__(self, dialect: Dialect, limits: Limits, forget: Callable[[Link], None]) -> None:
         self.loop = asyncio.get_running_loop()
+        self._time = self.loop.time
         # By chance, so that no answer of another connection fits: one that a proxy mixes up, say.
         self.connection = ClientConnection(limits, dialect=dialect, first_opaque=_CHANCE.getrandbits(32))
         #: The task that opens the connection.
@@ -165,7 +166,7 @@ class Link:
 
     def since(self) -> Since:
         """What is true now, for :meth:`unanswered`."""
-        return self._timeouts, self._received, self.loop.time()
+        return self._timeouts, self._received, self._time()
 
     async def ask(self, call: Call[object], limit: asyncio.Timeout | None = None) -> list[object]:
         """The replies to the requests of a call, asked at once up to the limit on outstanding requests.
@@ -177,7 +178,7 @@ class Link:
         while len(replies) < len(call.requests):
             number = min(len(call.requests) - len(replies), self._most)
             exchanges: list[Exchange[object]] = []
-            since = self.since()
+            since = self._timeouts, self._received, self._time()
             try:
                 if self._turn.locked() or not self._has_room(number):
                     async with self._turn:
@@ -195,7 +196,7 @@ class Link:
                     self.unanswered(since, limit)
                 raise
             self._timeouts = 0
-            took = self.loop.time() - since[2]
+            took = self._time() - since[2]
             if took < self._round_trip:
                 self._round_trip = took
             replies += [exchange.reply for exchange in exchanges]
@@ -223,7 +224,7 @@ class Link:
         timeouts, received, began = since
         if self._timeouts != timeouts:
             return
-        waited = self.loop.time() - began
+        waited = self._time() - began
         if (limit is None or not limit.expired()) and (self._received != received or waited < self._round_trip):
             return
         self._timeouts += 1
@@ -237,15 +238,16 @@ class Link:
             self.fail(ConnectionError, _INTERRUPTED)
             raise NotSentError(self.failure)
         self._between = True
+        before = self.connection.outstanding
         try:
             exchanges = call.send(self.connection, start, number, self._quiet)
             self._write(exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges]))
             self._between = False
-        except LocalProtocolError:
-            self._between = False  # nothing of it was queued
-            raise
-        except BaseException:
-            self.fail(ConnectionError, _INTERRUPTED)
+        except BaseException as error:
+            if isinstance(error, LocalProtocolError) and self.connection.outstanding == before:
+                self._between = False
+            else:
+                self.fail(ConnectionError, _INTERRUPTED)
             raise
         if self.failure:
             raise ConnectionError(self.failure)

@@ -181,6 +181,14 @@ def test_tasks_and_an_interrupt_at_any_line(client: AsyncContestant) -> None:
     check(tally, 1000)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine:RuntimeWarning")
+@pytest.mark.parametrize("client", ASYNC_CLIENTS)
+def test_tasks_and_a_signal_handler_that_raises_at_any_instruction(client: AsyncContestant) -> None:
+    tally = lines.everywhere(client, instructions=True, stride=211, error=in_turn())
+    check(tally, 2_000)
+    assert tally.interrupted > 20 * len(ERRORS)
+
+
 # --- the trial itself
 
 

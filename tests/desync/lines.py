@@ -127,7 +127,7 @@ def _run(
 ) -> tuple[Tally, bool]:
     if isinstance(contestant, Contestant):
         return _run_blocking(contestant, target, fault, jam, warm, at, instructions, error)
-    return _run_tasks(contestant, target, fault, jam, warm, at, instructions)
+    return _run_tasks(contestant, target, fault, jam, warm, at, instructions, error)
 
 
 def _run_blocking(
@@ -160,14 +160,21 @@ def _run_blocking(
 
 
 def _run_tasks(
-    contestant: AsyncContestant, target: Call, fault: Fault, jam: float, warm: bool, at: int, instructions: bool
+    contestant: AsyncContestant,
+    target: Call,
+    fault: Fault,
+    jam: float,
+    warm: bool,
+    at: int,
+    instructions: bool,
+    error: Error,
 ) -> tuple[Tally, bool]:
     """The same for a program that goes on with the same loop after it was interrupted."""
     trial = AsyncTrial(f"lines/{at}", (), 0.0)
     loop, plan = trial.loop, trial.service.plan
     loop.jam = 0.0
     loop.set_exception_handler(lambda *_: None)
-    fuse = Fuse(loop, _folders(contestant), at, instructions)
+    fuse = Fuse(loop, _folders(contestant), at, instructions, error)
     with asyncio.Runner(loop_factory=lambda: loop):
         opening = contestant.make()
         ask = loop.run_until_complete(opening.__aenter__())
@@ -176,7 +183,7 @@ def _run_tasks(
         plan.faults, plan.rate, loop.jam = (fault,), 1.0, jam
         try:
             fuse(lambda: loop.run_until_complete(trial.carry_out(ask, target)))
-        except KeyboardInterrupt:
+        except BaseException:  # whatever the signal handler raises
             trial.tally.raised += 1
         plan.faults, loop.jam = (), 0.0
         for task in asyncio.all_tasks(loop):
@@ -192,6 +199,7 @@ def _run_tasks(
             trial.tally.stuck += 1
         loop.hang_up()
         loop.run_until_complete(asyncio.sleep(0))
+    trial.tally.interrupted += fuse.burnt
     return trial.tally, fuse.burnt
 
 
@@ -203,7 +211,7 @@ def places(
 ) -> Iterator[tuple[str, Tally]]:
     """What came of an interruption at every place of every kind of call, each with the name of its schedule.
 
-    Of the places only each ``stride``-th is tried. ``error`` is for blocking clients only.
+    Of the places only each ``stride``-th is tried.
     """
     for target in _TARGETS:
         for fault, jam in _WEATHER:
