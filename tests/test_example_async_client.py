@@ -345,3 +345,8 @@ def test_other_values_than_bytes() -> None:
 
     with server(answer) as port:
         run(main(port))
+
+
+def test_a_pool_without_connections_is_refused() -> None:
+    with pytest.raises(ValueError, match="pool is 0, must be at least 1"):
+        AsyncClient(pool=0)
