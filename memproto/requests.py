@@ -285,7 +285,7 @@ class Malformed(Request[Ok]):
 
     ``reason`` names the field, the value seen and the rule. ``request`` is what was understood of it, with
     an empty value, or ``None``; a cache needs it, because memcached drops the old item of a SET that is
-    too large.
+    too large, and a server with users counts a :class:`SaslStep` without a challenge.
     """
 
     reply: Failure

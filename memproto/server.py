@@ -66,8 +66,8 @@ _PAUSED: Final = Signal.PAUSED
 _BOOL: type = bool
 
 
-def _refused(envelope: Envelope, reason: str) -> Envelope:
-    return replace(envelope, request=Malformed(Failure(Status.AUTH_ERROR), reason))
+def _refused(envelope: Envelope, reason: str, understood: SaslStep | None = None) -> Envelope:
+    return replace(envelope, request=Malformed(Failure(Status.AUTH_ERROR), reason, understood))
 
 
 def _allowed(dialect: object, dialects: object, codec: object) -> frozenset[Dialect]:
@@ -162,6 +162,13 @@ class ServerConnection:
             f"outstanding={self.outstanding} buffered={self.buffered}>"
         )
 
+    @property
+    def mid_request(self) -> bool:
+        """Whether a part of a request has come, and the rest has not."""
+        buffer = self._buffer
+        midway = self._dialect is not None and self._dialect.midway
+        return midway or len(buffer) > 0 or buffer.discarding
+
     def _enter(self, state: ServerState) -> None:
         self._state = state
         self._reading = state in _READING
@@ -232,8 +239,10 @@ class ServerConnection:
             self._enter(state)
             return envelope
         # The built-in dialects keep out all else; one of the embedder's own may have read a QUIT.
-        step = input_ is ServerInput.STEP
-        return _refused(envelope, "SASL step without a challenge" if step else "request before authentication")
+        if isinstance(envelope.request, SaslStep):
+            understood = SaslStep(envelope.request.mechanism, b"")
+            return _refused(envelope, "SASL step without a challenge", understood)
+        return _refused(envelope, "request before authentication")
 
     def _not_reading(self) -> ServerEvent | Signal:
         if self._fault is not None:
@@ -245,8 +254,7 @@ class ServerConnection:
         return ConnectionClosed()
 
     def _at_end(self) -> ServerEvent | Signal:
-        midway = self._dialect is not None and self._dialect.midway
-        if midway or len(self._buffer) or self._buffer.discarding:
+        if self.mid_request:
             fault = RemoteProtocolError(f"stream ended inside a request, of which {len(self._buffer)} bytes are here")
             raise self._fail(fault)
         self._enter(SERVER[self._state][ServerInput.END])

@@ -295,7 +295,9 @@ def test_before_it_no_request_comes_through_even_if_the_dialect_does_not_look() 
 
 def test_a_step_without_a_challenge_is_refused() -> None:
     connection = opened(frame(1, b"!step"), auth_required=True)
-    assert envelope(connection).request == Malformed(Failure(Status.AUTH_ERROR), "SASL step without a challenge")
+    assert envelope(connection).request == Malformed(
+        Failure(Status.AUTH_ERROR), "SASL step without a challenge", SaslStep(b"PLAIN", b"")
+    )
 
 
 def test_only_a_verdict_answers_credentials() -> None:

@@ -220,11 +220,41 @@ def test_items() -> None:
     }
 
 
-@pytest.mark.parametrize("group", [b"slabs", b"reset", b"detail on", b"detail off"])
+@pytest.mark.parametrize("group", [b"reset", b"detail on", b"detail off"])
 def test_groups_that_tell_nothing(group: bytes) -> None:
     engine = Engine()
     engine.execute(Set(b"key", b"value"), NOW)
     assert engine.execute(Stats(group), NOW) == StatsReply()
+
+
+def test_slabs_are_one_class_that_agrees_with_the_items() -> None:
+    engine = Engine()
+    assert stats(engine, b"slabs") == {"active_slabs": "0", "total_malloced": "0"}
+    engine.execute(Set(b"key", bytes(1_000_000)), NOW)
+    engine.execute(Set(b"key2", bytes(100_000)), NOW)
+    engine.execute(Get((b"key",)), NOW)
+    told = stats(engine, b"slabs")
+    size = stats(engine)["bytes"]
+    assert told == {
+        "1:chunk_size": "1",
+        "1:chunks_per_page": "1048576",
+        "1:total_pages": "2",
+        "1:total_chunks": "2097152",
+        "1:used_chunks": size,
+        "1:free_chunks": str(2097152 - int(size)),
+        "1:free_chunks_end": "0",
+        "1:get_hits": "1",
+        "1:cmd_set": "2",
+        "1:delete_hits": "0",
+        "1:incr_hits": "0",
+        "1:decr_hits": "0",
+        "1:cas_hits": "0",
+        "1:cas_badval": "0",
+        "1:touch_hits": "0",
+        "active_slabs": "1",
+        "total_malloced": "2097152",
+    }
+    assert stats(engine, b"items")["items:1:mem_requested"] == size
 
 
 def test_sizes_and_the_dump_are_those_of_a_server_that_does_not_track() -> None:

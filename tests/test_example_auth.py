@@ -303,3 +303,29 @@ def test_a_server_with_a_bad_file(tmp_path: Path) -> None:
     for arguments in (("-Y", str(path)), ("-S", "-Y", str(path))):
         told = run_server("-p", "-1", *arguments)
         assert (told.returncode, told.stderr) == (1, f"{path}:2: no colon: it must be user:password\n")
+
+
+def test_every_attempt_is_counted(file: Path) -> None:
+    def packet(opcode: int, key: bytes, value: bytes) -> bytes:
+        size = len(key) + len(value)
+        return bytes((0x80, opcode, 0, len(key), 0, 0, 0, 0)) + size.to_bytes(4, "big") + bytes(12) + key + value
+
+    with (
+        running_example("-S", "-Y", str(file)) as server,
+        socket.create_connection(("127.0.0.1", server.port), DEADLINE) as link,
+    ):
+        # A step without a challenge, an unknown mechanism, a wrong password, a challenge and its step.
+        link.sendall(
+            packet(0x22, b"PLAIN", b"\0bob\0secret")
+            + packet(0x21, b"NONE", b"x")
+            + packet(0x21, b"PLAIN", b"\0bob\0wrong")
+            + packet(0x21, b"PLAIN", b"")
+            + packet(0x22, b"PLAIN", b"\0bob\0secret")
+            + packet(0x10, b"", b"")
+            + packet(0x07, b"", b"")
+        )
+        told = b""
+        while piece := link.recv(65536):
+            told += piece
+    assert b"auth_cmds4" in told
+    assert b"auth_errors3" in told

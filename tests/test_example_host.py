@@ -247,7 +247,8 @@ def test_statistics_of_connections_and_their_reset() -> None:
             told = await statistics(talk, "conns")
             assert told["0:state"] == "conn_listening"
             assert told["1:addr"].startswith("tcp:127.0.0.1:")
-            assert told["1:state"] == "conn_read"
+            assert told["1:state"] == "conn_parse_cmd"
+            assert told["1:listen_addr"] == told["0:addr"]
             await talk.ask("get k\n")
             before = await statistics(talk)
             assert before["get_misses"] == "1"

@@ -14,6 +14,7 @@ from memproto import (
     Counter,
     Deleted,
     Dialect,
+    Envelope,
     Failure,
     Get,
     Item,
@@ -24,6 +25,7 @@ from memproto import (
     Ok,
     Quit,
     RemoteProtocolError,
+    SaslStep,
     ServerConnection,
     ServerState,
     Set,
@@ -375,6 +377,8 @@ def test_a_step_without_a_challenge_is_refused_and_stays_open(authenticated: boo
     event = _next(server)
     assert isinstance(event.request, Malformed)
     assert event.request.reason == "SASL step without a challenge"
+    assert isinstance(event.request.request, SaslStep)
+    assert event.request.request.data == b""
     assert server.send(event.request.reply, event) == wire(
         "81220000 00000020 0000000d 00000005 0000000000000000 'Auth failure.'"
     )
@@ -399,3 +403,25 @@ def test_without_the_need_for_authentication_the_requests_come_through() -> None
     server = ServerConnection()
     _authenticate(server, AUTH, Authenticated())
     assert server.state is ServerState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("request_", "after"),
+    [
+        (b"\x80\x0a" + bytes(22), []),
+        (b"\x80\x01\0\x01\x08\0\0\0\0\0\0\x0a" + bytes(12 + 8) + b"kv", []),
+        (b"set k 0 0 3\r\nabc\r\n", []),
+        (b"ms k 3\r\nabc\r\n", []),
+        # The refusal comes first, and then the data are skipped.
+        (b"set k 0 0 1048577\r\n", [1]),
+    ],
+)
+def test_a_part_of_a_request_is_told_from_none(request_: bytes, after: list[int]) -> None:
+    server = ServerConnection()
+    assert not server.mid_request
+    for at in range(len(request_)):
+        server.receive_data(request_[at : at + 1])
+        event = server.next_event()
+        last = at == len(request_) - 1
+        assert isinstance(event, Envelope) == last
+        assert server.mid_request == (not last or bool(after))

@@ -19,7 +19,7 @@ _INERT: tuple[tuple[str, str, str, Callable[[str], object], str], ...] = (
     ("-W", "--disable-watch", "", str, "there is nothing to watch"),
     ("-f", "--slab-growth-factor", "FACTOR", factor, "there are no slabs"),
     ("-n", "--slab-min-size", "BYTES", number(1, "Chunk size must be greater than 0"), "there are no slabs"),
-    ("-D", "", "CHAR", character, "there are no statistics by prefix"),
+    ("-D", "", "CHAR", character, "prefixes of keys end at a colon"),
     (
         "-N",
         "--napi-ids",

@@ -9,7 +9,7 @@ from argparse import ArgumentTypeError
 _FLAGS = """
     maxconns_fast no_maxconns_fast no_hashexpand slab_reassign no_slab_reassign slab_automove no_slab_automove
     lru_crawler no_lru_crawler lru_maintainer no_lru_maintainer track_sizes inline_ascii_resp no_inline_ascii_resp
-    modern no_modern no_chunked_items drop_privileges no_drop_privileges
+    modern no_modern no_chunked_items drop_privileges no_drop_privileges relaxed_privileges
     ssl_session_cache ssl_kernel_tls ext_drop_unread
 """
 

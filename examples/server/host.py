@@ -13,6 +13,7 @@ from examples.clock import Clock
 from examples.lite import LiteDialect
 from examples.server import statistics
 from examples.server.auth import Users
+from examples.server.details import Details
 from examples.server.footprint import Footprint, step
 from examples.server.journal import JournalError
 from examples.server.listeners import Listeners
@@ -28,6 +29,7 @@ from memproto import (
     Failure,
     Flush,
     Limits,
+    Malformed,
     Ok,
     SaslAuth,
     SaslList,
@@ -92,6 +94,7 @@ class Server:
         self.idle_kicks = self.yields = 0
         self.verbose = options.verbose
         self._options = options
+        self._details = Details()
         self._sessions: set[Session] = set()
         self._listeners = Listeners(tls)
         self._empty = asyncio.Event()
@@ -112,6 +115,7 @@ class Server:
             Flush: self._flush,
             Administer: self._administer,
             **(dict.fromkeys((SaslList, SaslAuth, SaslStep), self._authenticate) if self.users else {}),
+            **({Malformed: self._refuse} if self.users else {}),
         }
 
     async def start(self) -> Listeners:
@@ -322,7 +326,10 @@ class Server:
         if self.bytes_read + self.bytes_written >= self._weigh_at:
             self._weigh()
         own = self._own.get(type(request))
-        return self.engine.execute(request, now) if own is None else own(request, now)
+        reply = self.engine.execute(request, now) if own is None else own(request, now)
+        if self._details.on and not isinstance(reply, Dump):
+            self._details.record(request, reply)
+        return reply
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """The same for one that takes no parts, and has to do without a dump."""
@@ -333,7 +340,7 @@ class Server:
         return reply
 
     def _redo(self, request: AnyRequest, now: float) -> AnyReply:
-        if isinstance(request, Flush | Administer) or type(request) not in self._own:
+        if isinstance(request, Flush | Administer | Malformed) or type(request) not in self._own:
             return self.store.refuse(request, now)
         return self.execute(request, now)
 
@@ -356,6 +363,13 @@ class Server:
         self._work_later()
         return self.engine.begin(request, now)
 
+    def _refuse(self, request: Malformed, now: float) -> AnyReply:
+        # memcached asks its SASL library, which says no.
+        if isinstance(request.request, SaslStep):
+            self.auth_commands += 1
+            self.auth_errors += 1
+        return self.engine.execute(request, now)
+
     def _administer(self, request: Administer, now: float) -> AnyReply | Dump:
         if self._options.shutdown:
             match request.words:
@@ -369,7 +383,9 @@ class Server:
 
     def _statistics(self, request: Stats, now: float) -> AnyReply:
         if request.group == b"conns":
-            return statistics.connections(self._listeners, self._sessions)
+            return statistics.connections(self._listeners, self._sessions, now, self.started)
+        if (told := self._details.answer(request)) is not None:
+            return told
         reply = self.engine.execute(request, now)
         if not isinstance(reply, StatsReply):
             return reply
@@ -380,5 +396,6 @@ class Server:
         if request.group == b"reset":
             self.total = self.rejected = self.auth_commands = self.auth_errors = 0
             self.bytes_read = self.bytes_written = self.idle_kicks = self.yields = 0
+            self._details.reset()
             self._weigh()
         return reply

@@ -108,6 +108,9 @@ class Session(asyncio.Protocol):
         self._last_words: bytes | None = None
         self._ended = False
         self._paused = False
+        self._answering = False
+        #: When it was last answered, in seconds of :meth:`Host.now`.
+        self.active = host.now()
         self._spent = 0  # bytes of this turn: written, copied, or of values that wait for the disk
         #: Whether anything came since the server last looked.
         self.stirred = True
@@ -166,8 +169,22 @@ class Session(asyncio.Protocol):
     def peer(self) -> str:
         """Where the client is, as memcached writes it."""
         assert self._transport is not None
-        name = self._transport.get_extra_info("peername")
-        return f"tcp:{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix:"
+        return _written(self._transport.get_extra_info("peername"))
+
+    @property
+    def listener(self) -> str:
+        """Where it has connected to, written the same way."""
+        assert self._transport is not None
+        return _written(self._transport.get_extra_info("sockname"))
+
+    @property
+    def state(self) -> str:
+        """What it is at, in memcached's words."""
+        if self._answering:
+            return "conn_parse_cmd"
+        if self.busy:
+            return "conn_mwrite"
+        return "conn_nread" if self._connection.mid_request else "conn_read"
 
     @property
     def busy(self) -> bool:
@@ -215,9 +232,13 @@ class Session(asyncio.Protocol):
 
     def _answer(self) -> None:
         self._turn = None
-        transport = self._transport
-        if transport is None or self._ended:
-            return
+        if self._transport is not None and not self._ended:
+            self._answering = True
+            self.active = self._host.now()
+            self._take_turn(self._transport)
+            self._answering = False
+
+    def _take_turn(self, transport: asyncio.Transport) -> None:
         self._spent = 0
         if (self._due or self._rest or self._last_words is not None) and not self._pay(transport):
             return
@@ -227,7 +248,7 @@ class Session(asyncio.Protocol):
         connection, host = self._connection, self._host
         execute, durable = host.execute, host.durable
         telling = log.isEnabledFor(logging.DEBUG)
-        now = host.now()
+        now = self.active
         out: list[bytes] = []
         size = 0
         copied = host.copied
@@ -379,6 +400,10 @@ class Session(asyncio.Protocol):
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+
+def _written(address: object) -> str:
+    return f"tcp:{address[0]}:{address[1]}" if isinstance(address, tuple) else f"unix:{address or ''}"
 
 
 def _brief(message: object) -> str:

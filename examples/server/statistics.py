@@ -11,6 +11,18 @@ from examples.server.listeners import Listeners
 from examples.server.options import Options, TlsOptions
 from memproto import StatsReply
 
+# What clients look for, of parts that this server does not have: slabs, threads, an LRU in segments, a log to watch.
+# A flushed item is a miss like any other.
+_NONE = """
+    response_obj_oom response_obj_count response_obj_bytes read_buf_count read_buf_bytes read_buf_bytes_free
+    read_buf_oom reserved_fds get_flushed listen_disabled_num time_in_listen_disabled_us hash_power_level
+    hash_bytes hash_is_expanding slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_evictions_nomem
+    slab_reassign_inline_reclaim slab_reassign_busy_items slab_reassign_busy_deletes slab_reassign_running
+    slabs_moved lru_crawler_running lru_crawler_starts lru_maintainer_juggles malloc_fails log_worker_dropped
+    log_worker_written log_watcher_skipped log_watcher_sent log_watchers unexpected_napi_ids
+    round_robin_fallback slab_global_page_pool evicted_active reclaimed crawler_items_checked lrutail_reflocked
+    moves_to_cold moves_to_warm moves_within_lru direct_reclaims lru_bumps_dropped
+"""
 _PROTOCOL_NAMES = {"auto": "auto-negotiate"}
 
 
@@ -32,13 +44,20 @@ class Counts(Protocol):
 class Talker(Protocol):
     """A session."""
 
+    #: When it was last answered, in Unix seconds.
+    active: float
+
     @property
     def peer(self) -> str:
         """Where the client is."""
 
     @property
-    def busy(self) -> bool:
-        """Whether the client is being answered."""
+    def listener(self) -> str:
+        """Where it has connected to."""
+
+    @property
+    def state(self) -> str:
+        """What it is at."""
 
 
 def encoded(numbers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
@@ -71,6 +90,7 @@ def process(counts: Counts, options: Options, open_: int, now: float) -> StatsRe
                 "accepting_conns": 1,
                 "threads": 1,
                 "conn_yields": counts.yields,
+                **dict.fromkeys(_NONE.split(), 0),
                 **({"idle_kicks": counts.idle_kicks} if options.idle_timeout else {}),
             }
         )
@@ -117,14 +137,17 @@ def _tls(options: TlsOptions) -> dict[str, object]:
     }
 
 
-def connections(listeners: Listeners, sessions: Iterable[Talker]) -> StatsReply:
+def connections(listeners: Listeners, sessions: Iterable[Talker], now: float, started: float) -> StatsReply:
     """STAT conns."""
     numbers: dict[str, object] = {}
     for number, address in enumerate(listeners.addresses):
         kind = "" if address.startswith(("unix:", "udp:")) else "tcp:"
         numbers[f"{number}:addr"] = kind + address
-        numbers[f"{number}:state"] = "conn_listening"
-    for number, session in enumerate(sessions, len(numbers) // 2):
+        numbers[f"{number}:state"] = "conn_read" if address.startswith("udp:") else "conn_listening"
+        numbers[f"{number}:secs_since_last_cmd"] = int(now - started)
+    for number, session in enumerate(sessions, len(listeners.addresses)):
         numbers[f"{number}:addr"] = session.peer
-        numbers[f"{number}:state"] = "conn_mwrite" if session.busy else "conn_read"
+        numbers[f"{number}:listen_addr"] = session.listener
+        numbers[f"{number}:state"] = session.state
+        numbers[f"{number}:secs_since_last_cmd"] = int(now - session.active)
     return StatsReply(encoded(numbers))
