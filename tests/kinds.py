@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from memproto import (
@@ -38,6 +39,10 @@ from memproto import (
 )
 
 Kind = type[AnyRequest]
+
+#: For a law that is run for each kind: all kinds together get many times the examples of another law.
+_most = settings().max_examples
+by_kind = settings(max_examples=max(_most // 4, min(_most, 30)))
 
 _EVERY: tuple[Kind, ...] = (
     *(Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch),

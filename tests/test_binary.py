@@ -25,7 +25,7 @@ from memproto import (
 from memproto.binary import decode_packet, decode_reply, decode_request, encode_packet, encode_reply, encode_request
 from memproto.testing import binary_envelopes, packets, replies_to, requests
 from tests.helpers import wire
-from tests.kinds import KINDS, Kind, any_request, requests_of
+from tests.kinds import KINDS, Kind, any_request, by_kind, requests_of
 from tests.reached import reached, reaches
 
 # Couchbase's own: HELLO has an agent name and a list of 16-bit features, SELECT_BUCKET the name of a bucket.
@@ -150,6 +150,7 @@ def test_a_reply_that_is_cut_is_not_taken(to: BinaryEnvelope, data: st.DataObjec
 
 @pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
 @pytest.mark.parametrize("where", ["anywhere", "status"])
+@by_kind
 @reaches(read={"status": 0.2})
 @given(data=st.data())
 def test_any_reply_bytes_are_read_or_refused(kind: Kind, where: str, data: st.DataObject) -> None:

@@ -51,7 +51,7 @@ from memproto import (
 from memproto.binary import decode_reply, encode_reply
 from memproto.testing import binary_envelopes, failures, replies_to
 from tests.helpers import wire
-from tests.kinds import KINDS, Kind, requests_of
+from tests.kinds import KINDS, Kind, by_kind, requests_of
 from tests.reached import reached, reaches
 
 GET = BinaryEnvelope(Get((b"k",)), 0x00, 7)
@@ -213,6 +213,7 @@ def test_a_raw_reply_that_is_no_success_arrives_as_a_failure() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
+@by_kind
 @reaches(said=0.2)
 @given(data=st.data())
 def test_round_trip(kind: Kind, data: st.DataObject) -> None:

@@ -277,6 +277,7 @@ def test_lines_come_out_or_are_skipped_however_they_are_cut(lines: list[bytes], 
     assert (waits, len(buffer)) == (None, 0)
 
 
+@reaches(waiting=0.1)
 @given(st.lists(st.integers(1, 6000), min_size=1, max_size=8), st.data())
 def test_what_has_been_read_is_not_kept_while_a_reader_waits(sizes: list[int], draw: st.DataObject) -> None:
     buffer = ReceiveBuffer()
@@ -287,6 +288,7 @@ def test_what_has_been_read_is_not_kept_while_a_reader_waits(sizes: list[int], d
         while size is not None and buffer.take(size) is not None:
             size = next(wanted, None)
         if size is not None:
+            reached("waiting")
             assert len(buffer.data) - buffer.at <= len(buffer.data) <= 2 * len(buffer) + 1024
     assert size is None
     assert buffer.take(1) is None

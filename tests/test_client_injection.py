@@ -41,6 +41,8 @@ from memproto import (
     Values,
     Verbosity,
 )
+from tests.kinds import by_kind
+from tests.reached import reached, reaches
 
 BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 
@@ -192,6 +194,8 @@ def expected(request: AnyRequest, dialect: Dialect) -> AnyRequest:
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 @pytest.mark.parametrize("kind", KINDS)
+@by_kind
+@reaches(sent=0.0, refused=0.0)
 @given(data=st.data())
 def test_a_server_reads_exactly_the_request_or_nothing_was_sent(
     kind: type[AnyRequest], dialect: Dialect, data: st.DataObject
@@ -201,9 +205,11 @@ def test_a_server_reads_exactly_the_request_or_nothing_was_sent(
     try:
         sent = client.send(request).data
     except LocalProtocolError:
+        reached("refused")
         assert (client.outstanding, client.state) == (0, ClientState.OPEN)
         assert client.send(Noop()).data == ClientConnection(dialect=dialect).send(Noop()).data
         return
+    reached("sent")
     server = ServerConnection(auth_required=isinstance(request, SaslAuth) and dialect is not BINARY)
     server.receive_data(sent)
     read = []

@@ -40,6 +40,7 @@ from memproto._classic_requests import verb_for
 from memproto.messages import AnyReply, MetaOptions
 from tests import text_helpers
 from tests.helpers import Told, each_byte, tell, tell_three_ways, wire
+from tests.reached import reached, reaches
 
 Usual: TypeAlias = Get | Delete | Set | Add | Replace
 
@@ -83,9 +84,11 @@ def _or_refusal(encode: Callable[[], bytes]) -> bytes | str:
         return str(error)
 
 
+@reaches(said=0.1, refused=0.1)
 @given(request_=_REQUESTS, quiet=st.booleans())
 def test_in_binary_the_same_is_said(request_: Usual, quiet: bool) -> None:
     said = _sent(BINARY, request_, quiet)
+    reached("refused" if isinstance(said, str) else "said")
     opcode = _OPCODES[type(request_)][quiet]
     if isinstance(request_, Get) and request_.exptime is not None:
         opcode = Opcode.GATQ if quiet else Opcode.GAT
@@ -97,9 +100,11 @@ def test_in_binary_the_same_is_said(request_: Usual, quiet: bool) -> None:
     assert said == _or_refusal(lambda: whole_binary.encode_request(BinaryEnvelope(request_, opcode, 1)))
 
 
+@reaches(said=0.1, refused=0.1)
 @given(request_=_REQUESTS)
 def test_in_classic_the_same_is_said(request_: Usual) -> None:
     said = _sent(CLASSIC, request_)
+    reached("refused" if isinstance(said, str) else "said")
     options = getattr(request_, "meta", None)
     if options == MetaOptions(vivify=5):
         assert isinstance(said, str)

@@ -199,7 +199,8 @@ def test_any_history_ends_as_it_does_in_a_dict(steps: list[Saved | bytes | str |
                 elif step == "keep":
                     if not opened.dirty:
                         opened.keep_newest(2)
-                        kept = now = dict(list(kept.items())[-2:])
+                        kept = dict(list(kept.items())[-2:])
+                        now = dict(kept)
                 elif isinstance(step, int):
                     opened.ahead = float(step)
                 else:

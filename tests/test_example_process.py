@@ -16,7 +16,7 @@ from examples.client import Client, ServerError
 from examples.server import host
 from examples.server.host import Server
 from examples.server.options import parse
-from memproto import RemoteProtocolError
+from memproto import Noop, Ok, RemoteProtocolError
 from tests.peers import DEADLINE, ROOT, Running, require, running_example
 
 NOOP = b"\x80\x0a" + bytes(22)
@@ -135,7 +135,11 @@ def test_a_client_that_never_ends_does_not_hold_it_up() -> None:
 
 
 def test_a_server_that_was_never_started_can_be_stopped() -> None:
-    asyncio.run(Server(parse([])).stop())
+    server = Server(parse([]))
+    asyncio.run(server.stop())
+    # It can still be asked, and has accepted nobody.
+    assert server.execute(Noop(), 1.0) == Ok()
+    assert server.bytes_written == 0
 
 
 def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:

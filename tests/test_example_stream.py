@@ -18,6 +18,7 @@ from examples.client import Client
 from examples.stream import READABLE, WRITABLE, _Select
 from memproto import Dialect, RemoteProtocolError
 from tests.peers import ROOT, require
+from tests.reached import reached, reaches
 from tests.test_example_client import NOOP_REPLY, answer_version, opaques_begin_at_0, server
 
 __all__ = ["opaques_begin_at_0"]
@@ -106,6 +107,7 @@ class FakePoll:
         return [(0, ready)]
 
 
+@reaches(answered=0.0, late=0.0, refused=0.0)
 @given(
     addresses=st.lists(st.sampled_from(["open", "refused", "slow", "silent"]), min_size=1, max_size=4),
     delays=st.lists(st.floats(0, 3), max_size=30),
@@ -130,15 +132,18 @@ def test_no_call_waits_beyond_its_deadline_in_any_phase(
         try:
             assert client.set(b"key", bytes(size)) is True
         except TimeoutError:
+            reached("late")
             # It has waited until the end, not less.
             assert world.now >= 100.0 + TIMEOUT - 1e-6
         except ConnectionRefusedError:
+            reached("refused")
             assert addresses[-1] == "refused"
         except ConnectionError:
             assert world.words == b""
         except RemoteProtocolError:
             assert login  # the answer to the call came with the one before
         else:
+            reached("answered")
             assert stored
         assert world.now <= 100.0 + TIMEOUT + 1e-6
 

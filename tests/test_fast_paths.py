@@ -50,6 +50,7 @@ from memproto import (
 from memproto._binary_requests import RequestReader
 from memproto.engine import Engine
 from tests.helpers import Told, each_byte, tell, wire
+from tests.kinds import by_kind
 from tests.mutations import mutated
 from tests.reached import reached, reaches
 
@@ -247,6 +248,7 @@ _SHORT = [usual for usual in USUAL if LONG not in usual.heard and getattr(usual.
 
 @pytest.mark.parametrize("limits", [None, Limits(value=4, answer=4)], ids=["default", "small"])
 @pytest.mark.parametrize("usual", _SHORT, ids=lambda usual: f"{usual.dialect.value}-{usual.request!r}"[:60])
+@by_kind
 @reaches(unusual=0.3)
 @given(data=st.data())
 def test_fast_and_careful_agree_on_hostile_replies(usual: Usual, limits: Limits | None, data: st.DataObject) -> None:
@@ -298,6 +300,7 @@ def _said(dialect: Dialect, request: Request[object], quiet: bool) -> tuple[str,
 
 @pytest.mark.parametrize("kind", _HOSTILE)
 @pytest.mark.parametrize("dialect", Dialect)
+@by_kind
 @reaches(refused=0.2)
 @given(data=st.data(), quiet=st.booleans())
 def test_fast_and_careful_agree_on_hostile_requests(

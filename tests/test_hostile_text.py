@@ -12,6 +12,7 @@ from memproto import Failure, Get, MetaEnvelope, RemoteProtocolError, ServerConn
 from memproto.engine import Engine
 from memproto.events import Envelope
 from memproto.text import decode_reply, decode_request
+from tests.reached import reached, reaches
 
 #: Every key that can come in a line: 1 to 250 bytes, none of them a space or LF.
 KEYS = st.one_of(
@@ -59,6 +60,7 @@ def _said(server: ServerConnection, engine: Engine, data: bytes) -> list[tuple[E
     return said
 
 
+@reaches(said=1.0)
 @given(key=KEYS)
 @example(key=b"k" * 249 + b"\r")
 @example(key=b"\xc3\xa9" * 125)
@@ -70,6 +72,7 @@ def test_every_reply_to_any_key_can_be_sent(key: bytes) -> None:
         ((event, said),) = _said(server, engine, data)
         assert event == decode_request(data)
         if said:
+            reached("said")
             assert not isinstance(decode_reply(said, event), Failure) or b"ERROR" not in said
 
 
@@ -98,6 +101,7 @@ LINES = st.lists(
 ).map(lambda words: b" ".join(words) + b"\r\n")
 
 
+@reaches(answered=0.2)
 @given(lines=st.lists(LINES, max_size=8), key=KEYS)
 def test_every_reply_to_any_line_can_be_sent(lines: list[bytes], key: bytes) -> None:
     server, engine = ServerConnection(), Engine()
@@ -105,6 +109,7 @@ def test_every_reply_to_any_line_can_be_sent(lines: list[bytes], key: bytes) -> 
         _said(server, engine, b"".join(lines).replace(b"%s", key))
     except RemoteProtocolError:
         return
+    reached("answered")
     assert server.outstanding == 0
 
 

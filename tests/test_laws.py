@@ -41,7 +41,7 @@ from memproto.binary import encode_request
 from memproto.events import ClientEvent
 from memproto.testing import binary_envelopes, multi_gets, packets, pieces, replies_to, requests
 from tests.helpers import Told, each_byte, serve, tell
-from tests.kinds import KINDS, Kind, any_request, requests_of
+from tests.kinds import KINDS, Kind, any_request, by_kind, requests_of
 from tests.mutations import mutated
 from tests.reached import reached, reaches
 from tests.serving import Served
@@ -279,6 +279,7 @@ def _each_packet(data: bytes) -> Iterator[tuple[Packet, int]]:
 
 
 @pytest.mark.parametrize("kind", ["any", "gets"])
+@by_kind
 @reaches(one={"any": 0.3}, several={"gets": 0.5})
 @given(data=st.data())
 def test_what_a_client_emits_a_server_reads(kind: str, data: st.DataObject) -> None:
@@ -305,6 +306,7 @@ def test_what_a_client_emits_a_server_reads(kind: str, data: st.DataObject) -> N
 
 # VERBOSITY has a message, but to a server its opcode is unknown.
 @pytest.mark.parametrize("kind", [kind for kind in KINDS[Dialect.BINARY] if kind is not Verbosity])
+@by_kind
 @reaches(reply=0.1)
 @given(data=st.data())
 def test_each_kind_of_request_is_sent_served_answered_and_told(kind: Kind, data: st.DataObject) -> None:
@@ -343,6 +345,7 @@ def test_each_kind_of_request_is_sent_served_answered_and_told(kind: Kind, data:
 
 
 @pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
+@by_kind
 @given(data=st.data())
 def test_cuts_change_nothing_for_each_kind_of_request(kind: Kind, data: st.DataObject) -> None:
     envelopes = data.draw(st.lists(binary_envelopes(requests_of(kind, Dialect.BINARY)), min_size=1, max_size=3))

@@ -31,6 +31,7 @@ from memproto import (
     Values,
 )
 from tests.peers import DEADLINE, memcached
+from tests.reached import reached, reaches
 from tests.test_client_injection import INJECTED, anything
 
 pytestmark = pytest.mark.peer("memcached")
@@ -61,6 +62,7 @@ WITNESS = Set(b"witness", b"here")
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
+@reaches(sent=0.1)
 @given(requests=st.lists(SENT, min_size=1, max_size=8))
 def test_each_request_gets_its_own_answer_and_no_data_are_executed(
     port: int, dialect: Dialect, requests: list[AnyRequest]
@@ -71,6 +73,7 @@ def test_each_request_gets_its_own_answer_and_no_data_are_executed(
         for request in requests:
             try:
                 _exchange(link, client, request)
+                reached("sent")
             except LocalProtocolError:
                 assert client.outstanding == 0
         got, noop = _exchange(link, client, Get((b"witness",)), Noop())

@@ -60,7 +60,7 @@ from memproto.testing import (
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
 from tests.helpers import Told, each_byte, tell
-from tests.kinds import DIALECTS_AND_KINDS, Kind, any_request, options_of, requests_of, with_options
+from tests.kinds import DIALECTS_AND_KINDS, Kind, any_request, by_kind, options_of, requests_of, with_options
 from tests.mutations import mutated
 from tests.reached import reached, reaches
 from tests.serving import Served
@@ -352,6 +352,7 @@ def _as_said(request: AnyRequest, dialect: Dialect) -> AnyRequest:
 @pytest.mark.parametrize(
     ("dialect", "kind"), [(dialect, kind) for dialect, kind in DIALECTS_AND_KINDS if dialect is not Dialect.BINARY]
 )
+@by_kind
 @reaches(reply=0.2)
 @given(data=st.data())
 def test_each_kind_of_request_is_sent_served_answered_and_told(

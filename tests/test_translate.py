@@ -62,7 +62,7 @@ from memproto import (
 )
 from memproto.testing import binary_envelopes
 from memproto.text import decode_request, encode_request, meta_envelope
-from tests.kinds import DIALECTS_AND_KINDS, KINDS, Kind, options_of, requests_of
+from tests.kinds import DIALECTS_AND_KINDS, KINDS, Kind, by_kind, options_of, requests_of
 from tests.reached import reached, reaches
 
 # --- law 6
@@ -140,6 +140,7 @@ _LOST = (SaslList, SaslAuth, SaslStep, Unknown)
 
 
 @pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
+@by_kind
 @reaches(
     kept={kind: 0.3 for kind in KINDS[Dialect.BINARY] if kind not in _LOST},
     lost={SaslList: 1.0, SaslAuth: 1.0, SaslStep: 1.0, Unknown: 1.0},
@@ -181,6 +182,7 @@ _WITH_KEYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrem
 
 
 @pytest.mark.parametrize("kind", _WITH_KEYS)
+@by_kind
 @given(data=st.data(), key=st.binary(min_size=187, max_size=250).map(lambda key: b"\x80" + key[1:]))
 def test_a_key_that_is_too_long_in_base64_is_named(kind: Kind, data: st.DataObject, key: bytes) -> None:
     envelope = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
