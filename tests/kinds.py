@@ -111,7 +111,7 @@ def requests_of(kind: Kind, dialect: Dialect) -> st.SearchStrategy[AnyRequest]:
         groups = [b"", b"items", b"settings", b"reset", b"detail on", b"detail dump", b"no such group"]
         if dialect is Dialect.BINARY:
             # A text server looks at the first word of these only, and makes words of the rest.
-            groups += [
+            groups = 3 * groups + [
                 b"items x",
                 b"settings items",
                 b"detail on x",

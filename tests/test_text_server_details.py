@@ -23,11 +23,13 @@ from memproto import (
     Malformed,
     MetaEnvelope,
     MetaOptions,
+    Ok,
     ServerConnection,
     Set,
     Status,
     Stored,
     Values,
+    Verbosity,
 )
 from memproto.events import Envelope
 from memproto.text import decode_reply, decode_request, encode_reply
@@ -200,3 +202,9 @@ def test_a_server_that_obeys_shutdown_says_nothing(words: tuple[bytes, ...]) -> 
 def test_what_a_server_tells_unasked_is_kept(flag: bytes, meta: ItemMeta | None) -> None:
     reply = decode_reply(b"VA 1 " + flag + b"\r\nv\r\n", decode_request(b"mg k v\r\n"))
     assert reply == Values((Item(b"k", b"v", meta=meta),))
+
+
+def test_a_verbosity_without_a_level_is_silent() -> None:
+    envelope = decode_request(b"verbosity noreply\r\n")
+    assert envelope.request == Verbosity(0)
+    assert encode_reply(Ok(), envelope) == b""
