@@ -23,7 +23,6 @@ from memproto import (
     Flush,
     Get,
     Increment,
-    Item,
     LocalProtocolError,
     MetaOptions,
     Noop,
@@ -38,7 +37,6 @@ from memproto import (
     Touch,
     Unknown,
     UnknownLine,
-    Values,
     Verbosity,
 )
 from tests.kinds import by_kind
@@ -75,25 +73,6 @@ def test_a_key_that_base64_makes_too_long_is_refused_in_meta(size: int) -> None:
             with pytest.raises(LocalProtocolError, match=f"^{rule % size}$"):
                 client.send(request)
             assert client.outstanding == 0
-
-
-@pytest.mark.parametrize(
-    "line", [b"mg %b v k\r\n", b"mg %b k\r\n", b"ms %b 1 k\r\nv\r\n", b"md %b k\r\n", b"ma %b k\r\n"]
-)
-def test_the_key_that_a_server_echoes_is_never_too_long(line: bytes) -> None:
-    for key, fits in ((b"\xff" * 186, True), (b"\xff" * 187, False), (b"k" * 250, True), (b"k" * 251, False)):
-        server = ServerConnection()
-        server.receive_data(line % b"key")
-        event = server.next_event()
-        assert isinstance(event, Envelope)
-        if not isinstance(event.request, Get):
-            return
-        reply = Values((Item(key, b"", base64=key[:1] != b"k"),))
-        if fits:
-            server.send(reply, event)
-        else:
-            with pytest.raises(LocalProtocolError, match=r"^key is \d+ bytes"):
-                server.send(reply, event)
 
 
 @pytest.mark.parametrize("dialect", [CLASSIC, META])
