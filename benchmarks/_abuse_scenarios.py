@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from benchmarks._abuse_bytes import garbage
 from benchmarks._abuse_server import Watched
+from benchmarks._servers import HOST
 
 LARGE = 900_000
 _FENCE, _FENCE_REPLY = b"mn\r\n", b"MN\r\n"
@@ -265,10 +267,10 @@ def _unread(server: Watched, count: int, request: bytes) -> Done:
     return Done(count, "clients that read nothing")
 
 
-def _look_on(server: Watched) -> None:
+def _look_on(server: Watched, times: int = 20) -> None:
     """Another client comes and goes while all that hangs."""
     with server.connect() as link:
-        for _ in range(20):
+        for _ in range(times):
             fence(link)
             time.sleep(0.02)
 
@@ -300,6 +302,48 @@ def unread_small(server: Watched, most: int) -> Done:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         taken = push(link, b"get nothing\r\nversion\r\n" * 5000, most)
         return Done(taken // 1000, "KB of requests taken")
+
+
+# --- those whose requests are small and cost much
+
+
+def appends(server: Watched, count: int, requests: int) -> Done:
+    """Clients that all append a byte to large values, over and over: each time the whole value is copied."""
+    for number in range(count):
+        store(server, b"a%d" % number, LARGE)
+    with links(server, count) as opened:
+        for number, link in enumerate(opened):
+            link.sendall(b"append a%d 0 0 1\r\nx\r\n" % number * requests)
+        for link in opened:
+            expect(link, b"STORED\r\n" * requests)
+    return Done(count * requests, "values copied")
+
+
+def datagrams(server: Watched, port: int, count: int) -> Done:
+    """Datagrams of many gets of a large value each, to the UDP port; nothing is read."""
+    store(server, b"u", LARGE)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.connect((HOST, port))
+        for number in range(count):
+            link.send(number.to_bytes(2, "big") + b"\0\0\0\1\0\0" + b"get u\r\n" * 198)
+            if number % 20 == 0:
+                _look_on(server, 1)
+    _look_on(server)
+    return Done(count, "datagrams of 198 gets of 900 KB")
+
+
+def encrypted(server: Watched, count: int, size: int) -> Done:
+    """Idle connections with TLS, once each has stored and read a value."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    before = server.resident()
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            link = stack.enter_context(context.wrap_socket(server.connect()))
+            link.sendall(b"set tls 0 0 %d\r\n%b\r\nget tls\r\n" % (size, bytes(size)))
+            expect(link, b"STORED\r\nVALUE tls 0 %d\r\n%b\r\nEND\r\n" % (size, bytes(size)))
+        return Done(count, f"{(server.resident() - before) / count / 1024:.1f} KiB each")
 
 
 # --- what is no request

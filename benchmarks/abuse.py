@@ -63,6 +63,7 @@ SCENARIOS = (
         beside=False,
     ),
     Scenario("stores of 1 MB, answers unread", scenarios.unread_stores, (200,), (50,)),
+    Scenario("appends of a byte to 900 KB", scenarios.appends, (50, 100), (30, 50)),
     Scenario("small requests without end, unread", scenarios.unread_small, (50_000_000,), (5_000_000,)),
     Scenario("a line without end", scenarios.endless_line, (100_000_000,), (10_000_000,)),
     Scenario("4 GB announced", scenarios.huge_values, (20_000_000,), (5_000_000,)),

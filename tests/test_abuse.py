@@ -69,6 +69,7 @@ SCENARIOS: list[tuple[Callable[..., Done], tuple[float, ...], int, float]] = [
     (scenarios.unread_quiet_gets, (3, 1000), 3, 16),
     (scenarios.unread_multi_get, (3, 1000), 3, 16),
     (scenarios.unread_stores, (30,), 30, 12),
+    (scenarios.appends, (8, 30), 240, 16),
 ]
 
 
@@ -184,6 +185,37 @@ def test_out_of_memory_instead_of_evicting() -> None:
             scenarios.expect(link, b"STORED\r\n" if number < 166 else b"SERVER_ERROR out of memory storing object\r\n")
         link.sendall(b"mg k0 s\r\n")
         scenarios.expect(link, b"HD s100000\r\n")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_idle_clients_with_tls_cost_little_and_no_items(loop: str) -> None:
+    if loop == "uvloop":
+        require("uvloop")
+    count, items, size = 150, 10, 1_000_000
+    with running_example("--loop", loop, "-m", "16", *TLS, "-l", "notls:127.0.0.1,127.0.0.1") as running:
+        ports = [int(each.rpartition(":")[2]) for each in running.said.removeprefix("listening on ").split(", ")]
+        process = cast("subprocess.Popen[bytes]", running.process)
+        server, secure = (Watched(loop, process, port, Path(os.devnull)) for port in ports)
+        for number in range(items):
+            scenarios.store(server, b"item%d" % number, size)
+        before = server.resident()
+        assert scenarios.encrypted(secure, count, 20_000).count == count
+        # asyncio's own TLS took 300 KiB for each, and the items went instead.
+        assert server.peak() - before < count * 100 * 1024 + 4 * MEGABYTE
+        with server.connect() as link:
+            link.sendall(b"stats\r\nquit\r\n")
+            assert b"STAT evictions 0\r\n" in scenarios.to_the_end(link)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_datagrams_that_ask_for_much(loop: str) -> None:
+    if loop == "uvloop":
+        require("uvloop")
+    with running_example("--loop", loop, "-U", "-1") as running:
+        server = Watched(loop, cast("subprocess.Popen[bytes]", running.process), running.port, Path(os.devnull))
+        before = server.resident()
+        assert scenarios.datagrams(server, running.udp, 200).count == 200
+        assert server.peak() - before < 16 * MEGABYTE
 
 
 # --- what it is made of
