@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -29,15 +30,20 @@ timed = st.lists(st.tuples(steps, cache_requests(texts, ends, delays, cas)), min
 
 
 @many
-@reaches(request=0.5, hit=0.05)
-@given(timed)
-def test_the_engine_agrees_with_the_model(timed: list[tuple[float, AnyRequest]]) -> None:
+@pytest.mark.parametrize("look", [True, False], ids=["looking", "blind"])
+@reaches(request=1.0, hit={True: 0.1})
+@given(timed=timed)
+def test_the_engine_agrees_with_the_model(look: bool, timed: list[tuple[float, AnyRequest]]) -> None:
     engine, model, now = Engine(), Model(), START
     for step, request in timed:
         now += step
         reached("request")
         reply = engine.execute(request, now)
         assert reply == model.execute(request, now)
+        if look:
+            # All items after each step; not always, because looking is a use of them.
+            reply = engine.execute(Get(KEYS), now)
+            assert reply == model.execute(Get(KEYS), now)
         if isinstance(reply, Values) and reply.items:
             reached("hit")
     assert engine.execute(Get(KEYS), now) == model.execute(Get(KEYS), now)

@@ -16,7 +16,8 @@ from examples.client import Client, ServerError
 from examples.server import host
 from examples.server.host import Server
 from examples.server.options import parse
-from memproto import Noop, Ok, RemoteProtocolError
+from memproto import Noop, Ok
+from memproto.calls import ReplyTooLargeError
 from tests.peers import DEADLINE, ROOT, Running, require, running_example
 
 NOOP = b"\x80\x0a" + bytes(22)
@@ -196,8 +197,9 @@ def test_the_largest_item() -> None:
     with running_example("-I", "8m") as server, Client(port=server.port, timeout=DEADLINE) as client:
         assert client.set(b"key", bytes(7 * 2**20))
         # The limit of the client's own, until it is told of the server's.
-        with pytest.raises(RemoteProtocolError, match="limit is 1048576"):
+        with pytest.raises(ReplyTooLargeError, match="limit is 1048576"):
             client.get(b"key")
+        assert client.get(b"other") is None
 
 
 def test_the_memory() -> None:

@@ -323,6 +323,12 @@ def test_size_of_stats_at_the_client() -> None:
     assert told == Told([_too_large(b"statistics are 11 bytes and more, limit is 10")])
 
 
+def _hit_of(size: int, key: bytes) -> bytes:
+    body = 4 + len(key) + size
+    head = wire("810d") + len(key).to_bytes(2, "big") + wire("04000000") + body.to_bytes(4, "big") + bytes(12)
+    return head + bytes(4) + key + bytes(size)
+
+
 def test_what_is_incomplete_never_exceeds_one_packet() -> None:
     limits = Limits(value=64, head=512)
     server = ServerConnection(limits)
@@ -333,9 +339,25 @@ def test_what_is_incomplete_never_exceeds_one_packet() -> None:
     client = ClientConnection(limits)
     client.send(Get((b"a", b"b")))
     hit = wire("810d0001 04000000 00000045 00000000 0000000000000000 00000000 'a'") + bytes(64)
-    for byte in each_byte(hit):
+    for at, byte in enumerate(each_byte(hit)):
         client.receive_data(byte)
         assert client.next_event() is Signal.NEED_DATA
+        # A whole packet is taken at once.
+        assert client.buffered == (at + 1) % len(hit)
+    # Of packets over a limit nothing is held but the header.
+    for data in (_hit_of(65, b"a"), _hit_of(1 << 20, b"a"), _hit_of(1, b"a" * 600)):
+        client = ClientConnection(limits)
+        client.send(Get((b"a", b"b")))
+        most = 0
+        for start in range(0, min(len(data), 5000), 50):
+            client.receive_data(data[start : start + 50])
+            assert client.next_event() is Signal.NEED_DATA
+            most = max(most, client.buffered)
+        assert most <= 64 + 512
+        if len(data) > 5000:
+            client.receive_data(data[5000:-1])
+            assert client.next_event() is Signal.NEED_DATA
+            assert client.buffered <= 64 + 512
 
 
 def test_values_of_a_multi_get() -> None:
