@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from memproto._fields import check_fields, found
+from memproto._fields import article, check_fields, found
 from memproto._layout import OpcodeSpec
 from memproto.enums import Dialect
 from memproto.errors import LocalProtocolError
@@ -80,5 +80,5 @@ def bytes_of(name: str, data: object) -> bytes:
 def check_envelope(name: str, envelope: object, *kinds: type[Envelope]) -> None:
     """Raise LocalProtocolError unless this is an envelope of these kinds whose fields are of the declared types."""
     if not isinstance(envelope, kinds):
-        raise misuse(name, envelope, " or ".join(f"a {kind.__name__}" for kind in kinds))
+        raise misuse(name, envelope, " or ".join(article(kind.__name__) for kind in kinds))
     check_fields(envelope)

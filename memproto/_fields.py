@@ -33,7 +33,8 @@ class _Rule(NamedTuple):
     look: _Look
 
 
-def _article(name: str) -> str:
+def article(name: str) -> str:
+    """A name with the article that it takes."""
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
@@ -77,7 +78,7 @@ def _union(parts: tuple[object, ...]) -> _Rule:
     if len(parts) > _MANY:
         # The nearest class that all have in common says it shorter.
         bases = [kind.__mro__ for rule in rules for kind in rule.kinds]
-        words = next(_article(base.__name__) for base in bases[0][1:] if all(base in mro for mro in bases))
+        words = next(article(base.__name__) for base in bases[0][1:] if all(base in mro for mro in bases))
 
     def look(path: str, value: object) -> str | None:
         for rule in rules:
@@ -142,14 +143,14 @@ def _rule(hint: object) -> _Rule:
     if origin in (Union, UnionType):
         return _union(arguments)
     if isinstance(origin, type):
-        return _nested(origin, _article(origin.__name__))
+        return _nested(origin, article(origin.__name__))
     if hint is NoneType:
         return _instance(NoneType, "None")
     if not isinstance(hint, type):
         raise TypeError(f"{hint!r} is no annotation of a field that can be checked")
     if is_dataclass(hint):
-        return _nested(hint, _article(hint.__name__))
-    words = "bytes" if hint is bytes else _article(hint.__name__)
+        return _nested(hint, article(hint.__name__))
+    words = "bytes" if hint is bytes else article(hint.__name__)
     return _instance(hint, words, _WIDER.get(hint, ()))
 
 

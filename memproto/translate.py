@@ -8,9 +8,12 @@ the reply to the original. What a dialect cannot say raises :class:`TranslationE
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal, overload
 
 from memproto import _classic_requests, _meta_requests, binary, text
+from memproto._arguments import check_dialect, check_envelope
 from memproto._binary_messages import opcode_for
+from memproto._checking import check_reply
 from memproto._layout import OPCODES, Quiet
 from memproto._plain import plain
 from memproto.enums import Dialect, Opcode, Status
@@ -57,6 +60,14 @@ class TranslationError(ProtocolError):
     """The other dialect cannot say this. The message names what it cannot keep."""
 
 
+@overload
+def translate(envelope: Envelope, to: Literal[Dialect.BINARY]) -> BinaryEnvelope: ...
+@overload
+def translate(envelope: Envelope, to: Literal[Dialect.CLASSIC]) -> ClassicEnvelope: ...
+@overload
+def translate(envelope: Envelope, to: Literal[Dialect.META]) -> ClassicEnvelope | MetaEnvelope: ...
+@overload
+def translate(envelope: Envelope, to: Dialect) -> Envelope: ...
 def translate(envelope: Envelope, to: Dialect) -> Envelope:
     """The same request in another dialect; the envelope itself if it is in that dialect already.
 
@@ -65,8 +76,10 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
     where it does not (classic ``noreply`` would lose errors): drop what the original leaves unsaid with
     the original's envelope, as ``ServerConnection.send`` does.
 
-    Raises :class:`TranslationError`.
+    Raises :class:`TranslationError`; :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
     """
+    check_envelope("envelope", envelope, Envelope)
+    check_dialect("to", to)
     if envelope.dialect is to:
         return envelope
     request = envelope.request
@@ -187,6 +200,8 @@ def _to_classic(request: AnyRequest) -> ClassicEnvelope:
 
 def translate_reply(reply: AnyReply, original: Envelope) -> AnyReply:
     """The reply to ``original``, made of the reply to its translation."""
+    check_reply(reply)
+    check_envelope("original", original, Envelope)
     request = original.request
     if isinstance(request, Touch) and isinstance(reply, Values):
         if not reply.items:

@@ -37,6 +37,8 @@ from memproto import (
     Values,
     binary,
     text,
+    translate,
+    translate_reply,
 )
 from memproto.udp import ReassemblyLimits
 from tests.wrong_types import REPLIES, REQUESTS, wrong_replies, wrong_requests
@@ -336,3 +338,22 @@ def test_a_wrong_limit_is_refused(make: Callable[[], object], words: str) -> Non
 
 def test_whole_seconds_are_a_timeout() -> None:
     assert ReassemblyLimits(timeout=2).timeout == 2
+
+
+# --- translation
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: translate(Get((b"k",)), Dialect.META), "envelope is Get, must be an Envelope"),  # type: ignore[call-overload]
+        (lambda: translate(BinaryEnvelope(Noop(), 10), "meta"), "to is 'meta', must be a member of Dialect"),  # type: ignore[call-overload]
+        (lambda: translate(BinaryEnvelope(Get("k"), 0), Dialect.META), "request.keys is str, must be"),  # type: ignore[arg-type]
+        (lambda: translate_reply(Get((b"k",)), BinaryEnvelope(Noop(), 10)), "reply is Get, must be a reply"),  # type: ignore[arg-type]
+        (lambda: translate_reply(Ok(), Noop()), "original is Noop, must be an Envelope"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_type_is_refused_by_translate(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        call()
+    assert str(caught.value).startswith(words)
