@@ -48,12 +48,15 @@ class OwnError(BaseException):
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    # What a handler raises inside a callback of the garbage collector, such as hypothesis installs, reaches nobody.
+    gc.disable()
     before = signal.signal(signal.SIGALRM, handler)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        gc.enable()
 
 
 # --- signals

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from examples.client import Client, ServerError
-from memproto import Dialect, Item, Limits, LocalProtocolError, RemoteProtocolError
+from memproto import Dialect, Item, Limits, LocalProtocolError
+from memproto.calls import ReplyTooLargeError
 from tests.peers import DEADLINE, server_of
 
 NOISE = random.Random(7).randbytes(1_048_000)
@@ -339,9 +340,12 @@ def test_a_call_after_close_opens_anew(client: Client) -> None:
 def test_a_limit_of_ones_own(port: int, client: Client, dialect: Dialect) -> None:
     client.set(b"key", bytes(1000))
     with Client(port=port, timeout=DEADLINE, dialect=dialect, limits=Limits(value=999)) as small:
-        with pytest.raises(RemoteProtocolError, match="value is 1000 bytes, limit is 999"):
+        assert small.noop() is True
+        before = list(small._links)
+        with pytest.raises(ReplyTooLargeError, match="value is 1000 bytes, limit is 999"):
             small.get(b"key")
         assert small.get(b"absent") is None
+        assert small._links == before
 
 
 def test_a_negative_expiry_is_at_once(client: Client, dialect: Dialect) -> None:
