@@ -140,3 +140,22 @@ def test_metadump_tells_of_every_item(which: str) -> None:
         )
     )
     assert told(Engine(), f"lru_crawler metadump {which}") == Lines((b"END",))
+
+
+def test_a_key_in_a_metadump_is_quoted_but_for_letters_digits_and_four_signs() -> None:
+    engine = Engine()
+    engine.execute(Set(bytes(range(33, 127)), b"v"), 1.0)
+    engine.execute(Set(b"\x00/\xff", b"v"), 1.0)
+    reply = engine.execute(Administer((b"lru_crawler", b"metadump", b"all")), 1.0)
+    assert isinstance(reply, Lines)
+    assert [line.split()[0] for line in reply.lines[:2]] == [
+        b"key=%21%22%23%24%25%26%27%28%29%2A%2B%2C-.%2F0123456789%3A%3B%3C%3D%3E%3F%40"
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZ%5B%5C%5D%5E_%60abcdefghijklmnopqrstuvwxyz%7B%7C%7D~",
+        b"key=%00%2F%FF",
+    ]
+
+
+@pytest.mark.parametrize(("word", "taken"), [(b"0000000008", True), (b"00000000008", False), (b"\xb2", False)])
+def test_a_memory_limit_has_ten_digits_at_most(word: bytes, taken: bool) -> None:
+    reply = Engine().execute(Administer((b"cache_memlimit", word)), 1.0)
+    assert reply == (Lines() if taken else Failure(Status.UNKNOWN_COMMAND))

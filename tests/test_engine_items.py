@@ -21,6 +21,8 @@ from memproto import (
     Prepend,
     Replace,
     Set,
+    Stats,
+    StatsReply,
     Status,
     Stored,
     Touch,
@@ -360,6 +362,20 @@ def test_expired_items_go_a_few_at_a_time() -> None:
     run(engine, Flush(30))
     assert engine.expire(NOW + 29) == 0
     assert len(engine) == 0
+
+
+def test_the_crawler_passes_over_what_has_gone_since_its_round_began_and_counts_the_rest() -> None:
+    engine = four()
+    run(engine, Touch(b"a", 10), Touch(b"b", 10), Touch(b"c", 11))
+    assert engine.expire(NOW, 1) == 0
+    run(engine, Delete(b"b"))
+    assert engine.expire(NOW + 10, 100) == 1
+    assert engine.expire(NOW + 10.9, 100) == 0
+    assert engine.expire(NOW + 11, 100) == 1
+    assert (len(engine), engine.memory_limit) == (1, 4 * ONE)
+    stats = engine.execute(Stats(), NOW + 11)
+    assert isinstance(stats, StatsReply)
+    assert dict(stats.stats)[b"crawler_reclaimed"] == b"2"
 
 
 def test_entries_are_public() -> None:

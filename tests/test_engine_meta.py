@@ -255,3 +255,48 @@ def test_verbosity_is_agreed_to(cache: Cache) -> None:
     from memproto import Ok
 
     assert cache.ask(Verbosity(1)) == Ok()
+
+
+def test_a_get_of_several_keys_with_options_goes_on_behind_a_miss(cache: Cache) -> None:
+    reply = cache.ask(Get((b"absent", KEY, b"gone", KEY), meta=MetaOptions()))
+    assert isinstance(reply, Values)
+    assert [item.key for item in reply.items] == [KEY, KEY]
+
+
+@pytest.mark.parametrize("exptime", [-1, 1_000_000_000])
+def test_a_get_that_sets_a_past_expiry_removes_the_item(cache: Cache, exptime: int) -> None:
+    assert len(cache.engine) == 1
+    assert cache.get(exptime) is not None
+    assert len(cache.engine) == 0
+
+
+@pytest.mark.parametrize(
+    ("recache", "passed", "wins"),
+    [
+        (100, 0, False),
+        (100, 0.5, False),
+        (100, 1, True),
+        (101, 0, True),
+        (99, 0, False),
+        (99, 2, True),
+        (0, 99.5, False),
+    ],
+)
+def test_who_asks_with_exactly_as_many_seconds_left_as_recache_does_not_win(
+    cache: Cache, recache: int, passed: float, wins: bool
+) -> None:
+    cache.get(100)
+    cache.now += passed
+    assert cache.meta(recache=recache).won is wins
+
+
+def test_a_recache_with_a_unix_time_wins_if_the_item_expires_before_it(cache: Cache) -> None:
+    cache.get(100)
+    assert not cache.meta(recache=int(cache.now) + 100).won
+    assert not cache.meta(recache=3_000_000).won
+    assert cache.meta(recache=int(cache.now) + 101).won
+
+
+def test_an_item_without_expiry_is_never_to_be_made_again_early(cache: Cache) -> None:
+    assert not cache.meta(recache=2_592_000).won
+    assert not cache.meta(recache=2**31).won

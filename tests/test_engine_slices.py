@@ -118,7 +118,8 @@ def test_no_store_makes_the_whole_grow_beyond_the_budget_while_there_is_work_lef
     """What is cleared and not yet freed counts, and what has no room since the budget is smaller."""
     budgets = [(ITEM_OVERHEAD + 40) * each for each in (40, 10, 20, 5, 1)]
     items = Items(budgets[0], None)
-    before = 0
+    # What was in use when work was last done or left over, if that is more than the budget.
+    ceiling = items.budget
     for number, action in enumerate(actions):
         if action == CLEAR:
             items.clear()
@@ -126,15 +127,19 @@ def test_no_store_makes_the_whole_grow_beyond_the_budget_while_there_is_work_lef
             items.resize(budgets[number % len(budgets)])
         else:
             items.put(Item(b"%d" % (number % 30), bytes(action * 30)), inf)
-        if worked and number % 3 == 0:
-            items.work(worked)
-        assert _used(items.entries) == items.size
         used = items.size + sum(map(_used, items._cleared))
+        assert _used(items.entries) == items.size
         # One item stays, however large it is.
         alone = len(items.entries) == 1 and not items._cleared
-        assert alone or used <= max(items.budget, before)
-        before = used
+        if action < 0:
+            ceiling = max(items.budget, used)
+        assert alone or used <= ceiling
         assert items.pending == ((used > items.budget and not alone) or bool(items._cleared))
+        if worked and number % 3 == 0:
+            items.work(worked)
+            left = items.size + sum(map(_used, items._cleared))
+            assert left <= used
+            ceiling = max(items.budget, left)
     items.finish()
     assert not items.pending
     assert items.size <= items.budget or len(items.entries) == 1

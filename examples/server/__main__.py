@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from examples.server.collector import freezing
 from examples.server.errors import StartError
 from examples.server.footprint import Footprint
 from examples.server.host import Server, log_level
@@ -54,7 +55,7 @@ async def serve(options: Options, background: Background | None = None) -> int:
     if stopped():
         stop.set()
     loop.add_signal_handler(signal.SIGHUP, _read_again, server, listeners, options)
-    with pid_file(options.pid_file):
+    with freezing(server.connections), pid_file(options.pid_file):
         write_ports(os.environ.get("MEMCACHED_PORT_FILENAME"), listeners.ports)
         print(f"listening on {', '.join(listeners.addresses)}", file=sys.stderr, flush=True)
         if background is not None:

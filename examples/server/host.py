@@ -257,6 +257,10 @@ class Server:
             return ServerConnection(self.limits, auth_required=secured, codec=LiteDialect(self.limits))
         return ServerConnection(self.limits, auth_required=secured, dialects=self._options.dialects)
 
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
     def opened(self, session: Session) -> bool:
         """Count a connection; false if there are too many."""
         self._sessions.add(session)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
-from urllib.parse import quote_from_bytes
 
 from memproto.engine._items import Entry, Items, stored_size
 from memproto.messages import Lines
 
 _END = b"END"
+# What memcached writes as a percent sign and two digits.
+_RESERVED = re.compile(rb"[^A-Za-z0-9_.~-]")
 #: So many bytes memcached answers to ``stats cachedump`` at most, the last line and a NUL included.
 _CACHEDUMP_BYTES = 2 * 1024 * 1024
 _CACHEDUMP_END = 6
+# What cannot stand in a line.
+_UNTOLD = re.compile(rb"[\x00-\x20\x7f]")
 
 Line = Callable[[Entry], bytes | None]
 
@@ -85,7 +89,7 @@ def metadump(items: Items) -> Dump:
 def _cachedump_line(entry: Entry) -> bytes | None:
     item = entry.item
     # A key that cannot stand in a line cannot be told here.
-    if any(byte <= 0x20 or byte == 0x7F for byte in item.key):
+    if _UNTOLD.search(item.key):
         return None
     expires = 0 if entry.expires == math.inf else int(entry.expires)
     return b"ITEM %b [%d b; %d s]" % (item.key, len(item.value), expires)
@@ -93,8 +97,9 @@ def _cachedump_line(entry: Entry) -> bytes | None:
 
 def _metadump_line(entry: Entry) -> bytes:
     item = entry.item
+    key = _RESERVED.sub(lambda found: b"%%%02X" % ord(found[0]), item.key)
     return b"key=%b exp=%d la=%d cas=%d fetch=%b cls=1 size=%d" % (
-        quote_from_bytes(item.key, safe="").encode(),
+        key,
         -1 if entry.expires == math.inf else int(entry.expires),
         int(entry.accessed),
         item.cas,

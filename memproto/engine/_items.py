@@ -202,7 +202,7 @@ class Items:
     def put(self, item: Item, expires: float, stale: bool = False) -> Entry:
         """Store, as the most recently used, and evict from the other end until the budget holds."""
         entry = self._insert(item, expires, stale)
-        if self._journal is not None or self.size > self.budget:
+        if self._journal is not None or self.size > self._room:
             self._settle(entry)
         return entry
 

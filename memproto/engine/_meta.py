@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from memproto.engine._items import Entry, Items, stored_size
-from memproto.engine._rules import NEVER, expires_at
+from memproto.engine._rules import MONTH, NEVER, expires_at
 from memproto.messages import Add, DebugReply, Get, Item, ItemMeta, MetaOptions, Replace, Set
 
 
@@ -40,9 +40,7 @@ def ask(items: Items, entry: Entry, created: bool, request: Get, options: MetaOp
         entry.expires = expires_at(request.exptime, now)
     ends_soon = False
     if options.recache and not created:
-        soon = expires_at(options.recache, now)
-        # One that is past already is before all that is there.
-        ends_soon = now < soon and entry.expires < soon
+        ends_soon = _ends_before(options.recache, entry.expires, now)
     won = created or ((ends_soon or entry.stale) and not entry.leased)
     item = entry.item
     told = ItemMeta(
@@ -66,6 +64,14 @@ def ask(items: Items, entry: Entry, created: bool, request: Get, options: MetaOp
         # A use is no change, so that no journal is told.
         items.entries.move_to_end(item.key)
     return Item(item.key, item.value, item.flags, item.cas, item.base64, told)
+
+
+def _ends_before(recache: int, expires: float, now: float) -> bool:
+    """Whether fewer seconds than this are left, as ``t`` tells them; from 30 days on it is a Unix time, as always."""
+    if recache > MONTH:
+        return now < recache and expires < recache
+    # As with memcached an item that has exactly so many seconds left does not end before.
+    return expires != NEVER and seconds_left(expires, now) < recache
 
 
 def is_outdated(request: Set | Add | Replace, entry: Entry) -> bool:
