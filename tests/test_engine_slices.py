@@ -27,6 +27,7 @@ from memproto import (
 from memproto.engine import ITEM_OVERHEAD, Dump, Engine, Saved
 from memproto.engine._items import Entry, Items
 from tests.cache_requests import cache_requests, exptimes, texts
+from tests.reached import reached, reaches
 from tests.test_engine_model import Kept
 
 NOW = 1_700_000_000.0
@@ -111,6 +112,7 @@ def test_requests_in_slices_give_the_replies_and_the_state_of_requests_at_once(
 CLEAR, RESIZE = -1, -2
 
 
+@reaches(worked=0.05)
 @given(st.lists(st.integers(0, 60) | st.sampled_from((CLEAR, RESIZE)), max_size=60), st.integers(0, 40))
 def test_no_store_makes_the_whole_grow_beyond_the_budget_while_there_is_work_left(
     actions: list[int], worked: int
@@ -138,6 +140,7 @@ def test_no_store_makes_the_whole_grow_beyond_the_budget_while_there_is_work_lef
         if worked and number % 3 == 0:
             items.work(worked)
             left = items.size + sum(map(_used, items._cleared))
+            reached("worked")
             assert left <= used
             ceiling = max(items.budget, left)
     items.finish()
