@@ -281,11 +281,10 @@ class Items:
 
     def _free_one(self) -> None:
         table = self._cleared[-1]
-        if table:
-            _, entry = table.popitem()
-            cost = _cost(entry.item)
-            self._cleared_size -= cost
-            self._room += cost
+        _, entry = table.popitem()
+        cost = _cost(entry.item)
+        self._cleared_size -= cost
+        self._room += cost
         if not table:
             self._cleared.pop()
 
