@@ -189,7 +189,7 @@ def _write_failure(reply: Failure, envelope: BinaryEnvelope, spec: OpcodeSpec) -
     status = reply.status
     check_failure(reply)
     request = envelope.request
-    if status == Status.KEY_NOT_FOUND and isinstance(request, Get | Unknown):
+    if status == Status.KEY_NOT_FOUND:
         if spec.quiet is Quiet.MISS:
             return ()
         if spec.reply.key is MUST and isinstance(request, Get):
