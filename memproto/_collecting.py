@@ -160,7 +160,8 @@ class Gathered:
         """Take one of the answers."""
         if isinstance(reply, Failure):
             self.refuse(reply)
-        elif isinstance(reply, Values):
+        else:
+            assert isinstance(reply, Values)
             for item in reply.items:
                 if self.has_room(len(item.value)):
                     self.items.append(item)

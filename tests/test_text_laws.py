@@ -48,7 +48,12 @@ from memproto import (
     Version,
 )
 from memproto._buffer import ReceiveBuffer
-from memproto._collecting import LineCollector, PacketCollector, ShortCollector
+from memproto._collecting import (
+    LineCollector,
+    PacketCollector,
+    ShortCollector,
+    TooLarge,
+)
 from memproto.testing import (
     classic_envelopes,
     meta_envelopes,
@@ -319,6 +324,9 @@ def test_what_a_client_emits_a_server_reads(dialect: Dialect, data: st.DataObjec
             expected += [("get", key, request.exptime) for key in keys or [request.keys]]
         elif isinstance(request, Touch) and dialect is Dialect.META:
             expected.append(("get", (request.key,), request.exptime))
+        elif isinstance(request, Add | Replace) and request.cas:
+            # A compare-and-swap.
+            expected.append(Set(request.key, request.value, cas=request.cas))
         else:
             expected.append(request)
     seen = [
@@ -448,6 +456,8 @@ def test_a_collector_is_made_by_its_dialect() -> None:
     exchange = ClientConnection().send(Noop())
     with pytest.raises(NotImplementedError):
         PacketCollector().take(Packet(0x81, 0), exchange)
+    with pytest.raises(NotImplementedError):
+        PacketCollector().skip(TooLarge(0, 0, 0, 0, Failure(Status.REPLY_TOO_LARGE)), exchange)
     with pytest.raises(NotImplementedError):
         ShortCollector().careful(exchange, Limits())
 
