@@ -215,6 +215,10 @@ def check_fields(message: object) -> None:
         raise LocalProtocolError(fault)
 
 
+#: What bytes may be handed in as.
+BYTES_LIKE: Final = bytes | bytearray | memoryview
+
+
 def check_value(name: str, value: object, hint: object) -> None:
     """Raise LocalProtocolError unless the value of an argument is of the type that ``hint`` annotates."""
     fault = _rule(hint).look(name, value)

@@ -12,8 +12,10 @@ from types import MappingProxyType
 
 from construct import Bytes, Check, Int8ub, Int16ub, Int32ub, Int64ub, Rebuild, Struct, len_, this
 
+from memproto._fields import check_fields, check_value
 from memproto._packing import Layout
 from memproto.enums import Opcode
+from memproto.errors import LocalProtocolError
 
 # --- the header: 24 bytes, all big-endian
 
@@ -102,7 +104,10 @@ MUST, MAY, MUST_NOT, UNCHECKED = Presence
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What follows the header in one direction. ``extras`` lists the layouts allowed, ``None`` is any."""
+    """What follows the header in one direction. ``extras`` lists the layouts allowed, ``None`` is any.
+
+    Raises :class:`~memproto.LocalProtocolError` for a field of a wrong type.
+    """
 
     extras: tuple[Layout, ...] | None = (NONE,)
     key: Presence = MUST_NOT
@@ -111,6 +116,9 @@ class Body:
     sizes: frozenset[int] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_value("extras", self.extras, tuple[Layout, ...] | None)
+        check_value("key", self.key, Presence)
+        check_value("value", self.value, Presence)
         sizes = None if self.extras is None else frozenset(layout.size for layout in self.extras)
         object.__setattr__(self, "sizes", sizes)
 
@@ -118,6 +126,8 @@ class Body:
         """The layout for extras of this many bytes, ``None`` if there is none."""
         return next((layout for layout in self.extras or () if layout.size == size), None)
 
+
+_MOST = 0xFF
 
 ANYTHING = Body(None, MAY, MAY)
 
@@ -130,6 +140,8 @@ class OpcodeSpec:
     GETK or GATK miss carries the key instead). ``twin`` is the loud opcode of a quiet one and the
     quiet one of a loud one. ``served`` is whether memcached knows the opcode at all, ``free`` whether it may be
     said before authentication.
+
+    Raises :class:`~memproto.LocalProtocolError` for a field of a wrong type and for an opcode beyond one byte.
     """
 
     opcode: int
@@ -140,6 +152,12 @@ class OpcodeSpec:
     twin: int | None = None
     served: bool = False
     free: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, number in (("opcode", self.opcode), ("twin", self.twin)):
+            if number is not None and not 0 <= number <= _MOST:
+                raise LocalProtocolError(f"{name} is {number}, must be 0 to {_MOST}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from memproto._fields import BYTES_LIKE, check_fields, check_value, misfit
 from memproto._layout import HEADER
 from memproto.enums import Magic, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
@@ -45,6 +46,8 @@ def decode_packet(data: bytes, at: int = 0) -> tuple[Packet, int] | None:
     byte is neither 0x80 nor 0x81 (Couchbase's other framings are named in the message) or if the lengths in
     the header contradict each other. It sets no limit: the caller holds the data already.
     """
+    check_value("data", data, BYTES_LIKE)
+    check_value("at", at, int)
     if len(data) > at and data[at] not in _MAGICS:
         raise RemoteProtocolError(wrong_magic(data[at], *_MAGICS))
     if len(data) - at < HEADER_SIZE:
@@ -110,10 +113,11 @@ def write_header(*fields: int) -> bytes:
 
 def encode_packet(packet: Packet) -> bytes:
     """The bytes of a packet. Raises :class:`LocalProtocolError` that names the field that does not fit."""
+    if not isinstance(packet, Packet):
+        raise LocalProtocolError(misfit("packet", packet, "a Packet"))
+    check_fields(packet)
     if packet.magic not in _MAGICS:
         raise LocalProtocolError(wrong_magic(packet.magic, *_MAGICS))
-    for name, part in (("extras", packet.extras), ("key", packet.key), ("value", packet.value)):
-        check_bytes(name, part)
     extras, key, value = packet.extras, packet.key, packet.value
     header = write_header(
         packet.magic,

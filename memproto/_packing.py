@@ -13,6 +13,7 @@ from typing import Protocol
 from construct import FormatField, Renamed
 from construct import Struct as Declared
 
+from memproto._fields import BYTES_LIKE, check_value
 from memproto.errors import LocalProtocolError
 
 _INTEGER_CODES = frozenset("BHLQbhlq")
@@ -75,6 +76,7 @@ class Layout:
 
     def unpack(self, data: bytes) -> dict[str, int]:
         """The fields by name. ``data`` must be exactly ``size`` bytes, else :class:`LocalProtocolError`."""
+        check_value("extras", data, BYTES_LIKE)
         if len(data) != self.size:
             raise LocalProtocolError(f"extras are {len(data)} bytes, this layout has {self.size}")
         return dict(zip((field.name for field in self.fields), self.packer.unpack(data), strict=True))

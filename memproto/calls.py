@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
+from memproto._arguments import misuse
+from memproto._fields import check_value
 from memproto.client import ClientConnection, Exchange
 from memproto.enums import Status
 from memproto.errors import LocalProtocolError
@@ -121,10 +123,17 @@ class Call(Generic[T_co]):
 
 def authenticate(username: str, password: str) -> Call[None]:
     """SASL PLAIN in binary, the ``set`` of ``memcached -Y`` in text. Raises :class:`AuthenticationError` if refused."""
+    check_value("username", username, str)
+    check_value("password", password, str)
     if "\0" in username or "\0" in password:
         raise LocalProtocolError("username or password has a NUL, which is what separates them")
     credentials = b"\0%b\0%b" % (username.encode(), password.encode())
     return Call((SaslAuth(b"PLAIN", credentials),), _accepted)
+
+
+def _check_serde(serde: object) -> None:
+    if not (isinstance(serde, tuple) and len(serde) == 2 and all(map(callable, serde))):
+        raise misuse("serde", serde, "a Serde, a pair of functions: RAW, or what memproto.conventions.serde() makes")
 
 
 class Calls(Generic[V]):
@@ -136,6 +145,7 @@ class Calls(Generic[V]):
     __slots__ = ("_dump", "_load", "_values")
 
     def __init__(self, serde: Serde[V]) -> None:
+        _check_serde(serde)
         self._dump, self._load = serde
         # Once, not with every get.
         self._values = self._value
@@ -196,6 +206,8 @@ class Calls(Generic[V]):
 
     def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Call[list[bytes]]:
         """Store them all; the keys of those that the server has refused, best none."""
+        if not isinstance(items, Mapping):
+            raise misuse("items", items, "a mapping of keys to values")
         keys = tuple(items)
         requests = []
         for key, value in items.items():

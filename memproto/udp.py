@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from construct import Int16ub, Struct
 
-from memproto._fields import check_fields
+from memproto._fields import BYTES_LIKE, check_fields, check_value
 from memproto._packing import Layout
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.messages import message
@@ -67,8 +67,11 @@ def decode_datagram(data: bytes) -> Datagram:
     """The datagram in ``data``, one whole UDP payload.
 
     Any four numbers are accepted, also a total of 0 and a reserved field other than 0. Raises
-    :class:`~memproto.RemoteProtocolError` for fewer than 8 bytes, nothing else.
+    :class:`~memproto.RemoteProtocolError` for fewer than 8 bytes, :class:`~memproto.LocalProtocolError` for what is
+    not bytes, nothing else.
     """
+    if type(data) is not bytes:
+        check_value("data", data, BYTES_LIKE)
     if len(data) < HEADER.size:
         raise RemoteProtocolError(f"datagram is {len(data)} bytes, its header alone has {HEADER.size}")
     request_id, sequence, total, reserved = HEADER.packer.unpack_from(data)
@@ -78,8 +81,10 @@ def decode_datagram(data: bytes) -> Datagram:
 def encode_datagram(datagram: Datagram) -> bytes:
     """The bytes of one datagram. A number that does not fit 16 bits is a :class:`~memproto.LocalProtocolError`.
 
-    The length of the payload is not checked: what a datagram can carry is the network's affair.
+    A field of a wrong type is one, too. The length of the payload is not checked: what a datagram can carry is the
+    network's affair.
     """
+    check_value("datagram", datagram, Datagram)
     header = HEADER.pack_checked(datagram.request_id, datagram.sequence, datagram.total, datagram.reserved)
     return header + datagram.payload
 
@@ -88,8 +93,10 @@ def accept_request(data: bytes) -> Datagram | None:
     """The request in a datagram that a server received, ``None`` for one that memcached drops without a word.
 
     Dropped are requests of more or fewer datagrams than 1, and those without a payload: 8 bytes or less. The
-    sequence and the reserved field are not looked at. Raises nothing.
+    sequence and the reserved field are not looked at. Raises :class:`~memproto.LocalProtocolError` for what is not
+    bytes, and nothing else.
     """
+    check_value("data", data, BYTES_LIKE)
     if len(data) <= HEADER.size:
         return None
     datagram = decode_datagram(data)
@@ -111,8 +118,11 @@ def split(
 
     ``maximum``, 1 to 65535, bounds the datagrams of one reply, and so what a request with a forged source can
     make a server send to a stranger. Raises :class:`~memproto.LocalProtocolError`, before anything is cut, if the
-    reply needs more, or if an argument is out of range.
+    reply needs more, or if an argument is out of range or of a wrong type.
     """
+    check_value("payload", payload, bytes)
+    check_value("payload_size", payload_size, int)
+    check_value("maximum", maximum, int)
     if payload_size < 1:
         raise LocalProtocolError(f"payload_size is {payload_size}, the least is 1")
     if not 1 <= maximum <= MAX_DATAGRAMS:
@@ -194,6 +204,7 @@ class Reassembler:
     __slots__ = ("_held", "_totals", "_unfinished", "dropped", "limits")
 
     def __init__(self, limits: ReassemblyLimits | None = None) -> None:
+        check_value("limits", limits, ReassemblyLimits | None)
         self.limits = ReassemblyLimits() if limits is None else limits
         #: How many unfinished messages were given up so far, those of :meth:`forget` not counted.
         self.dropped = 0

@@ -8,10 +8,13 @@ from typing import NamedTuple
 import pytest
 
 from memproto import (
+    OPCODES,
     AnyReply,
     AnyRequest,
     BinaryEnvelope,
+    Body,
     ClassicEnvelope,
+    ClientConnection,
     Debug,
     Dialect,
     Envelope,
@@ -26,6 +29,7 @@ from memproto import (
     Ok,
     Opcode,
     OpcodeSpec,
+    Packet,
     Quiet,
     ReceiveBuffer,
     ServerConnection,
@@ -36,10 +40,17 @@ from memproto import (
     Stored,
     Values,
     binary,
+    decode_packet,
+    encode_packet,
     text,
     translate,
     translate_reply,
+    udp,
 )
+from memproto.calls import RAW, Calls, authenticate
+from memproto.conventions import serde
+from memproto.engine import Engine
+from memproto.testing import Pipe
 from memproto.udp import ReassemblyLimits
 from tests.wrong_types import REPLIES, REQUESTS, wrong_replies, wrong_requests
 
@@ -247,7 +258,6 @@ class _Wrong(NamedTuple):
 
 
 _ALL = "(Dialect.BINARY, Dialect.CLASSIC, Dialect.META)"
-_NOT_A_SPEC = OpcodeSpec(0x94, "GETL", quiet="miss")  # type: ignore[arg-type]
 _WRONG = [
     _Wrong({"dialect": "meta"}, f"dialect is 'meta', must be a member of Dialect {_ALL}; a codec of your own is"),
     _Wrong({"dialect": _Codec()}, f"dialect is _Codec, must be a member of Dialect {_ALL}; a codec of your own is"),
@@ -275,7 +285,6 @@ _WRONG = [
     _Wrong({"opcodes": b"\x94"}, "opcodes is b'\\x94', must be an iterable of OpcodeSpec"),
     _Wrong({"opcodes": OpcodeSpec(0x94, "GETL")}, "opcodes is OpcodeSpec, must be an iterable of OpcodeSpec"),
     _Wrong({"opcodes": {0x94: OpcodeSpec(0x94, "GETL")}}, "opcodes[0] is 148, must be an OpcodeSpec"),
-    _Wrong({"opcodes": [_NOT_A_SPEC]}, "quiet is str, must be a Quiet"),
 ]
 
 
@@ -354,6 +363,66 @@ def test_whole_seconds_are_a_timeout() -> None:
     ],
 )
 def test_a_wrong_type_is_refused_by_translate(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        call()
+    assert str(caught.value).startswith(words)
+
+
+# --- all the rest
+
+
+_MISTAKES: list[tuple[Callable[[], object], str]] = [
+    (lambda: Engine(memory_limit="64m"), "memory_limit is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: Engine(memory_limit=1.5e9), "memory_limit is float, must be an int"),  # type: ignore[arg-type]
+    (lambda: Engine(item_size_max=None), "item_size_max is None, must be an int"),  # type: ignore[arg-type]
+    (lambda: Engine(version="1.6"), "version is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: Engine(evict="no"), "evict is str, must be a bool"),  # type: ignore[arg-type]
+    (lambda: Engine(cas=None), "cas is None, must be a bool"),  # type: ignore[arg-type]
+    (lambda: Engine(flush=0), "flush is int, must be a bool"),  # type: ignore[arg-type]
+    (lambda: Engine(journal={}), "journal is dict, must be a Journal or None"),  # type: ignore[arg-type]
+    (lambda: Engine(marks=5), "marks is int, must be a Marks"),  # type: ignore[arg-type]
+    (lambda: Engine().expire("now"), "now is str, must be a float"),  # type: ignore[arg-type]
+    (lambda: Engine().shrink(1.5), "size is float, must be an int"),  # type: ignore[arg-type]
+    (lambda: Calls("raw"), "serde is 'raw', must be a Serde, a pair of functions"),  # type: ignore[arg-type]
+    (lambda: Calls((1, 2)), "serde is tuple, must be a Serde, a pair of functions"),  # type: ignore[arg-type]
+    (lambda: Calls(RAW).set_multi([(b"a", b"1")]), "items is list, must be a mapping"),  # type: ignore[arg-type]
+    (lambda: authenticate(b"u", "p"), "username is bytes, must be a str"),  # type: ignore[arg-type]
+    (lambda: authenticate("u", None), "password is None, must be a str"),  # type: ignore[arg-type]
+    (lambda: serde(["raw"]), "client is ['raw'], must be one of raw, "),  # type: ignore[arg-type]
+    (lambda: serde("pylibmc", limit="1"), "limit is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: serde("pylibmc", compress_over="1"), "compress_over is str, must be"),  # type: ignore[arg-type]
+    (lambda: udp.split("text", 1), "payload is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: udp.split(b"", 1, payload_size="1"), "payload_size is str, must be"),  # type: ignore[arg-type]
+    (lambda: udp.split(b"", 1, maximum=None), "maximum is None, must be an int"),  # type: ignore[arg-type]
+    (lambda: udp.accept_request("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: udp.decode_datagram("text of 8"), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: udp.encode_datagram(b""), "datagram is bytes, must be a Datagram"),  # type: ignore[arg-type]
+    (lambda: udp.encode_datagram(udp.Datagram(1, payload="")), "datagram.payload is str"),  # type: ignore[arg-type]
+    (lambda: udp.Reassembler(5), "limits is int, must be a ReassemblyLimits or None"),  # type: ignore[arg-type]
+    (lambda: udp.Reassembler().feed("text", now=0.0), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: Pipe(ServerConnection()), "client is ServerConnection, must be a Client"),  # type: ignore[arg-type]
+    (lambda: Pipe(server=ClientConnection()), "server is ClientConnection, must be"),  # type: ignore[arg-type]
+    (lambda: Pipe().write_to_server("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: Pipe().write_to_client(Noop()), "data is Noop, must be bytes"),  # type: ignore[arg-type]
+    (lambda: Pipe().deliver_to_server("1"), "size is str, must be an int or None"),  # type: ignore[arg-type]
+    (lambda: Pipe().deliver_to_client(-1), "size is -1, the least is 0"),
+    (lambda: decode_packet("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: decode_packet(b"", "0"), "at is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: encode_packet(b""), "packet is bytes, must be a Packet"),  # type: ignore[arg-type]
+    (lambda: encode_packet(Packet("x", 1)), "magic is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: OpcodeSpec("x", "GETL"), "opcode is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: OpcodeSpec(256, "GETL"), "opcode is 256, must be 0 to 255"),
+    (lambda: OpcodeSpec(1, "GETL", twin=-1), "twin is -1, must be 0 to 255"),
+    (lambda: OpcodeSpec(1, "GETL", quiet="miss"), "quiet is str, must be a Quiet"),  # type: ignore[arg-type]
+    (lambda: Body(5), "extras is int, must be a tuple of Layout or None"),  # type: ignore[arg-type]
+    (lambda: Body(key="must"), "key is str, must be a Presence"),  # type: ignore[arg-type]
+    (lambda: Body(value=True), "value is bool, must be a Presence"),  # type: ignore[arg-type]
+    (lambda: OPCODES[8].request.extras_of(4).unpack("text"), "extras is str, must be"),  # type: ignore[arg-type, union-attr]
+]
+
+
+@pytest.mark.parametrize(("call", "words"), _MISTAKES, ids=[words[:50] for _, words in _MISTAKES])
+def test_a_wrong_argument_is_refused_by_an_error_that_names_it(call: Callable[[], object], words: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         call()
     assert str(caught.value).startswith(words)

@@ -99,12 +99,12 @@ def test_what_is_no_packet(data: str, message: str) -> None:
         ({"data_type": 256}, "data_type is 256, must be 0 to 255"),
         ({"opaque": 1 << 32}, "opaque is 4294967296, must be 0 to 4294967295"),
         ({"cas": 1 << 64}, "cas is 18446744073709551616, must be 0 to 18446744073709551615"),
-        ({"cas": "1"}, "cas is '1', must be an integer"),
+        ({"cas": "1"}, "cas is str, must be an int"),
         ({"extras": bytes(256)}, "extras_length is 256, must be 0 to 255"),
         ({"key": bytes(65536)}, "key_length is 65536, must be 0 to 65535"),
         ({"key": "text"}, "key is str, must be bytes"),
         ({"value": bytearray()}, "value is bytearray, must be bytes"),
-        ({"extras": None}, "extras is NoneType, must be bytes"),
+        ({"extras": None}, "extras is None, must be bytes"),
     ],
 )
 def test_what_does_not_fit_is_named(change: dict[str, int], message: str) -> None:

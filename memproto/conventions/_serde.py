@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from memproto._fields import check_value
 from memproto.conventions._forms import Compression, ConventionError, Form, Kind, _read_json
 from memproto.conventions._table import CONVENTIONS, Bits, Convention
 from memproto.conventions._values import LIMIT, read, write
@@ -65,6 +66,8 @@ def serde(
     :func:`read` raises it for. An unknown name, and what the convention has no bits for, is a
     :class:`~memproto.LocalProtocolError`.
     """
+    check_value("limit", limit, int)
+    check_value("compress_over", compress_over, int | None)
     if limit < 0:
         raise LocalProtocolError(f"limit is {limit}, the least is 0")
     if compress_over is not None and compress_over < 0:
@@ -104,7 +107,8 @@ def serde(
 def _convention(client: str | Convention) -> Convention:
     if isinstance(client, Convention):
         return client
-    if client not in _NAMED:
+    names: list[object] = list(_NAMED)
+    if client not in names:
         raise LocalProtocolError(f"client is {client!r}, must be one of {_RAW}, {', '.join(_NAMED)}")
     return _NAMED[client]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NamedTuple
 
+from memproto._fields import check_value
 from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, Saved, stored_size
 from memproto.engine._rules import NEVER
 from memproto.engine._statistics import COUNTERS
@@ -41,6 +42,12 @@ class Core:
         journal: Journal | None,
         marks: Marks,
     ) -> None:
+        check_value("memory_limit", memory_limit, int)
+        check_value("item_size_max", item_size_max, int)
+        check_value("evict", evict, bool)
+        check_value("cas", cas, bool)
+        check_value("journal", journal, Journal | None)
+        check_value("marks", marks, Marks)
         if item_size_max < 1 or memory_limit < item_size_max:
             raise ValueError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
         self._items = Items(memory_limit, journal)
@@ -76,6 +83,8 @@ class Core:
 
         ``most`` is how many at most. For an embedder who sees from outside that memory is short; the budget stays.
         """
+        check_value("size", size, int)
+        check_value("most", most, int)
         return self._items.shrink(size, most)
 
     @property
@@ -122,6 +131,8 @@ class Core:
         Called now and then it goes round all of them. Without it an expired item stays until somebody asks
         for it, or until it is the least recently used when room is needed.
         """
+        check_value("now", now, float)
+        check_value("most", most, int)
         self._flush_if_due(now)
         return self._items.crawl(now, most)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from memproto._checking import check_request
+from memproto._fields import check_value
 from memproto.engine._administer import administer
 from memproto.engine._core import Marks
 from memproto.engine._dump import Dump
@@ -82,6 +83,9 @@ class Engine(Stores):
 
     Requests that are not a cache's business (SASL, unknown commands) are answered UNKNOWN_COMMAND,
     as memcached answers them in binary without ``-S``.
+
+    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type, ``ValueError`` for limits that
+    contradict each other.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class Engine(Stores):
         marks: Marks = _NO_MARKS,
     ) -> None:
         super().__init__(memory_limit, item_size_max, evict, cas, journal, marks)
+        check_value("flush", flush, bool)
+        check_value("version", version, bytes)
         self._may_flush = flush
         self._version = VersionReply(version)
         # The last one that was begun.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from memproto.messages import Item
 
@@ -55,6 +55,7 @@ class Saved(NamedTuple):
     stale: bool = False
 
 
+@runtime_checkable
 class Journal(Protocol):
     """Where an embedder makes the items outlive the process. Told of each change before the reply to it is given.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from memproto._fields import BYTES_LIKE, check_value
 from memproto.client import ClientConnection
+from memproto.errors import LocalProtocolError
 from memproto.server import ServerConnection
 
 
@@ -10,10 +12,13 @@ class Pipe:
     """Two byte queues between a :class:`~memproto.ClientConnection` and a :class:`~memproto.ServerConnection`.
 
     Write what ``client.send(...)`` or ``server.send(...)`` gave, then deliver as many bytes of it as the test wants.
-    Nothing is delivered by itself, and no events are pulled: that stays with the test.
+    Nothing is delivered by itself, and no events are pulled: that stays with the test. Raises
+    :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
     """
 
     def __init__(self, client: ClientConnection | None = None, server: ServerConnection | None = None) -> None:
+        check_value("client", client, ClientConnection | None)
+        check_value("server", server, ServerConnection | None)
         #: The client's end.
         self.client = client or ClientConnection()
         #: The server's end.
@@ -33,10 +38,12 @@ class Pipe:
 
     def write_to_server(self, data: bytes) -> None:
         """Put what the client says on its way."""
+        check_value("data", data, BYTES_LIKE)
         self._to_server += data
 
     def write_to_client(self, data: bytes) -> None:
         """Put what the server says on its way."""
+        check_value("data", data, BYTES_LIKE)
         self._to_client += data
 
     def deliver_to_server(self, size: int | None = None) -> int:
@@ -63,6 +70,9 @@ class Pipe:
 
 
 def _take(queue: bytearray, size: int | None) -> bytes:
+    check_value("size", size, int | None)
+    if size is not None and size < 0:
+        raise LocalProtocolError(f"size is {size}, the least is 0")
     data = bytes(queue[:size])
     del queue[: len(data)]
     return data
