@@ -142,11 +142,17 @@ class AsyncClientOf(Generic[V]):
             self._move()
         if not call.requests:
             return call.result(())
+        if len(call.requests) > self._limits.outstanding:
+            self.check(call)
         if self.timeout is None:
             return call.result(await self._replies(call))
         async with asyncio.timeout(self.timeout) as limit:
             replies = await self._replies(call, limit)
         return call.result(replies)
+
+    def check(self, call: Call[object]) -> None:
+        """Raise ``memproto.LocalProtocolError`` if the call does not fit the protocol; nothing is asked."""
+        call.check(self._limits, self._dialect)
 
     get = _method(Calls.get)
     gat = _method(Calls.gat)

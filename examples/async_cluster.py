@@ -91,6 +91,10 @@ class AsyncClusterOf(Generic[V]):
         try:
             asked = next(plan)
             while True:
+                if len(asked) > 1:
+                    # So that no node is asked anything if what is for another one does not fit the protocol.
+                    for node, call in asked.items():
+                        self._clients[node].check(call)
                 calls = [self._clients[node].run(call) for node, call in asked.items()]
                 answers: Answers[R] = Answers()
                 for node, answer in zip(asked, await asyncio.gather(*calls, return_exceptions=True), strict=True):

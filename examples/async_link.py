@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from examples.full import is_full
+from examples.interruptions import is_of_system
 from memproto import (
     ClientConnection,
     Dialect,
@@ -127,9 +128,11 @@ class Link:
         while True:
             try:
                 return secured.do_handshake()
-            except ssl.SSLWantReadError:
+            except ssl.SSLWantReadError as error:
+                _only_blocks(error)
                 await self._ready(self.loop.add_reader, self.loop.remove_reader)
-            except ssl.SSLWantWriteError:
+            except ssl.SSLWantWriteError as error:
+                _only_blocks(error)
                 await self._ready(self.loop.add_writer, self.loop.remove_writer)
 
     async def _ready(self, add: Callable[[int, Callable[[], None]], object], remove: Callable[[int], object]) -> None:
@@ -394,7 +397,7 @@ class Link:
 
 
 def _only_blocks(error: OSError) -> bool:
-    """Whether the socket is just not ready. What a signal handler has raised has no number, and is raised again."""
-    if error.errno is None:
+    """Whether the socket is just not ready. What a signal handler has raised is raised again."""
+    if not is_of_system(error):
         raise error
     return isinstance(error, _WANTS) or error.errno == errno.EAGAIN

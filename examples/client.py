@@ -36,7 +36,6 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import wraps
 from random import SystemRandom
 from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -107,7 +106,7 @@ class _Link:
         count = len(call.requests)
         if self.connection.outstanding + count > self._most:
             # Not all at once; so that none is sent if one that comes later does not fit the protocol, try them all.
-            ClientConnection(replace(self._limits, outstanding=count), dialect=self._dialect).send_all(call.requests)
+            call.check(self._limits, self._dialect)
         self.in_step = self.sent = False
         while len(replies) < count:
             if self._broken is not None:
@@ -301,12 +300,17 @@ class ClientOf(Generic[V]):
                 link.stream.close()
                 link, fresh = None, True
             link.last = now
-            self._put_back(link)
-            return call.result(replies)
         except BaseException:
             if link is not None:
                 self._put_back(link)
             raise
+        self._put_back(link)
+        # From here on it may be another thread's, whatever is raised.
+        return call.result(replies)
+
+    def check(self, call: Call[object]) -> None:
+        """Raise ``memproto.LocalProtocolError`` if the call does not fit the protocol; nothing is asked."""
+        call.check(self._limits, self._dialect)
 
     def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
@@ -342,7 +346,7 @@ class ClientOf(Generic[V]):
     def _put_back(self, link: _Link) -> None:
         if link.in_step and not self._links:
             self._links.append(link)
-        elif link not in self._links:
+        else:
             link.stream.close()
 
     def _open(self, deadline: float | None) -> _Link:

@@ -101,6 +101,10 @@ class ClusterOf(Generic[V]):
             asked = next(plan)
             while True:
                 answers: Answers[R] = Answers()
+                if len(asked) > 1:
+                    # So that no node is asked anything if what is for another one does not fit the protocol.
+                    for node, call in asked.items():
+                        self._clients[node].check(call)
                 for node, call in asked.items():
                     try:
                         answers.results[node] = self._clients[node].attempt(call)

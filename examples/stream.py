@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import Final, Protocol, Self, TypeAlias
 from weakref import ref
 
+from examples.interruptions import is_of_system
 from memproto import RemoteProtocolError
 
 __all__ = ["READABLE", "WRITABLE", "Expired", "Fault", "Stream", "TlsStream"]
@@ -231,16 +232,13 @@ class _Tls:
 
 
 def _wants_more(error: OSError) -> bool:
-    """Whether TLS needs more bytes. A signal handler that raises the same is found out by its frame, the last one."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return isinstance(error, ssl.SSLWantReadError) and trace is not None and trace.tb_frame.f_globals is vars(ssl)
+    """Whether TLS needs more bytes."""
+    return isinstance(error, ssl.SSLWantReadError) and is_of_system(error)
 
 
 def _fault(error: OSError) -> OSError | Fault:
-    """What to raise for an error of an operation: those of the system have a number, a signal handler's has none."""
-    return error if error.errno is None else Fault(error)
+    """What to raise for an error of an operation: a signal handler's is raised as it is."""
+    return Fault(error) if is_of_system(error) else error
 
 
 # --- waiting

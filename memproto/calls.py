@@ -13,13 +13,15 @@ Another serde than ``RAW`` makes other values of the bytes. A refusal that a cal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from memproto._arguments import misuse
 from memproto._fields import check_value
 from memproto.client import ClientConnection, Exchange
-from memproto.enums import Status
+from memproto.enums import Dialect, Status
 from memproto.errors import LocalProtocolError
+from memproto.limits import Limits
 from memproto.messages import (
     Add,
     Append,
@@ -119,6 +121,16 @@ class Call(Generic[T_co]):
         if len(self.requests) == 1 and not start:
             return [connection.send(self.requests[0])]
         return connection.send_all(self.requests[start : None if most is None else start + most], quiet=quiet)
+
+    def check(self, limits: Limits, dialect: Dialect) -> None:
+        """Raise :class:`~memproto.LocalProtocolError` if a connection with these would refuse any of the requests.
+
+        Nothing is asked. It is for what is sent in several rounds, or on several connections: were one request refused
+        when the others are on their way, a part of the call would be carried out.
+        """
+        if self.requests:
+            limits = replace(limits, outstanding=len(self.requests))
+            ClientConnection(limits, dialect=dialect).send_all(self.requests)
 
 
 def authenticate(username: str, password: str) -> Call[None]:

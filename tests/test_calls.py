@@ -265,3 +265,14 @@ def test_what_does_not_fit_is_not_asked() -> None:
     with pytest.raises(LocalProtocolError):
         CALLS.delete_multi([b"a", b"", b"c"]).send(connection)
     assert connection.outstanding == 0
+
+
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
+def test_a_call_of_more_requests_than_the_limit_is_checked_as_a_whole(dialect: Dialect) -> None:
+    limits = Limits(outstanding=2)
+    right = CALLS.delete_multi([b"a", b"b", b"c"])
+    right.check(limits, dialect)
+    assert len(right.requests) == 3
+    CALLS.get_multi([]).check(limits, dialect)
+    with pytest.raises(LocalProtocolError, match="key"):
+        CALLS.delete_multi([b"a", b"b", b"c", b"k" * 251]).check(limits, dialect)

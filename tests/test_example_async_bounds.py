@@ -83,6 +83,29 @@ def test_answers_belong_to_their_questions_with_refused_batches_in_between(
     asyncio.run(ask_all(calls, dialect))
 
 
+@given(
+    items=st.integers(1, 7), wrong=st.integers(0, 7), outstanding=st.integers(1, 4), dialect=st.sampled_from(Dialect)
+)
+def test_of_a_batch_of_several_rounds_nothing_is_sent_if_one_key_is_wrong(
+    items: int, wrong: int, outstanding: int, dialect: Dialect
+) -> None:
+    keys = [b"%d" % number for number in range(items)]
+
+    async def ask() -> None:
+        served = await asyncio.get_running_loop().create_server(lambda: Moody(Moods(["well"])), "127.0.0.1", 0)
+        port, limits = served.sockets[0].getsockname()[1], Limits(outstanding=outstanding)
+        async with served, AsyncClient(port=port, dialect=dialect, limits=limits) as client:
+            batch = [*keys[:wrong], b"k" * 251, *keys[wrong:]]
+            for call in (client.set_multi(dict.fromkeys(batch, b"value")), client.delete_multi(batch)):
+                with pytest.raises(LocalProtocolError, match="key"):
+                    await call
+            assert await client.get_multi(keys) == {}
+            assert await client.set_multi(dict.fromkeys(keys, b"value")) == []
+            assert await client.get_multi(keys) == dict.fromkeys(keys, b"value")
+
+    asyncio.run(ask())
+
+
 async def ask_all(calls: list[tuple[str, int, int]], dialect: Dialect) -> None:
     """All at once on one connection, which carries them out in this order; a batch with a number but 0 is refused."""
     served = await asyncio.get_running_loop().create_server(lambda: Moody(Moods(["well"])), "127.0.0.1", 0)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import random
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from types import FrameType
+from types import FrameType, ModuleType
 
 import pytest
 
-from examples.client import Client
-from memproto import Dialect
+from examples.client import Client, _Link
+from examples.cluster import Cluster
+from memproto import Dialect, Version
+from memproto.calls import Call, ServerError
 from tests.peers import DEADLINE, memcached
 from tests.test_example_client import answer_version, opaques_begin_at_0, read, server
 from tests.test_example_client_secure import client_context, over_tls
@@ -62,21 +66,33 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 # --- signals
 
 
+ERRORS = (
+    KeyboardInterrupt(),
+    OwnError(),
+    TimeoutError(),
+    BlockingIOError(),
+    ConnectionResetError(),
+    # What tells these from the system's is not the number.
+    TimeoutError(errno.ETIMEDOUT, "raised by a handler"),
+    BlockingIOError(errno.EAGAIN, "raised by a handler"),
+    ConnectionResetError(errno.ECONNRESET, "raised by a handler"),
+    ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "raised by a handler"),
+)
+
+
 # An interruption inside of the constructor of a socket leaves it to the garbage collector, which warns.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @real
-@pytest.mark.parametrize("error", [TimeoutError, BlockingIOError, ConnectionResetError, KeyboardInterrupt, OwnError])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
 @each_dialect
-def test_a_signal_handler_that_raises_anywhere_in_a_call(
-    port: int, dialect: Dialect, error: type[BaseException]
-) -> None:
+def test_a_signal_handler_that_raises_anywhere_in_a_call(port: int, dialect: Dialect, error: BaseException) -> None:
     interrupted = 0
     chance = random.Random(1)
 
     def handler(*_: object) -> None:
         nonlocal interrupted
         interrupted += 1
-        raise error
+        raise error.with_traceback(None)
 
     with handling(handler), Client(port=port, timeout=DEADLINE, dialect=dialect) as client:
         for _ in range(20_000):
@@ -85,7 +101,7 @@ def test_a_signal_handler_that_raises_anywhere_in_a_call(
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, 1e-3))
                 found = client.get(key)
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            except error:
+            except type(error):
                 # What is kept has nothing outstanding, so that no answer can be taken for another.
                 assert [link.connection.outstanding for link in client._links] in ([], [0])
             else:
@@ -95,6 +111,48 @@ def test_a_signal_handler_that_raises_anywhere_in_a_call(
         assert interrupted == 200
         assert client.get(b"b") == VALUES[b"b"]
     gc.collect()  # while the warnings are ignored
+
+
+class Interrupted(socket.socket):
+    """Raises, when it is told to, after bytes have been received or sent, or instead; as a signal handler would."""
+
+    received: OSError | None = None
+    sent: OSError | None = None
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        data = super().recv(size, flags)
+        error, Interrupted.received = Interrupted.received, None
+        if error is not None:
+            raise error
+        return data
+
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:  # type: ignore[override]  # what is used of it
+        size = super().send(data, flags)
+        error, Interrupted.sent = Interrupted.sent, None
+        if error is not None:
+            raise error
+        return size
+
+
+@real
+@pytest.mark.parametrize("error", [error for error in ERRORS if isinstance(error, OSError)], ids=repr)
+@each_dialect
+def test_what_a_signal_handler_raises_within_an_operation_reaches_the_caller(
+    port: int, dialect: Dialect, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("socket")
+    vars(module).update(vars(socket), socket=Interrupted)
+    monkeypatch.setattr("examples.stream.socket", module)
+    with Client(port=port, timeout=DEADLINE, dialect=dialect) as client, Cluster([("127.0.0.1", port)]) as cluster:
+        for get in (client.get, cluster.get):
+            for way in ("received", "sent"):
+                assert get(b"c") == VALUES[b"c"]
+                setattr(Interrupted, way, error)
+                with pytest.raises(type(error)) as raised:
+                    get(b"a")
+                assert raised.value is error
+                assert get(b"c") == VALUES[b"c"]
+        assert cluster.plans.dead() == frozenset()
 
 
 def test_a_signal_handler_that_returns_does_not_prolong_a_call() -> None:
@@ -292,6 +350,60 @@ def test_a_child_sends_nothing_on_the_connection_of_its_parent(tls: bool, way: s
 
 
 # --- threads
+
+
+@real
+@each_dialect
+def test_a_refusal_in_one_thread_takes_no_connection_from_another(port: int, dialect: Dialect) -> None:
+    failures: list[BaseException] = []
+
+    def refused(client: Client) -> None:
+        with pytest.raises(ServerError):
+            client.incr(b"c")
+
+    def found(client: Client) -> None:
+        assert client.get(b"c") == VALUES[b"c"]
+
+    def calls(call: Callable[[Client], None], client: Client) -> None:
+        try:
+            for _ in range(1_000):
+                call(client)
+        except BaseException as error:
+            failures.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with Client(port=port, timeout=DEADLINE, dialect=dialect) as client:
+            threads = [threading.Thread(target=calls, args=(call, client)) for call in (refused, found) * 2]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(DEADLINE)
+    finally:
+        sys.setswitchinterval(before)
+    assert failures == []
+
+
+def test_what_is_raised_after_a_connection_was_put_back_leaves_it_to_who_has_it() -> None:
+    with server(answer_version) as port, Client(port=port, timeout=DEADLINE) as client:
+        taken: list[object] = []
+
+        def take(_: object) -> None:
+            # As another thread, that comes just now.
+            taken.extend(client._links)
+            client._links.clear()
+            raise OwnError
+
+        with pytest.raises(OwnError):
+            client.run(Call((Version(),), take))
+        assert len(taken) == 1
+        assert client._links == []
+        (link,) = taken
+        assert isinstance(link, _Link)
+        assert link.in_step
+        assert link.stream._socket.fileno() != -1
+        link.stream.close()
 
 
 @real

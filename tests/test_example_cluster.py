@@ -145,6 +145,26 @@ def test_calls_on_many_keys_are_split(kind: Any, nodes: list[Node]) -> None:
 
 @real
 @both
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
+@pytest.mark.parametrize("wrong", [b"k" * 251, b""])
+def test_of_a_call_on_many_nodes_nothing_is_asked_if_one_key_is_wrong(
+    kind: Any, wrong: bytes, dialect: Dialect, nodes: list[Node]
+) -> None:
+    with kind(nodes, timeout=DEADLINE, dialect=dialect) as cluster:
+        cluster.flush()
+        for key in KEYS:
+            # Whichever node it is that comes first.
+            with pytest.raises(LocalProtocolError, match="key"):
+                cluster.set_multi({key: b"", **VALUES, wrong: b""})
+        assert cluster.get_multi(KEYS) == {}
+        assert cluster.set_multi(VALUES) == []
+        with pytest.raises(LocalProtocolError, match="key"):
+            cluster.delete_multi([*KEYS, wrong])
+        assert cluster.get_multi(KEYS) == VALUES
+
+
+@real
+@both
 def test_refusals_and_mistakes_are_no_deaths(kind: Any, nodes: list[Node]) -> None:
     with kind(nodes, timeout=DEADLINE) as cluster:
         cluster.set(b"text", b"x")
