@@ -131,7 +131,6 @@ def _write_ok(reply: Ok, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
 
 
 def _write_text(text: bytes, envelope: BinaryEnvelope, status: int = 0) -> Parts:
-    check_bytes("text", text)
     return _header(envelope, len(text), status=status), text
 
 
@@ -157,7 +156,6 @@ def _write_stats(reply: StatsReply, envelope: BinaryEnvelope, spec: OpcodeSpec) 
     parts = []
     for name, value in reply.stats:
         check_bytes("name of a statistic", name, 0xFFFF, 1)
-        check_bytes("value of a statistic", value)
         parts += [_header(envelope, len(name) + len(value), len(name)), name, value]
     return *parts, _header(envelope)
 
@@ -170,7 +168,6 @@ def _write_raw(reply: RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> P
     extras, key, value = reply.extras, reply.key, reply.value
     check_bytes("extras", extras, 0xFF)
     check_bytes("key", key, 0xFFFF)
-    check_bytes("value", value)
     header = write_header(
         _RESPONSE,
         envelope.opcode,

@@ -297,7 +297,6 @@ def request_parts(
         raise LocalProtocolError(f"opcode {opcode:#04x} does not say {type(request).__name__}")
     extras, key, value, cas = family.lay(request)
     check_bytes("key", key, MAX_KEY)
-    check_bytes("value", value)
     key_length, extras_length, value_length = len(key), len(extras), len(value)
     fault = shape_fault(OPCODES[opcode], extras_length, key_length, value_length)
     if fault is not None:

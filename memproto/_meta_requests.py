@@ -306,7 +306,6 @@ def _check_options(request: Request[object]) -> None:
 
 
 def _key_and_flags(key: bytes, flags: tuple[bytes, ...]) -> tuple[bytes, tuple[bytes, ...]]:
-    check_bytes("key", key)
     if b"b" not in flags and needs_base64(key):
         flags = (*flags, b"b")
     return key_word(key, b"b" in flags), flags
