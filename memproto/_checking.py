@@ -7,36 +7,30 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from memproto._fields import check_fields, is_known, misfit
+from memproto._fields import check_fields, misfit
+from memproto._usual import REPLY_LOOKS, REQUEST_LOOKS
 from memproto.errors import LocalProtocolError
-from memproto.messages import AnyReply, AnyRequest, Get
+from memproto.messages import AnyReply, AnyRequest
 
 REQUESTS: Final[frozenset[object]] = frozenset(get_args(AnyRequest))
 REPLIES: Final[frozenset[object]] = frozenset(get_args(AnyReply))
 
-_BYTES: Final = frozenset({bytes})
-
 
 def check_request(request: object) -> None:
     """Raise LocalProtocolError unless this is a request, and each of its fields is of the declared type."""
+    look = REQUEST_LOOKS.get(type(request))
+    if look is not None and look(request):
+        return
     if type(request) not in REQUESTS:
         raise LocalProtocolError(misfit("request", request, "a request, such as Get; an event has it as event.request"))
-    if isinstance(request, Get) and _is_plain_get(request):
-        return
-    if not is_known(request):
-        check_fields(request)
-
-
-def _is_plain_get(request: Get) -> bool:
-    """Whether this is the usual get of any number of keys, all of them of the right type; a quick look at many."""
-    keys = request.keys
-    plain = request.meta is None and request.exptime is None and type(keys) is tuple
-    return plain and _BYTES.issuperset(map(type, keys))
+    check_fields(request)
 
 
 def check_reply(reply: object) -> None:
     """Raise LocalProtocolError unless this is a reply, and each of its fields is of the declared type."""
+    look = REPLY_LOOKS.get(type(reply))
+    if look is not None and look(reply):
+        return
     if type(reply) not in REPLIES:
         raise LocalProtocolError(misfit("reply", reply, "a reply, such as Values or Failure"))
-    if not is_known(reply):
-        check_fields(reply)
+    check_fields(reply)

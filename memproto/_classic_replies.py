@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from memproto._packet import check_failure
 from memproto._text import (
     CRLF,
-    U32,
     U64,
+    check_item,
     check_number,
     check_text,
     check_word,
@@ -108,9 +108,8 @@ def _write_values(reply: Values, envelope: ClassicEnvelope) -> Parts:
         # Of a tuple each answer would take as long as there are keys, and the client chooses how many.
         keys = frozenset(keys)
     for item in reply.items:
-        if not (0 <= item.flags <= U32 and 0 <= item.cas <= U64):
-            check_number("flags", item.flags, 0, U32)
-            check_number("cas", item.cas, 0, U64)
+        if type(item.value) is not bytes or item.flags >> 32 or item.cas >> 64:
+            check_item(item)
         if item.key not in keys:
             raise LocalProtocolError(f"key of an item is {item.key!r}, which was not asked for")
     if len(reply.items) == 1:

@@ -161,7 +161,7 @@ def _no_values(message: object) -> tuple[object, ...]:
 class _Class:
     """What is known of a class with fields. Made at its first object: to resolve annotations takes a while."""
 
-    __slots__ = ("rules", "shapes", "values")
+    __slots__ = ("rules", "values")
 
     def __init__(self, kind: type) -> None:
         hints: dict[str, object] = get_type_hints(kind)
@@ -170,27 +170,16 @@ class _Class:
         self.rules = [(name, _rule(hints[name])) for name in names]
         # All fields at once, always as a tuple: of one name alone it would be none.
         self.values: Callable[[object], tuple[object, ...]] = attrgetter(*names, names[0]) if names else _no_values
-        #: The types of all fields in messages that were found right: what most messages are compared with.
-        self.shapes: list[tuple[type, ...]] = []
 
     def fault(self, message: object, prefix: str = "") -> str | None:
         """What is wrong with the first field that is not right; ``None`` if all are."""
-        values = self.values(message)
-        plain = len(self.shapes) < _SHAPES
-        for (name, rule), value in zip(self.rules, values, strict=False):
+        for (name, rule), value in zip(self.rules, self.values(message), strict=False):
             if type(value) not in rule.plain:
-                plain = False
                 fault = rule.look(prefix + name, value)
                 if fault is not None:
                     return fault
-        shape = tuple(map(type, values))
-        if plain and shape not in self.shapes:
-            self.shapes.append(shape)
         return None
 
-
-# So many are kept of a class. A message of another shape is looked at field by field.
-_SHAPES: Final = 8
 
 _CLASSES: dict[type, _Class] = {}
 
@@ -200,12 +189,6 @@ def _class_of(kind: type) -> _Class:
     if known is None:
         known = _CLASSES[kind] = _Class(kind)
     return known
-
-
-def is_known(message: object) -> bool:
-    """Whether a message with these types in its fields was found right before, which is the whole check of most."""
-    known = _CLASSES.get(type(message))
-    return known is not None and tuple(map(type, known.values(message))) in known.shapes
 
 
 def check_fields(message: object) -> None:

@@ -14,6 +14,7 @@ from memproto._text import (
     CRLF,
     U32,
     U64,
+    check_item,
     check_number,
     check_word,
     error_line,
@@ -23,6 +24,7 @@ from memproto._text import (
     unsigned,
     words_of,
 )
+from memproto._usual import is_item_meta
 from memproto.enums import Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import MetaEnvelope
@@ -124,9 +126,8 @@ _DETAILS: dict[bytes, Callable[[Item, ItemMeta], bytes]] = {
 def _item_flags(item: Item, envelope: MetaEnvelope) -> list[bytes]:
     words = []
     meta = item.meta or _NOTHING_TOLD
-    if not (0 <= item.flags <= U32 and 0 <= item.cas <= U64):
-        check_number("flags", item.flags, 0, U32)
-        check_number("cas", item.cas, 0, U64)
+    if not is_item_meta(item.meta) or type(item.value) is not bytes or item.flags >> 32 or item.cas >> 64:
+        check_item(item)
     for word in envelope.flags:
         letter = word[:1]
         if letter == b"f":

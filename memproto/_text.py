@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from memproto._buffer import ReceiveBuffer
+from memproto._fields import check_fields
 from memproto._packet import check_bytes
 from memproto.enums import Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.events import ClassicEnvelope, MetaEnvelope
 from memproto.limits import MAX_KEY
-from memproto.messages import Add, Append, Decrement, Delete, Failure, Increment, Prepend, Replace, Set
+from memproto.messages import Add, Append, Decrement, Delete, Failure, Increment, Item, Prepend, Replace, Set
 
 TextEnvelope: TypeAlias = ClassicEnvelope | MetaEnvelope
 
@@ -145,6 +146,13 @@ def check_number(name: str, number: int, low: int, high: int) -> None:
         raise LocalProtocolError(f"{name} is {number!r}, must be an integer")
     if not low <= number <= high:
         raise LocalProtocolError(f"{name} is {number}, must be {low} to {high}")
+
+
+def check_item(item: Item) -> None:
+    """Raise LocalProtocolError unless the fields of an item are of the declared types, and its numbers fit a line."""
+    check_fields(item)
+    check_number("flags", item.flags, 0, U32)
+    check_number("cas", item.cas, 0, U64)
 
 
 def exptime_word(exptime: int) -> bytes:

@@ -6,9 +6,23 @@ from typing import Generic, TypeVar, get_args
 
 import pytest
 
-from memproto import AnyReply, AnyRequest, Get, Item, LocalProtocolError, Noop, Request, Set, Values, message
+from memproto import (
+    AnyReply,
+    AnyRequest,
+    Get,
+    Item,
+    ItemMeta,
+    LocalProtocolError,
+    MetaOptions,
+    Noop,
+    Request,
+    Set,
+    Values,
+    message,
+)
 from memproto._checking import check_reply, check_request
 from memproto._fields import check_fields
+from memproto._usual import REPLY_LOOKS, REQUEST_LOOKS, is_item_meta, is_meta
 from tests.wrong_types import REPLIES, REQUESTS, Wrong, wrong_replies, wrong_requests
 
 T = TypeVar("T")
@@ -52,6 +66,26 @@ def test_every_wrong_field_of_a_reply_is_named() -> None:
         with pytest.raises(LocalProtocolError, match=", must be ") as caught:
             check_reply(wrong.message)
         assert _names(str(caught.value), wrong), wrong
+
+
+def test_the_quick_looks_agree_with_the_rules_derived_from_the_annotations() -> None:
+    for looks, right, wrong_ones in ((REQUEST_LOOKS, REQUESTS, WRONG_REQUESTS), (REPLY_LOOKS, REPLIES, WRONG_REPLIES)):
+        # A class in the table has a right message here, and many wrong ones, each field in its turn.
+        assert {type(each) for each in right if type(each) in looks} == set(looks)
+        for each in right:
+            if type(each) in looks:
+                assert looks[type(each)](each), each
+        refused = 0
+        for wrong in wrong_ones:
+            if type(wrong.message) in looks:
+                assert not looks[type(wrong.message)](wrong.message), wrong
+                refused += 1
+        assert refused > 100
+
+
+def test_the_usual_options_and_what_is_told_of_items_take_the_quick_look() -> None:
+    assert is_meta(MetaOptions(1, 2, False, 3, 4, True, 5, True, True, True, True))
+    assert is_item_meta(ItemMeta(1, True, 2, True, True, True, True, 3))
 
 
 @pytest.mark.parametrize(

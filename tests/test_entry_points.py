@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -68,20 +69,30 @@ def server(data: bytes) -> tuple[ServerConnection, Envelope]:
 # --- replies
 
 
+# What only meta says of an item is not looked at where it is not written.
+ONLY_META = re.compile(r"items\[[01]\]\.(meta|base64)")
+
+
 @pytest.mark.parametrize(
-    "data", [GET, b"get k\r\n", b"mg k v f c k\r\n", b"mg k\r\n"], ids=["binary", "classic", "mg", "HD"]
+    ("data", "unwritten"),
+    [(GET, ONLY_META), (b"get k\r\n", ONLY_META), (b"mg k v f c k\r\n", None), (b"mg k\r\n", None)],
+    ids=["binary", "classic", "mg", "HD"],
 )
-def test_every_wrong_field_of_every_reply_is_refused_by_send_and_nothing_changes(data: bytes) -> None:
+def test_every_wrong_field_of_every_reply_is_refused_by_send_and_nothing_changes(
+    data: bytes, unwritten: re.Pattern[str] | None
+) -> None:
     connection, event = server(data)
     checked = 0
     for wrong in wrong_replies():
+        if unwritten is not None and unwritten.match(wrong.field):
+            continue
         for send in (connection.send, connection.send_parts):
             with pytest.raises(LocalProtocolError) as caught:
                 send(wrong.message, to=event)  # type: ignore[arg-type]
             assert str(caught.value).startswith(wrong.field), wrong
             assert connection.outstanding == 1
         checked += 1
-    assert checked > 800
+    assert checked > (800 if unwritten is None else 500)
     assert connection.send(Values((Item(b"k", b"v"),)), to=event)
     assert connection.outstanding == 0
 

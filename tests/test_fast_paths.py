@@ -386,6 +386,6 @@ def test_usual_requests_are_not_looked_at_twice_by_a_server(data: bytes) -> None
 def test_a_usual_get_is_not_a_special_one_to_the_engine() -> None:
     engine = Engine()
     engine.execute(Set(b"k", b"v"), 1.0)
-    with forbidden((Engine, "_special_get")):
+    with forbidden((Engine, "_meta_get"), (Engine, "_get_and_touch")):
         assert engine.execute(Get((b"k",)), 2.0) == Values((Item(b"k", b"v", 0, 1),))
         assert engine.execute(Get((b"k", b"none")), 2.0) == Values((Item(b"k", b"v", 0, 1),))

@@ -51,6 +51,7 @@ LAYERS: list[set[str]] = [
     {"memproto.replies", "memproto.conventions._forms"},
     {"memproto.requests", "memproto.conventions._table"},
     {"memproto.messages", "memproto.conventions._values"},
+    {"memproto._usual"},
     {
         "memproto._checking",
         "memproto._layout",

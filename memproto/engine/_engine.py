@@ -108,14 +108,11 @@ class Engine(Stores):
         # The last one that was begun.
         self._dump = Dump(self._items, lambda _entry: None)
         self._dump.close()
-        # The rules of the usual requests look at the types of the fields themselves.
-        self._usual: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
+        self._handlers: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
             Get: self._get,
             Set: self._store,
             Add: self._store,
             Replace: self._store,
-        }
-        self._handlers: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
             Append: self._concatenate,
             Prepend: self._concatenate,
             Delete: self._delete,
@@ -142,10 +139,7 @@ class Engine(Stores):
         Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if ``request`` is no request, or if a field
         of it, or ``now``, is of a wrong type. What the journal raises comes out as it is.
         """
-        rule = self._usual.get(type(request))
-        if rule is None:
-            check_request(request)
-            rule = self._handlers[type(request)]
+        check_request(request)
         try:
             due = now >= self._flush_at
         except TypeError:
@@ -153,7 +147,7 @@ class Engine(Stores):
         if due:
             self._flush_if_due(now)
         # The table gives each request the rule that makes its own kind of reply.
-        return rule(request, now)  # type: ignore[return-value]
+        return self._handlers[type(request)](request, now)  # type: ignore[return-value]
 
     def begin(self, request: Request[R], now: float) -> R | Failure | Dump:
         """Carry out one request as :meth:`execute` does, but in slices what concerns all items.
@@ -184,12 +178,14 @@ class Engine(Stores):
 
     def _get(self, request: Get, now: float) -> AnyReply:
         keys = request.keys
-        if request.meta is not None or request.exptime is not None:
-            check_request(request)
-            return self._special_get(request, now)
+        if request.meta is not None:
+            return self._meta_get(request, request.meta, now)
+        if request.exptime is not None:
+            return self._get_and_touch(keys, request.exptime, now)
         entries = self._items.entries
-        if type(keys) is tuple and len(keys) == 1 and type(key := keys[0]) is bytes:
-            # Apart from the rest, so that the check costs the usual get no time: it needs no list instead.
+        if len(keys) == 1:
+            # Apart from the rest, because it needs no list.
+            (key,) = keys
             entry = entries.get(key)
             if entry is None or entry.expires <= now:
                 self._missed(key, entry)
@@ -199,7 +195,6 @@ class Engine(Stores):
             entry.accessed = now
             self._counters["get_hits"] += 1
             return Values((entry.item,))
-        check_request(request)
         found = []
         for key in keys:
             entry = entries.get(key)
@@ -212,12 +207,6 @@ class Engine(Stores):
             found.append(entry.item)
         self._counters["get_hits"] += len(found)
         return Values(tuple(found)) if found else _MISS
-
-    def _special_get(self, request: Get, now: float) -> AnyReply:
-        if request.meta is not None:
-            return self._meta_get(request, request.meta, now)
-        assert request.exptime is not None
-        return self._get_and_touch(request.keys, request.exptime, now)
 
     def _missed(self, key: bytes, expired: Entry | None) -> None:
         self._counters["get_misses"] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from memproto._checking import check_request
 from memproto.engine._core import Core
 from memproto.engine._items import Entry
 from memproto.engine._meta import is_outdated
@@ -13,8 +12,6 @@ from memproto.messages import Add, AnyReply, Append, Failure, Item, Prepend, Rep
 NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 EXISTS = Failure(Status.KEY_EXISTS)
 _NOT_STORED = Failure(Status.NOT_STORED)
-# mypy takes a comparison with the class itself for one that always holds.
-_BOOL: type = bool
 
 
 class Stores(Core):
@@ -22,17 +19,6 @@ class Stores(Core):
 
     def _store(self, request: Set | Add | Replace, now: float) -> AnyReply:
         items, key = self._items, request.key
-        if (
-            type(key) is not bytes
-            or type(request.value) is not bytes
-            or type(request.flags) is not int
-            or type(request.exptime) is not int
-            or type(request.cas) is not int
-            or request.meta is not None
-            or type(request.unlink) is not _BOOL
-            or (not isinstance(request, Add) and type(request.strict) is not _BOOL)
-        ):
-            check_request(request)
         if self._is_too_large(key, len(request.value), request.flags):
             return self._too_large(request)
         old = items.find(key, now)
