@@ -209,6 +209,27 @@ def test_lines_of_a_kind_may_be_longer() -> None:
             buffer.take_line(6, True, 10, kind)
 
 
+def test_only_the_first_bytes_of_a_line_up_to_its_limit_and_one_tell_its_kind() -> None:
+    kind = re.compile(b"get ")
+    for limit, longer in ((2, False), (3, True)):
+        buffer = ReceiveBuffer()
+        buffer.feed(b"get 456789\n")
+        if longer:
+            assert buffer.take_line(limit, True, 10, kind) == b"get 456789"
+        else:
+            with pytest.raises(RemoteProtocolError, match=r"^line has more than 2 bytes, which is the limit$"):
+                buffer.take_line(limit, True, 10, kind)
+
+
+@pytest.mark.parametrize("pieces", [[b"long", b""], [b"lo", b"ng", b""], [b"long", b"", b""]], ids=repr)
+def test_a_line_over_the_limit_is_refused_after_an_empty_piece(pieces: list[bytes]) -> None:
+    buffer = ReceiveBuffer()
+    for piece in pieces:
+        buffer.feed(piece)
+    with pytest.raises(RemoteProtocolError, match=r"^line has more than 3 bytes, which is the limit$"):
+        buffer.take_line(3)
+
+
 # --- skip_line
 
 

@@ -148,6 +148,32 @@ def test_no_store_makes_the_whole_grow_beyond_the_budget_while_there_is_work_lef
     assert items.size <= items.budget or len(items.entries) == 1
 
 
+def test_stores_after_a_flush_find_only_the_room_that_the_flushed_items_have_left() -> None:
+    one = ITEM_OVERHEAD + 2
+    items = Items(4 * one, None)
+    for key in b"abcd":
+        items.put(Item(bytes([key]), b"1"), inf)
+    items.clear()
+    for key in b"efgh":
+        items.put(Item(bytes([key]), b"1"), inf)
+        assert items.size + sum(map(_used, items._cleared)) == 4 * one
+    assert list(items.entries) == [b"e", b"f", b"g", b"h"]
+
+
+def test_stores_after_the_work_for_a_smaller_budget_is_done_stay_within_it() -> None:
+    one = ITEM_OVERHEAD + 2
+    items = Items(4 * one, None)
+    for key in b"abcd":
+        items.put(Item(bytes([key]), b"1"), inf)
+    items.resize(2 * one)
+    items.work(2)
+    assert not items.pending
+    for key in b"ef":
+        items.put(Item(bytes([key]), b"1"), inf)
+        assert items.size == 2 * one
+    assert list(items.entries) == [b"e", b"f"]
+
+
 def _used(entries: OrderedDict[bytes, Entry]) -> int:
     return sum(ITEM_OVERHEAD + len(key) + len(entry.item.value) for key, entry in entries.items())
 
