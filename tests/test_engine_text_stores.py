@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memproto import Replace, Set
+from memproto import Add, Append, Prepend, Replace, Request, Set, Stored
 from memproto.engine import Engine
 from tests.replica import Replica
 
@@ -42,7 +42,40 @@ def test_a_text_store_with_a_cas_stores_nothing_in_a_cache_without_cas(line: byt
     )
 
 
-def test_what_the_readers_tell_of_a_store_is_no_part_of_its_value() -> None:
-    assert Set(b"k", b"v", cas=7, strict=True, unlink=False) == Set(b"k", b"v", cas=7)
-    assert hash(Replace(b"k", b"v", unlink=True)) == hash(Replace(b"k", b"v"))
-    assert repr(Replace(b"k", b"v", unlink=True)) == repr(Replace(b"k", b"v"))
+@pytest.mark.parametrize(
+    ("told", "plain", "shown"),
+    [
+        (
+            Set(b"k", b"v", cas=7, strict=True, unlink=False),
+            Set(b"k", b"v", cas=7),
+            "Set(key=b'k', value=b'v', flags=0, exptime=0, cas=7, meta=None)",
+        ),
+        (
+            Add(b"k", b"v", unlink=True),
+            Add(b"k", b"v"),
+            "Add(key=b'k', value=b'v', flags=0, exptime=0, cas=0, meta=None)",
+        ),
+        (
+            Replace(b"k", b"v", strict=True, unlink=True),
+            Replace(b"k", b"v"),
+            "Replace(key=b'k', value=b'v', flags=0, exptime=0, cas=0, meta=None)",
+        ),
+        (
+            Append(b"k", b"v", flags=5, unlink=True),
+            Append(b"k", b"v"),
+            "Append(key=b'k', value=b'v', cas=0, meta=None)",
+        ),
+        (
+            Prepend(b"k", b"v", flags=5, unlink=True),
+            Prepend(b"k", b"v"),
+            "Prepend(key=b'k', value=b'v', cas=0, meta=None)",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_readers_tell_of_a_store_is_no_part_of_its_value(
+    told: Request[Stored], plain: Request[Stored], shown: str
+) -> None:
+    assert told == plain
+    assert hash(told) == hash(plain)
+    assert repr(told) == repr(plain) == shown

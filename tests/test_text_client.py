@@ -76,6 +76,10 @@ BOTH: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
      Lines((b"OK", b"mg k", b"EN"))),
     (Administer((b"lru_crawler", b"metadump", b"9")), b"lru_crawler metadump 9\r\n", b"BADCLASS x\r\n",
      Lines((b"BADCLASS x",))),
+    (Administer((b"lru_crawler", b"metadump", b"all")), b"lru_crawler metadump all\r\n", b"BUSY x\r\n",
+     Lines((b"BUSY x",))),
+    (Administer((b"lru_crawler", b"metadump", b"all")), b"lru_crawler metadump all\r\n", b"LOCKED x\r\n",
+     Lines((b"LOCKED x",))),
     (Administer((b"stats", b"cachedump", b"1", b"1")), b"stats cachedump 1 1\r\n", b"END\r\n", Lines((b"END",))),
     (SaslAuth(b"PLAIN", b"\0u\0p w"), b"set auth 0 0 5\r\nu p w\r\n", b"STORED\r\n", Authenticated()),
     (SaslAuth(b"PLAIN", b"\0u\0p"), b"set auth 0 0 3\r\nu p\r\n", b"CLIENT_ERROR authentication failure\r\n",
@@ -85,6 +89,7 @@ BOTH: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
 ]  # fmt: skip
 IN_CLASSIC: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
     (Get((b"k",)), b"gets k\r\n", b"VALUE k 5 2 9\r\nab\r\nEND\r\n", Values((Item(b"k", b"ab", 5, 9),))),
+    (Get((b"k",)), b"gets k\r\n", b"VALUE k +5 +2 +9\r\nab\r\nEND\r\n", Values((Item(b"k", b"ab", 5, 9),))),
     (Get((b"k",)), b"gets k\r\n", b"END\r\n", Values()),
     (Get((b"k",)), b"gets k\r\n", b"SERVER_ERROR x\r\n", Failure(Status.OUT_OF_MEMORY, b"x")),
     (Get((b"a", b"b", b"a")), b"gets a b a\r\n", b"VALUE a 0 0\r\n\r\nVALUE a 0 1 2\r\nx\r\nEND\r\n",

@@ -506,16 +506,25 @@ def test_before_authentication_every_line_is_short() -> None:
         (b"get k\r\n", Values((Item(b"k", b"", -1),)), "flags is -1, must be 0 to 4294967295"),
         (b"gets k\r\n", Values((Item(b"k", b"", 0, 1 << 64),)), "cas is 18446744073709551616"),
         (b"mg k f\r\n", Values((Item(b"k", b"", -1),)), "flags is -1, must be 0 to 4294967295"),
+        (b"mg k c\r\n", Values((Item(b"k", b"", 0, 1 << 64),)), "cas is 18446744073709551616"),
         (b"mg k\r\n", Values((ITEM, ITEM)), "items are 2, one meta reply carries 1"),
         (b"incr k 1\r\n", Counter(-1), "counter is -1"),
         (b"ma k v\r\n", Counter(1 << 64), "counter is 18446744073709551616"),
         (b"version\r\n", VersionReply(b"1\r\n"), "version is b'1\\r\\n', must hold no CR, LF or NUL"),
         (b"stats\r\n", StatsReply(((b"a b", b""),)), "name of a statistic is b'a b', must hold no space"),
         (b"stats\r\n", StatsReply(((b"a", b"\n"),)), "value of a statistic is b'\\n'"),
-        (b"stats detail dump\r\n", StatsReply(((b"detailed", b"x"),)), "END is the last"),
+        (
+            b"stats detail dump\r\n",
+            StatsReply(((b"detailed", b"x"),)),
+            "the one value of this answer must be lines, of which END",
+        ),
         (b"slabs x\r\n", Lines((b"a\n",)), "line is b'a\\n', must hold no CR, LF or NUL"),
         (b"slabs x\r\n", Lines(()), "lines are 0, 1 line is due"),
-        (b"lru_crawler metadump all\r\n", Lines((b"a", b"b")), "of which b'END' is the last"),
+        (
+            b"lru_crawler metadump all\r\n",
+            Lines((b"a", b"b")),
+            "lines are 2, 1 line, or lines of which b'END' is the last",
+        ),
         (b"me k\r\n", DebugReply(((b"a=", b"b"),)), "fact is b'a=', must hold no ="),
         (b"me k\r\n", DebugReply(((b"a", b"b c"),)), "fact is b'b c', must hold no space, CR, LF or NUL"),
         (b"get k\r\n", Failure(0), "status of a failure is 0, which means success"),
@@ -529,7 +538,7 @@ def test_replies_that_do_not_fit(data: bytes, reply: AnyReply, message: str) -> 
     server.receive_data(data)
     event = server.next_event()
     assert isinstance(event, ClassicEnvelope | MetaEnvelope)
-    with pytest.raises(LocalProtocolError, match=re.escape(message)):
+    with pytest.raises(LocalProtocolError, match=f"^{re.escape(message)}"):
         server.send(reply, event)
     assert server.outstanding == 1
 
@@ -632,6 +641,14 @@ def test_credentials_are_encoded() -> None:
 def test_decoding_what_is_no_request(data: bytes, message: str) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^{message}$"):
         decode_request(data)
+
+
+def test_a_request_over_every_limit_of_a_connection_is_decoded_if_it_is_whole() -> None:
+    value, keys = bytes(2 << 20), tuple(b"%0250d" % number for number in range(2000))
+    assert decode_request(b"set k 0 0 2097152\r\n" + value + b"\r\n").request == Set(b"k", value)
+    assert decode_request(b"ms k 2097152\r\n" + value + b"\r\n").request == Set(b"k", value)
+    assert decode_request(b"get " + b" ".join(keys) + b"\r\n").request == Get(keys)
+    assert decode_request(b"foo " + bytes(10_000) + b"\r\n").request == UnknownLine(b"foo " + bytes(10_000))
 
 
 @pytest.mark.parametrize(
