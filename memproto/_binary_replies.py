@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from memproto._fields import check_fields
 from memproto._layout import COUNTER, FLAGS, HEADER, MUST, MUST_NOT, Body, OpcodeSpec, Quiet
 from memproto._packet import check_bytes, check_failure, pack_header, write_header
 from memproto._packing import joined
@@ -90,6 +91,8 @@ def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> 
         return _write_failure(Failure(Status.KEY_NOT_FOUND), envelope, spec)
     (item,) = reply.items
     value = item.value
+    if type(value) is not bytes:
+        check_fields(item)
     key = b""
     if spec.reply.key is MUST:
         key = _asked_key(envelope.request)

@@ -56,6 +56,7 @@ from memproto.udp import ReassemblyLimits
 from tests.wrong_types import REPLIES, REQUESTS, wrong_replies, wrong_requests
 
 GET = b"\x80\x00" + bytes.fromhex("0001 00000000 00000001 00000000 0000000000000000") + b"k"
+GETK = b"\x80\x0c" + GET[2:]
 
 
 def server(data: bytes) -> tuple[ServerConnection, Envelope]:
@@ -95,6 +96,20 @@ def test_every_wrong_field_of_every_reply_is_refused_by_send_and_nothing_changes
     assert checked > (800 if unwritten is None else 500)
     assert connection.send(Values((Item(b"k", b"v"),)), to=event)
     assert connection.outstanding == 0
+
+
+@pytest.mark.parametrize("wrong", [None, "v", 5, bytearray(b"v"), memoryview(b"v")], ids=repr)
+@pytest.mark.parametrize(
+    "data", [GET, GETK, b"get k\r\n", b"gets k\r\n", b"mg k v\r\n", b"mg k v k f c\r\n", b"mg k\r\n"], ids=repr
+)
+def test_a_value_that_is_no_bytes_is_refused_if_it_is_the_only_one(data: bytes, wrong: object) -> None:
+    connection, event = server(data)
+    reply = Values((Item(b"k", wrong),))  # type: ignore[arg-type]
+    for send in (connection.send, connection.send_parts):
+        with pytest.raises(LocalProtocolError, match=r"^items\[0\]\.value is \w+, must be bytes$"):
+            send(reply, to=event)
+        assert connection.outstanding == 1
+    assert connection.send(Values((Item(b"k", b"v"),)), to=event)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
