@@ -189,11 +189,12 @@ def wrong_requests() -> list[Wrong]:
 
 def wrong_replies() -> list[Wrong]:
     """Every reply with one wrong field, those inside it included."""
-    items, metas = wrong_fields(ITEM), wrong_fields(ItemMeta())
+    items, metas = tuple(wrong_fields(ITEM)), wrong_fields(ItemMeta())
     return [
         *(wrong for reply in REPLIES for wrong in wrong_fields(reply)),
         *(
-            Wrong(Values((ITEM, each.message)), f"items[1].{each.field}", each.value)
+            Wrong(Values((*before, each.message)), f"items[{len(before)}].{each.field}", each.value)
+            for before in ((), (ITEM,))
             for each in items
             if isinstance(each.message, Item)
         ),
