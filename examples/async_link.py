@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from examples.encryption import Tls
 from examples.full import is_full
 from examples.interruptions import is_of_system
 from memproto import (
@@ -42,9 +43,8 @@ __all__ = ["Link", "NotSentError"]
 Since: TypeAlias = tuple[int, int, float]
 
 _NEED_DATA: Final = Signal.NEED_DATA
-_WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
-# How much is received at a time, and how much is encrypted at a time, in bytes.
+# How much is received at a time, in bytes.
 _PIECE: Final = 64 * 1024
 # So many timeouts in a row, each of a call made after the one before, and a connection is given up.
 _PATIENCE: Final = 3
@@ -84,7 +84,7 @@ class Link:
         self._forget = forget
         self._socket: socket.socket | None = None
         self._fd = -1
-        self._piece: int | None = None
+        self._tls: Tls | None = None
         # The last request of each call and who waits for its answer. When it is answered all those before it are.
         self._waiting: dict[Exchange[object], asyncio.Future[None]] = {}
         self._turn = asyncio.Lock()
@@ -122,18 +122,27 @@ class Link:
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Make the TLS handshake. Raises ssl.SSLError or another OSError."""
-        assert self._socket is not None
-        self._socket = secured = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
-        self._piece = _PIECE
-        while True:
+        link, tls = self._socket, Tls(context, name)
+        assert link is not None
+        done = False
+        while not done:
             try:
-                return secured.do_handshake()
-            except ssl.SSLWantReadError as error:
-                _only_blocks(error)
-                await self._ready(self.loop.add_reader, self.loop.remove_reader)
-            except ssl.SSLWantWriteError as error:
-                _only_blocks(error)
+                done = tls.handshake()
+            except OSError:
+                with suppress(OSError):
+                    link.send(tls.outgoing.read())  # the alert, which tells the server why
+                raise
+            unsent = tls.outgoing.read()
+            while unsent:
                 await self._ready(self.loop.add_writer, self.loop.remove_writer)
+                unsent = unsent[link.send(unsent) :]
+            if not done:
+                await self._ready(self.loop.add_reader, self.loop.remove_reader)
+                data = link.recv(_PIECE)
+                if not data:
+                    raise ConnectionError("the connection was lost: the server closed it")
+                tls.take(data)
+        self._tls = tls
 
     async def _ready(self, add: Callable[[int, Callable[[], None]], object], remove: Callable[[int], object]) -> None:
         """Wait until the socket can be read, or written."""
@@ -152,6 +161,11 @@ class Link:
 
     def start(self) -> None:
         """Receive from now on."""
+        # What has come together with the end of the handshake makes the socket readable no more.
+        if self._tls is not None and (early := self._tls.decrypt(b"")):
+            self._take(early)
+        if self.failure:
+            raise ConnectionError(self.failure)
         self.loop.add_reader(self._fd, self._on_readable)
 
     def take_calls(self) -> None:
@@ -244,7 +258,8 @@ class Link:
         before = self.connection.outstanding
         try:
             exchanges = call.send(self.connection, start, number, self._quiet)
-            self._write(exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges]))
+            data = exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges])
+            self._write(data if self._tls is None else self._tls.encrypt(data))
             self._between = False
         except BaseException as error:
             if isinstance(error, LocalProtocolError) and self.connection.outstanding == before:
@@ -261,7 +276,7 @@ class Link:
         link = self._socket
         assert link is not None
         try:
-            while (sent := link.send(data[: self._piece])) < len(data):
+            while (sent := link.send(data)) < len(data):
                 data = memoryview(data)[sent:]
             data = b""
         except OSError as error:
@@ -296,12 +311,16 @@ class Link:
             assert self._socket is not None
             try:
                 data = self._socket.recv(_PIECE)
+                ended = not data
+                if self._tls is not None and data:
+                    data = self._tls.decrypt(data)
             except OSError as error:
                 if not _only_blocks(error):
                     self.fail(ConnectionError, f"the connection was lost: {error}")
                     return
             else:
-                self._take(data)
+                if data or ended:
+                    self._take(data)
             self._between = False
         except BaseException:
             self.fail(ConnectionError, _INTERRUPTED)
@@ -358,7 +377,8 @@ class Link:
             self._between = True
             with suppress(OSError, LocalProtocolError):  # it need not arrive
                 assert link is not None
-                link.send(self.connection.send(Quit()).data)
+                data = self.connection.send(Quit()).data
+                link.send(data if self._tls is None else self._tls.encrypt(data))
         self.give_up("the client was closed")
 
     def give_up(self, words: str) -> None:
@@ -400,4 +420,4 @@ def _only_blocks(error: OSError) -> bool:
     """Whether the socket is just not ready. What a signal handler has raised is raised again."""
     if not is_of_system(error):
         raise error
-    return isinstance(error, _WANTS) or error.errno == errno.EAGAIN
+    return error.errno == errno.EAGAIN

@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import Final, Protocol, Self, TypeAlias
 from weakref import ref
 
+from examples.encryption import Tls
 from examples.interruptions import is_of_system
 from memproto import RemoteProtocolError
 
@@ -159,18 +160,18 @@ class Stream:
 class TlsStream(Stream):
     """The same with TLS, which begins with :meth:`handshake`."""
 
-    _tls: _Tls
+    _tls: Tls
 
     def handshake(self, context: ssl.SSLContext, name: str, deadline: float | None) -> None:
         """Begin TLS; the certificate must be one for ``name``. Raises :class:`Expired`."""
-        tls = self._tls = _Tls(context, name)
+        tls = self._tls = Tls(context, name)
         while True:
             try:
                 done = tls.handshake()
-            except Fault:
+            except OSError as error:
                 with suppress(Fault):
                     self.send(tls.outgoing.read())  # the alert, which tells the server why
-                raise
+                raise _fault(error) from error
             unsent = memoryview(tls.outgoing.read())
             while unsent:
                 self.wait(deadline, write=True)
@@ -182,58 +183,26 @@ class TlsStream(Stream):
 
     def encode(self, data: bytes) -> bytes:
         """The bytes to send for these, encrypted."""
-        return self._tls.encrypt(data)
+        try:
+            return self._tls.encrypt(data)
+        except OSError as error:
+            raise _fault(error) from error
 
     def receive(self) -> bytes:
         """What has been received, decrypted. Only after :meth:`wait`; the end is a fault."""
-        return self._tls.decrypt(super().receive())
-
-
-class _Tls:
-    """TLS between bytes and bytes. Its buffers are in memory, so that nothing in it waits or touches the socket."""
-
-    def __init__(self, context: ssl.SSLContext, name: str) -> None:
-        self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self.outgoing, server_hostname=name)
-
-    def take(self, data: bytes) -> None:
-        """Take bytes from the socket."""
-        self._incoming.write(data)
-
-    def handshake(self) -> bool:
-        """Go on with the handshake; whether it is complete."""
+        data, end = b"", None
         try:
-            self._tls.do_handshake()
-        except OSError as error:
-            if _wants_more(error):
-                return False
-            raise _fault(error) from error
-        return True
-
-    def encrypt(self, data: bytes) -> bytes:
+            data = super().receive()
+        except Fault as fault:
+            end = fault
         try:
-            view = memoryview(data)
-            while view:
-                view = view[self._tls.write(view) :]
+            # At the end there may still be what has come together with the end of the handshake.
+            data = self._tls.decrypt(data)
         except OSError as error:
             raise _fault(error) from error
-        return self.outgoing.read()
-
-    def decrypt(self, data: bytes) -> bytes:
-        self.take(data)
-        pieces: list[bytes] = []
-        try:
-            while piece := self._tls.read(_PIECE):
-                pieces.append(piece)
-        except OSError as error:
-            if not _wants_more(error):
-                raise _fault(error) from error
-        return b"".join(pieces)
-
-
-def _wants_more(error: OSError) -> bool:
-    """Whether TLS needs more bytes."""
-    return isinstance(error, ssl.SSLWantReadError) and is_of_system(error)
+        if end is not None and not data:
+            raise end
+        return data
 
 
 def _fault(error: OSError) -> OSError | Fault:

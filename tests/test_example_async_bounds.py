@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import select
 import socket
+import ssl
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
@@ -14,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.async_client import AsyncClient
+from examples.async_link import Link
 from memproto import (
     ConnectionClosed,
     Dialect,
@@ -278,6 +283,42 @@ def test_a_call_cancelled_at_any_step_over_tls_leaves_its_connection_to_the_othe
 
 
 # --- its end
+
+
+@pytest.mark.parametrize("handshake", [True, False])
+def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(
+    handshake: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    secure = Link.secure
+
+    async def late(link: Link, context: ssl.SSLContext, name: str) -> None:
+        assert link._socket is not None
+        opened.append(link._socket.fileno())
+        served, _ = listener.accept()
+        if not handshake:
+            served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset at once
+        served.close()
+        reset = select.poll()
+        reset.register(link._socket, select.POLLIN)
+        assert reset.poll(DEADLINE * 1000)
+        await secure(link, context, name)
+
+    async def ask() -> None:
+        async with AsyncClient(
+            port=listener.getsockname()[1], tls=client_context(), server_hostname="localhost"
+        ) as client:
+            with pytest.raises(OSError, match=r"reset|closed|Broken") as raised:
+                await client.get(b"key")
+            # While the exception is still there, and with it all that its frames hold.
+            assert raised.value.__traceback__ is not None
+            (number,) = opened
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(number)
+
+    monkeypatch.setattr(Link, "secure", late)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(ask())
 
 
 def test_close_ends_though_cancelled_calls_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:

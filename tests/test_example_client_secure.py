@@ -203,3 +203,47 @@ def test_the_blocking_client_over_tls() -> None:
         assert client.set(b"key", bytes(4 * 2**20)) is True
         assert client.get(b"key") == bytes(4 * 2**20)
         assert client.timeout == DEADLINE
+
+
+def full_with_the_end_of_the_handshake(link: socket.socket) -> None:
+    """A server that sends its refusal together with the last bytes of the handshake, as TLS 1.2 lets it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            link.sendall(outgoing.read())
+            incoming.write(link.recv(65536))
+    tls.write(b"ERROR Too many open connections\r\n")
+    link.sendall(outgoing.read())
+    link.shutdown(socket.SHUT_WR)
+    until_closed(link)
+
+
+def older_context() -> ssl.SSLContext:
+    context = client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def test_a_refusal_together_with_the_end_of_the_handshake_blocking() -> None:
+    with (
+        server(full_with_the_end_of_the_handshake) as port,
+        Client("localhost", port, DEADLINE, tls=older_context()) as client,
+        pytest.raises(ConnectionRefusedError, match="too many open connections"),
+    ):
+        client.get(b"key")
+
+
+def test_a_refusal_together_with_the_end_of_the_handshake() -> None:
+    async def ask(port: int) -> None:
+        async with AsyncClient("localhost", port, timeout=DEADLINE, tls=older_context()) as client:
+            with pytest.raises(ConnectionError, match="too many open connections"):
+                await client.get(b"key")
+
+    with server(full_with_the_end_of_the_handshake) as port:
+        run(ask(port))
