@@ -52,14 +52,18 @@ class OwnError(BaseException):
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    # What a handler raises inside a callback of the garbage collector, such as hypothesis installs, reaches nobody.
+    # What a handler raises inside a callback of the garbage collector, such as hypothesis installs, reaches nobody; and
+    # inside a trace function, such as that of coverage, it may leave a lock behind.
     gc.disable()
+    tracing = sys.gettrace()
+    sys.settrace(None)
     before = signal.signal(signal.SIGALRM, handler)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.settrace(tracing)
         gc.enable()
 
 
