@@ -221,6 +221,17 @@ def test_only_the_first_bytes_of_a_line_up_to_its_limit_and_one_tell_its_kind() 
                 buffer.take_line(limit, True, 10, kind)
 
 
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_a_line_of_a_kind_is_known_as_one_wherever_it_is_cut_and_before_its_end_is_there(cut: int) -> None:
+    kind, line = re.compile(b"get "), b"get 456789"
+    buffer = ReceiveBuffer()
+    for piece in (line[:cut], line[cut:]):
+        buffer.feed(piece)
+        assert buffer.take_line(3, True, 10, kind) is None
+    buffer.feed(b"\n")
+    assert buffer.take_line(3, True, 10, kind) == line
+
+
 @pytest.mark.parametrize("pieces", [[b"long", b""], [b"lo", b"ng", b""], [b"long", b"", b""]], ids=repr)
 def test_a_line_over_the_limit_is_refused_after_an_empty_piece(pieces: list[bytes]) -> None:
     buffer = ReceiveBuffer()
