@@ -18,6 +18,9 @@ from memproto import (
     Status,
     Values,
 )
+from memproto._buffer import ReceiveBuffer
+from memproto._classic_collectors import ItemCollector
+from memproto._meta_hits import HitsCollector
 from memproto.testing import meta_lines
 from memproto.text import decode_request, encode_reply_part
 from tests.helpers import Told, each_byte, tell
@@ -40,6 +43,45 @@ def test_a_number_that_is_none_behind_plain_hits() -> None:
     data = b"VALUE a 1 1 7\r\nx\r\nVALUE b y 1 7\r\nx\r\nEND\r\n"
     told = _told(Dialect.CLASSIC, (b"a", b"b"), data)
     assert told == Told([], "numbers in b'VALUE b y 1 7' are not flags, length and cas")
+
+
+@pytest.mark.parametrize("digits", [21, 5000])
+@pytest.mark.parametrize(
+    ("dialect", "reply"),
+    [
+        (Dialect.CLASSIC, b"VALUE k %b 1 7\r\nx\r\nEND\r\n"),
+        (Dialect.CLASSIC, b"VALUE k 0 %b 7\r\nx\r\nEND\r\n"),
+        (Dialect.CLASSIC, b"VALUE k 0 1 %b\r\nx\r\nEND\r\n"),
+        (Dialect.META, b"VA %b f0 c7 kk O0\r\nx\r\n"),
+        (Dialect.META, b"VA 1 f%b c7 kk O0\r\nx\r\n"),
+        (Dialect.META, b"VA 1 f0 c%b kk O0\r\nx\r\n"),
+    ],
+    ids=repr,
+)
+def test_a_number_of_more_digits_than_64_bits_have_is_no_number(dialect: Dialect, reply: bytes, digits: int) -> None:
+    client = ClientConnection(Limits(line=6000), dialect=dialect)
+    client.send(Get((b"k",)))
+    told = tell(client, [reply % b"1".zfill(digits)])
+    assert told.replies == []
+    assert told.fault is not None
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_nothing_is_kept_of_a_get_that_has_failed(pieces: int) -> None:
+    keys, limits = (b"a", b"b", b"c"), Limits(value=2)
+    size = 60 // pieces
+    meta = HitsCollector(keys, (b"v", b"f", b"c", b"k", b"O0"), limits)
+    classic = ItemCollector(Get(keys), limits)
+    for collector, data in (
+        (meta, b"VA 3 f0 c7 ka O0\r\nxxx\r\nVA 2 f0 c7 kb O0\r\nxx\r\n"),
+        (classic, b"VALUE a 0 3 7\r\nxxx\r\nVALUE b 0 2 7\r\nxx\r\n"),
+    ):
+        buffer = ReceiveBuffer()
+        for at in range(0, len(data), size):
+            buffer.feed(data[at : at + size])
+            assert collector.take(buffer) is None
+        assert len(buffer) == 0
+        assert collector.gathered.items == []
 
 
 def test_a_value_over_the_limit_behind_plain_hits() -> None:
