@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from memproto._arguments import misuse
+from memproto._arguments import check_dialect, misuse
 from memproto._fields import check_value
 from memproto.client import ClientConnection, Exchange
 from memproto.enums import Dialect, Status
@@ -30,20 +30,25 @@ from memproto.messages import (
     Counter,
     Decrement,
     Delete,
+    Deleted,
     Failure,
     Flush,
     Get,
     Increment,
     Item,
     Noop,
+    Ok,
     Prepend,
     Replace,
     Request,
     SaslAuth,
     Set,
+    Silence,
     Stats,
     StatsReply,
+    Stored,
     Touch,
+    Touched,
     Values,
     Version,
     VersionReply,
@@ -95,7 +100,7 @@ class Call(Generic[T_co]):
     ``repeatable`` is whether the call may be made again when it is not known if the server has seen it.
     """
 
-    __slots__ = ("repeatable", "requests", "result")
+    __slots__ = ("_read", "repeatable", "requests")
 
     def __init__(
         self,
@@ -105,9 +110,24 @@ class Call(Generic[T_co]):
     ) -> None:
         #: What to ask, in this order. There may be nothing to ask, and even so there is a result.
         self.requests = requests
-        #: What the replies come to, given one for each request. Raises :class:`ServerError`.
-        self.result = result
+        self._read = result
         self.repeatable = repeatable
+
+    def result(self, replies: Replies) -> T_co:
+        """What the replies come to, given a list of them, one for each request.
+
+        Raises :class:`ServerError`, what the serde raises, and :class:`~memproto.LocalProtocolError` for what are not
+        the replies to these requests: one alone instead of a list, an exchange, or ``None``, the reply of an exchange
+        that is not answered yet.
+        """
+        try:
+            return self._read(replies)
+        except (TypeError, ValueError, LocalProtocolError):
+            wrong = _not_replies(replies, len(self.requests))
+            if wrong is None:
+                # It is about one of the replies, or the serde has raised it.
+                raise
+            raise wrong from None
 
     def send(
         self, connection: ClientConnection, start: int = 0, most: int | None = None, quiet: bool = False
@@ -116,18 +136,32 @@ class Call(Generic[T_co]):
 
         With ``quiet`` all but the last are asked quietly, which in binary saves the answers and in text nothing.
         Raises :class:`~memproto.LocalProtocolError` as ``connection.send_all`` does: either all of them are sent or
-        none.
+        none. An argument of a wrong type is one, too.
         """
-        if len(self.requests) == 1 and not start:
-            return [connection.send(self.requests[0])]
-        return connection.send_all(self.requests[start : None if most is None else start + most], quiet=quiet)
+        try:
+            if len(self.requests) == 1 and not start:
+                return [connection.send(self.requests[0])]
+            if start < 0:
+                raise LocalProtocolError(f"start is {start}, the least is 0")
+            if most is not None and most < 1:
+                raise LocalProtocolError(f"most is {most}, the least is 1")
+            return connection.send_all(self.requests[start : None if most is None else start + most], quiet=quiet)
+        except (AttributeError, TypeError):
+            # Looked at only now: a call is made often, and by mistake once.
+            check_value("connection", connection, ClientConnection)
+            check_value("start", start, int)
+            check_value("most", most, int | None)
+            raise
 
     def check(self, limits: Limits, dialect: Dialect) -> None:
         """Raise :class:`~memproto.LocalProtocolError` if a connection with these would refuse any of the requests.
 
         Nothing is asked. It is for what is sent in several rounds, or on several connections: were one request refused
-        when the others are on their way, a part of the call would be carried out.
+        when the others are on their way, a part of the call would be carried out. Arguments of a wrong type are refused
+        in the same way.
         """
+        check_value("limits", limits, Limits)
+        check_dialect("dialect", dialect)
         if self.requests:
             limits = replace(limits, outstanding=len(self.requests))
             ClientConnection(limits, dialect=dialect).send_all(self.requests)
@@ -146,6 +180,13 @@ def authenticate(username: str, password: str) -> Call[None]:
 def _check_serde(serde: object) -> None:
     if not (isinstance(serde, tuple) and len(serde) == 2 and all(map(callable, serde))):
         raise misuse("serde", serde, "a Serde, a pair of functions: RAW, or what memproto.conventions.serde() makes")
+
+
+def _keys_of(keys: object) -> tuple[bytes, ...]:
+    # Of one key alone tuple() would make the numbers of its bytes.
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise misuse("keys", keys, "an iterable of keys")
+    return tuple(keys)
 
 
 class Calls(Generic[V]):
@@ -178,30 +219,30 @@ class Calls(Generic[V]):
 
     def get_multi(self, keys: Iterable[bytes]) -> Call[dict[bytes, V]]:
         """The values of those keys that have one."""
-        wanted = tuple(keys)
-        return Call((Get(wanted),) if wanted else (), self._found, True)
+        wanted = _keys_of(keys)
+        return Call((Get(wanted),), self._found, True) if wanted else Call((), lambda _replies: {}, True)
 
     def gets_multi(self, keys: Iterable[bytes]) -> Call[dict[bytes, Item]]:
         """The items of those keys that have one, as they are stored."""
-        wanted = tuple(keys)
-        return Call((Get(wanted),) if wanted else (), _items, True)
+        wanted = _keys_of(keys)
+        return Call((Get(wanted),), _items, True) if wanted else Call((), lambda _replies: {}, True)
 
     # --- storage
 
     def set(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Call[bool]:
         """Store: true."""
-        data, own = self._dump(value)
-        return Call((Set(key, data, own | flags, exptime),), _done)
+        data, all_flags = self._dumped(value, flags)
+        return Call((Set(key, data, all_flags, exptime),), _done)
 
     def add(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Call[bool]:
         """Store if the key is absent; false if it is not."""
-        data, own = self._dump(value)
-        return Call((Add(key, data, own | flags, exptime),), _unless_exists)
+        data, all_flags = self._dumped(value, flags)
+        return Call((Add(key, data, all_flags, exptime),), _unless_exists)
 
     def replace(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Call[bool]:
         """Store if the key is present; false if it is not."""
-        data, own = self._dump(value)
-        return Call((Replace(key, data, own | flags, exptime),), _unless_absent)
+        data, all_flags = self._dumped(value, flags)
+        return Call((Replace(key, data, all_flags, exptime),), _unless_absent)
 
     def append(self, key: bytes, value: bytes) -> Call[bool]:
         """Put bytes behind the stored ones; false if there are none."""
@@ -213,8 +254,8 @@ class Calls(Generic[V]):
 
     def cas(self, key: bytes, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Call[bool | None]:
         """Store if the item still has this CAS; false if it has another, ``None`` if the item is gone."""
-        data, own = self._dump(value)
-        return Call((Set(key, data, own | flags, exptime, cas),), _swapped)
+        data, all_flags = self._dumped(value, flags)
+        return Call((Set(key, data, all_flags, exptime, cas),), _swapped)
 
     def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Call[list[bytes]]:
         """Store them all; the keys of those that the server has refused, best none."""
@@ -223,8 +264,8 @@ class Calls(Generic[V]):
         keys = tuple(items)
         requests = []
         for key, value in items.items():
-            data, own = self._dump(value)
-            requests.append(Set(key, data, own | flags, exptime))
+            data, all_flags = self._dumped(value, flags)
+            requests.append(Set(key, data, all_flags, exptime))
 
         def refused(replies: Replies) -> list[bytes]:
             return [key for key, reply in zip(keys, replies, strict=True) if not _is_done(reply)]
@@ -239,7 +280,7 @@ class Calls(Generic[V]):
 
     def delete_multi(self, keys: Iterable[bytes]) -> Call[list[bytes]]:
         """Remove them all; the keys of those that were there."""
-        gone = tuple(keys)
+        gone = _keys_of(keys)
 
         def removed(replies: Replies) -> list[bytes]:
             return [key for key, reply in zip(gone, replies, strict=True) if _unless_absent((reply,))]
@@ -278,6 +319,15 @@ class Calls(Generic[V]):
         """Ask for nothing, and be answered: true."""
         return Call((Noop(),), _done, True)
 
+    def _dumped(self, value: V, flags: int) -> tuple[bytes, int]:
+        dumped = self._dump(value)
+        try:
+            data, own = dumped
+            return data, own | flags
+        except (TypeError, ValueError):
+            check_value("flags", flags, int)
+            raise misuse("what the serde made of the value", dumped, "a tuple of bytes and flags, an int") from None
+
     def _value(self, replies: Replies) -> V | None:
         (reply,) = replies
         if isinstance(reply, Values):
@@ -296,7 +346,21 @@ class Calls(Generic[V]):
 def _refused(reply: object) -> Exception:
     if isinstance(reply, Failure):
         return (ReplyTooLargeError if reply.status == Status.REPLY_TOO_LARGE else ServerError)(reply)
-    return LocalProtocolError(f"{reply!r:.80} is no reply to this call")
+    hint = ""
+    if reply is None:
+        hint = ", it is that of an exchange which is not answered yet"
+    elif isinstance(reply, Exchange):
+        hint = ", an exchange has it as exchange.reply"
+    return LocalProtocolError(f"{reply!r:.80} is no reply to this call{hint}")
+
+
+def _not_replies(replies: object, count: int) -> LocalProtocolError | None:
+    """The error of what was given for a list of so many replies; ``None`` if that is what it is."""
+    if isinstance(replies, str | bytes) or not isinstance(replies, Sequence):
+        return misuse("replies", replies, "a list of replies, one for each request")
+    if len(replies) != count:
+        return LocalProtocolError(f"replies are {len(replies)}, must be {count}, one for each request")
+    return None
 
 
 def _only(replies: Replies, kind: type[R]) -> R:
@@ -306,10 +370,16 @@ def _only(replies: Replies, kind: type[R]) -> R:
     raise _refused(reply)
 
 
+# What answers a request that only does something.
+_DONE: Final = frozenset({Stored, Deleted, Touched, Ok, Silence})
+
+
 def _is_done(reply: object) -> bool:
-    if reply is None:
-        raise _refused(reply)
-    return not isinstance(reply, Failure)
+    if type(reply) in _DONE:
+        return True
+    if isinstance(reply, Failure):
+        return False
+    raise _refused(reply)
 
 
 def _done(replies: Replies) -> bool:
@@ -347,7 +417,7 @@ def _item(replies: Replies) -> Item | None:
 
 
 def _items(replies: Replies) -> dict[bytes, Item]:
-    return {item.key: item for item in _only(replies, Values).items} if replies else {}
+    return {item.key: item for item in _only(replies, Values).items}
 
 
 def _count(replies: Replies) -> int | None:

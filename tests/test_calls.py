@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import assert_type
+from collections.abc import Callable, Sequence
+from typing import TypeVar, assert_type
 
 import pytest
 
@@ -19,6 +19,7 @@ from memproto import (
     Delete,
     Deleted,
     Dialect,
+    Exchange,
     Failure,
     Flush,
     Get,
@@ -33,6 +34,7 @@ from memproto import (
     ReplyReceived,
     Request,
     SaslAuth,
+    ServerConnection,
     Set,
     Silence,
     Stats,
@@ -46,6 +48,8 @@ from memproto import (
     VersionReply,
 )
 from memproto.calls import RAW, AuthenticationError, Call, Calls, Serde, ServerError, authenticate
+
+R = TypeVar("R")
 
 CALLS = Calls(RAW)
 FOUND = Values((Item(b"k", b"v", 7, 3),))
@@ -133,8 +137,68 @@ def test_without_its_replies_there_is_no_result(call: Call[object], requests: li
     if requests:
         with pytest.raises(LocalProtocolError, match="None is no reply to this call"):
             call.result([None] * len(requests))
-        with pytest.raises(ValueError, match=r"values to unpack|shorter|longer"):
-            call.result([Stored()] * (len(requests) + 1))
+        for count in (0, len(requests) + 1):
+            with pytest.raises(
+                LocalProtocolError, match=rf"^replies are {count}, must be {len(requests)}, one for each"
+            ):
+                call.result([Stored()] * count)
+        for exchange in call.send(ClientConnection()):
+            with pytest.raises(LocalProtocolError, match=r"is no reply to this call, an exchange has it as exchange\."):
+                call.result([exchange] * len(requests))
+
+
+@pytest.mark.parametrize("replies", [None, 5, b"hello", "hello", Values(), Stored(), Failure(Status.KEY_NOT_FOUND)])
+@pytest.mark.parametrize(("call", "requests", "outcomes"), TABLE, ids=NAMES)
+def test_what_is_no_list_of_replies_is_refused(
+    call: Call[object], requests: list[object], outcomes: object, replies: Sequence[object]
+) -> None:
+    if requests:
+        with pytest.raises(
+            LocalProtocolError, match=r"^replies is .*, must be a list of replies, one for each request$"
+        ):
+            call.result(replies)
+
+
+def test_an_error_of_the_serde_comes_out_as_it_is() -> None:
+    def load(data: bytes, flags: int) -> str:
+        raise ValueError("no text")
+
+    call = Calls(Serde(lambda value: (value.encode(), 0), load)).get(b"k")
+    with pytest.raises(ValueError, match=r"^no text$"):
+        call.result([Values((Item(b"k", b"v"),))])
+
+
+@pytest.mark.parametrize("call", [CALLS.get(b"k"), CALLS.delete_multi([b"k", b"l"]), CALLS.set_multi({})])
+@pytest.mark.parametrize("connection", [None, "client", ServerConnection(), ClientConnection, Noop()])
+def test_what_is_no_client_connection_is_refused_by_send(call: Call[object], connection: ClientConnection) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^connection is .*, must be a ClientConnection$"):
+        call.send(connection)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"start": "0"}, "start is str, must be an int"),
+        ({"start": -1}, "start is -1, the least is 0"),
+        ({"most": "1"}, "most is str, must be an int or None"),
+        ({"most": 0}, "most is 0, the least is 1"),
+        ({"most": 1.5}, "most is float, must be an int or None"),
+    ],
+)
+def test_a_wrong_part_of_a_call_is_refused_by_send(part: dict[str, int], words: str) -> None:
+    connection = ClientConnection()
+    with pytest.raises(LocalProtocolError, match=f"^{words}$"):
+        CALLS.delete_multi([b"k", b"l"]).send(connection, **part)  # type: ignore[arg-type]
+    assert connection.outstanding == 0
+
+
+def test_an_error_of_a_connection_comes_out_as_it_is() -> None:
+    class Broken(ClientConnection):
+        def send(self, request: Request[R]) -> Exchange[R]:
+            raise TypeError("of another kind")
+
+    with pytest.raises(TypeError, match=r"^of another kind$"):
+        CALLS.get(b"k").send(Broken())
 
 
 def test_a_refused_part_of_several() -> None:

@@ -48,7 +48,7 @@ from memproto import (
     translate_reply,
     udp,
 )
-from memproto.calls import RAW, Calls, authenticate
+from memproto.calls import RAW, Calls, Serde, authenticate
 from memproto.conventions import serde
 from memproto.engine import Engine
 from memproto.testing import Pipe
@@ -404,6 +404,18 @@ def test_a_wrong_type_is_refused_by_translate(call: Callable[[], object], words:
 # --- all the rest
 
 
+def _text(value: str) -> tuple[bytes, int]:
+    return value.encode()  # type: ignore[return-value]
+
+
+def _lists(value: object) -> tuple[bytes, int]:
+    return b"", []  # type: ignore[return-value]
+
+
+# Functions that give no flags, or flags that are no number.
+_TEXT = Serde(_text, lambda data, _: data.decode())
+_LISTS: Serde[object] = Serde(_lists, lambda data, _: data)
+
 _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Engine(memory_limit="64m"), "memory_limit is str, must be an int"),  # type: ignore[arg-type]
     (lambda: Engine(memory_limit=1.5e9), "memory_limit is float, must be an int"),  # type: ignore[arg-type]
@@ -419,6 +431,15 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Calls("raw"), "serde is 'raw', must be a Serde, a pair of functions"),  # type: ignore[arg-type]
     (lambda: Calls((1, 2)), "serde is tuple, must be a Serde, a pair of functions"),  # type: ignore[arg-type]
     (lambda: Calls(RAW).set_multi([(b"a", b"1")]), "items is list, must be a mapping"),  # type: ignore[arg-type]
+    (lambda: Calls(RAW).get_multi(b"k"), "keys is b'k', must be an iterable of keys"),  # type: ignore[arg-type]
+    (lambda: Calls(RAW).gets_multi("k"), "keys is 'k', must be an iterable of keys"),  # type: ignore[arg-type]
+    (lambda: Calls(RAW).delete_multi(None), "keys is None, must be an iterable of keys"),  # type: ignore[arg-type]
+    (lambda: Calls(RAW).set(b"k", b"v", flags="1"), "flags is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: Calls(_TEXT).set(b"k", "v"), "what the serde made of the value is b'v', must be a tuple of bytes and"),
+    (lambda: Calls(_TEXT).add(b"k", "two"), "what the serde made of the value is b'two', must be a tuple"),
+    (lambda: Calls(_LISTS).set_multi({b"k": 1}), "what the serde made of the value is tuple, must be a tuple of bytes"),
+    (lambda: Calls(RAW).get(b"k").check(None, Dialect.META), "limits is None, must be a Limits"),  # type: ignore[arg-type]
+    (lambda: Calls(RAW).get(b"k").check(Limits(), "meta"), "dialect is 'meta', must be a member of"),  # type: ignore[arg-type]
     (lambda: authenticate(b"u", "p"), "username is bytes, must be a str"),  # type: ignore[arg-type]
     (lambda: authenticate("u", None), "password is None, must be a str"),  # type: ignore[arg-type]
     (lambda: serde(["raw"]), "client is ['raw'], must be one of raw, "),  # type: ignore[arg-type]
