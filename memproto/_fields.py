@@ -6,6 +6,7 @@ hands in is checked where it enters, by rules that are derived from the annotati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -196,6 +197,21 @@ def check_fields(message: object) -> None:
     fault = _class_of(type(message)).fault(message)
     if fault is not None:
         raise LocalProtocolError(fault)
+
+
+def check_least(name: str, number: object, least: int) -> None:
+    """Raise LocalProtocolError unless this is an int, and not below ``least``."""
+    if not isinstance(number, int):
+        check_value(name, number, int)
+    elif number < least:
+        raise LocalProtocolError(f"{name} is {number}, the least is {least}")
+
+
+def check_time(name: str, time: object) -> None:
+    """Raise LocalProtocolError unless this is a time in seconds: a float or an int, not infinite and not NaN."""
+    check_value(name, time, float)
+    if isinstance(time, float) and not math.isfinite(time):
+        raise LocalProtocolError(f"{name} is {time}, must be finite")
 
 
 #: What bytes may be handed in as.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from memproto._fields import BYTES_LIKE, check_fields, check_value, misfit
+from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, misfit
 from memproto._layout import HEADER
 from memproto.enums import Magic, Status
 from memproto.errors import LocalProtocolError, RemoteProtocolError
@@ -39,15 +39,17 @@ def error_packet(opcode: int, opaque: int, status: Status) -> bytes:
     return pack_header(Magic.RESPONSE, opcode, 0, 0, 0, status, len(text), opaque, 0) + text
 
 
-def decode_packet(data: bytes, at: int = 0) -> tuple[Packet, int] | None:
+def decode_packet(data: bytes | bytearray | memoryview, at: int = 0) -> tuple[Packet, int] | None:
     """The packet that begins at index ``at`` and the index where it ends; ``None`` if more bytes are needed.
 
-    Any opcode, status and body is taken; nothing is looked up. Raises :class:`RemoteProtocolError` if the magic
-    byte is neither 0x80 nor 0x81 (Couchbase's other framings are named in the message) or if the lengths in
-    the header contradict each other. It sets no limit: the caller holds the data already.
+    Any opcode, status and body is taken; nothing is looked up. ``data`` may be a bytearray or a memoryview; what is in
+    the packet is ``bytes``. Raises :class:`RemoteProtocolError` if the magic byte is neither 0x80 nor 0x81 (Couchbase's
+    other framings are named in the message) or if the lengths in the header contradict each other, and
+    :class:`LocalProtocolError` for arguments of a wrong type or a negative ``at``. It sets no limit: the caller holds
+    the data already.
     """
     check_value("data", data, BYTES_LIKE)
-    check_value("at", at, int)
+    check_least("at", at, 0)
     if len(data) > at and data[at] not in _MAGICS:
         raise RemoteProtocolError(wrong_magic(data[at], *_MAGICS))
     if len(data) - at < HEADER_SIZE:
@@ -55,8 +57,12 @@ def decode_packet(data: bytes, at: int = 0) -> tuple[Packet, int] | None:
     _, _, key_length, extras_length, _, _, body_length, _, _ = unpack_header(data, at)
     if body_length < extras_length + key_length:
         raise RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
-    if len(data) - at - HEADER_SIZE < body_length:
+    end = at + HEADER_SIZE + body_length
+    if len(data) < end:
         return None
+    if not isinstance(data, bytes):
+        # Its parts would be views of what the caller may change, or bytearrays.
+        return take_packet(bytes(memoryview(data)[at:end]), 0)[0], end
     return take_packet(data, at)
 
 

@@ -191,7 +191,9 @@ class ClientConnection:
     def _refusal(self, count: int) -> LocalProtocolError:
         """Why ``count`` requests cannot be sent now."""
         if not self.reusable:
-            return LocalProtocolError(f"nothing can be sent any more: {self._state.value}")
+            # The state follows when the end has been pulled.
+            state = ClientState.CLOSED if self._eof and self._state is _OPEN else self._state
+            return LocalProtocolError(f"nothing can be sent any more: {state.value}")
         outstanding, limit = len(self._outstanding), self._limits.outstanding
         if count == 1:
             return LocalProtocolError(f"requests outstanding are {outstanding}, which is the limit")

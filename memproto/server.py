@@ -297,6 +297,6 @@ class ServerConnection:
         if not isinstance(to, Envelope):
             return LocalProtocolError(misfit("to", to, "the envelope that next_event() gave, not its request"))
         if any(envelope is to for envelope in self._pending):
-            first = self._pending[0]
-            return LocalProtocolError(f"replies go in the order of requests: {first.request!r} is to be answered first")
-        return LocalProtocolError(f"{to.request!r} was not received here, or is answered already")
+            first = self._pending[0].request
+            return LocalProtocolError(f"replies go in the order of requests: {first!r:.80} is to be answered first")
+        return LocalProtocolError(f"{to.request!r:.80} was not received here, or is answered already")

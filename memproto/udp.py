@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import TypeAlias
 
 from construct import Int16ub, Struct
 
-from memproto._fields import BYTES_LIKE, check_fields, check_value
+from memproto._fields import BYTES_LIKE, check_fields, check_time, check_value
 from memproto._packing import Layout
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.messages import message
@@ -229,8 +230,12 @@ class Reassembler:
 
         ``now`` is in seconds from any origin and does not go back; ``peer`` tells senders apart, their address for
         instance, and may be left out where there is only one. Raises :class:`~memproto.RemoteProtocolError` for a
-        datagram of fewer than 8 bytes, which changes nothing but what is due to be dropped.
+        datagram of fewer than 8 bytes, which changes nothing but what is due to be dropped, and
+        :class:`~memproto.LocalProtocolError`, with nothing changed, for an argument of a wrong type and for a ``now``
+        that is infinite or NaN.
         """
+        if type(data) is not bytes:
+            check_value("data", data, BYTES_LIKE)
         self.expire(now)
         datagram = decode_datagram(data)
         if datagram.sequence >= datagram.total:
@@ -262,7 +267,12 @@ class Reassembler:
         return Message(datagram.request_id, b"".join(unfinished.parts[at] for at in range(datagram.total)))
 
     def expire(self, now: float) -> None:
-        """Drop the messages whose time is over. :meth:`feed` does so too; call it when nothing arrives."""
+        """Drop the messages whose time is over. :meth:`feed` does so too; call it when nothing arrives.
+
+        Raises :class:`~memproto.LocalProtocolError` if ``now`` is no number, infinite or NaN.
+        """
+        if type(now) is not float or not isfinite(now):
+            check_time("now", now)
         while self._unfinished:
             key, oldest = next(iter(self._unfinished.items()))
             if now - oldest.begun < self.limits.timeout:
@@ -270,7 +280,12 @@ class Reassembler:
             self._drop(key)
 
     def forget(self, request_id: int, peer: Hashable = None) -> None:
-        """Let go of what is unfinished of this request: its reply is complete, or nobody waits for it any more."""
+        """Let go of what is unfinished of this request: its reply is complete, or nobody waits for it any more.
+
+        Raises :class:`~memproto.LocalProtocolError` if ``request_id`` is no int.
+        """
+        if type(request_id) is not int:
+            check_value("request_id", request_id, int)
         for total in tuple(self._totals.get((peer, request_id), ())):
             self._remove((peer, request_id, total))
 

@@ -17,6 +17,7 @@ from memproto import (
     Get,
     Increment,
     Item,
+    LocalProtocolError,
     Malformed,
     Noop,
     Ok,
@@ -328,7 +329,7 @@ def test_the_same_requests_at_the_same_times_have_the_same_replies() -> None:
     ],
 )
 def test_sizes_that_make_no_sense(memory_limit: int, item_size_max: int, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}$"):
+    with pytest.raises(LocalProtocolError, match=f"^{message}$"):
         Engine(memory_limit=memory_limit, item_size_max=item_size_max)
     for size in (1024, 1):
         assert replies(Engine(memory_limit=size, item_size_max=size), Get((b"k",))) == [MISS]

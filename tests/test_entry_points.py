@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from memproto import (
     Dialect,
     Envelope,
     Failure,
+    Flush,
     Get,
     Increment,
     Item,
@@ -51,7 +53,7 @@ from memproto import (
 from memproto.calls import RAW, Calls, Serde, authenticate
 from memproto.conventions import serde
 from memproto.engine import Engine
-from memproto.testing import Pipe
+from memproto.testing import Pipe, pieces, replies_to, text_replies_to
 from memproto.udp import ReassemblyLimits
 from tests.wrong_types import REPLIES, REQUESTS, wrong_replies, wrong_requests
 
@@ -426,6 +428,17 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Engine(flush=0), "flush is int, must be a bool"),  # type: ignore[arg-type]
     (lambda: Engine(journal={}), "journal is dict, must be a Journal or None"),  # type: ignore[arg-type]
     (lambda: Engine(marks=5), "marks is int, must be a Marks"),  # type: ignore[arg-type]
+    (lambda: Engine(memory_limit=0, item_size_max=0), "item_size_max is 0, must be 1 to memory_limit (0)"),
+    (lambda: Engine().execute(Noop(), math.nan), "now is nan, must be finite"),
+    (lambda: Engine().execute(Noop(), math.inf), "now is inf, must be finite"),
+    (lambda: Engine().begin(Flush(), math.nan), "now is nan, must be finite"),
+    (lambda: Engine().expire(math.inf), "now is inf, must be finite"),
+    (lambda: Engine().expire(0, -1), "most is -1, the least is 0"),
+    (lambda: Engine().shrink(-1), "size is -1, the least is 0"),
+    (lambda: Engine().shrink(0, -1), "most is -1, the least is 0"),
+    (lambda: Engine().shrink(0, 1.5), "most is float, must be an int"),  # type: ignore[arg-type]
+    (lambda: Engine().work(-1), "most is -1, the least is 0"),
+    (lambda: Engine().work("1"), "most is str, must be an int"),  # type: ignore[arg-type]
     (lambda: Engine().expire("now"), "now is str, must be a float"),  # type: ignore[arg-type]
     (lambda: Engine().shrink(1.5), "size is float, must be an int"),  # type: ignore[arg-type]
     (lambda: Calls("raw"), "serde is 'raw', must be a Serde, a pair of functions"),  # type: ignore[arg-type]
@@ -454,6 +467,11 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: udp.encode_datagram(udp.Datagram(1, payload="")), "datagram.payload is str"),  # type: ignore[arg-type]
     (lambda: udp.Reassembler(5), "limits is int, must be a ReassemblyLimits or None"),  # type: ignore[arg-type]
     (lambda: udp.Reassembler().feed("text", now=0.0), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: udp.Reassembler().feed(bytes(8), now="1"), "now is str, must be a float"),  # type: ignore[arg-type]
+    (lambda: udp.Reassembler().feed(bytes(8), now=math.nan), "now is nan, must be finite"),
+    (lambda: udp.Reassembler().feed(udp.Datagram(1), now=1), "data is Datagram, must be bytes"),  # type: ignore[arg-type]
+    (lambda: udp.Reassembler().expire(None), "now is None, must be a float"),  # type: ignore[arg-type]
+    (lambda: udp.Reassembler().forget("1"), "request_id is str, must be an int"),  # type: ignore[arg-type]
     (lambda: Pipe(ServerConnection()), "client is ServerConnection, must be a Client"),  # type: ignore[arg-type]
     (lambda: Pipe(server=ClientConnection()), "server is ClientConnection, must be"),  # type: ignore[arg-type]
     (lambda: Pipe().write_to_server("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
@@ -462,6 +480,7 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Pipe().deliver_to_client(-1), "size is -1, the least is 0"),
     (lambda: decode_packet("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
     (lambda: decode_packet(b"", "0"), "at is str, must be an int"),  # type: ignore[arg-type]
+    (lambda: decode_packet(b"", -1), "at is -1, the least is 0"),
     (lambda: encode_packet(b""), "packet is bytes, must be a Packet"),  # type: ignore[arg-type]
     (lambda: encode_packet(Packet("x", 1)), "magic is str, must be an int"),  # type: ignore[arg-type]
     (lambda: OpcodeSpec("x", "GETL"), "opcode is str, must be an int"),  # type: ignore[arg-type]
@@ -471,6 +490,10 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Body(5), "extras is int, must be a tuple of Layout or None"),  # type: ignore[arg-type]
     (lambda: Body(key="must"), "key is str, must be a Presence"),  # type: ignore[arg-type]
     (lambda: Body(value=True), "value is bool, must be a Presence"),  # type: ignore[arg-type]
+    (lambda: replies_to(Stored()), "request is Stored, must be a request"),  # type: ignore[arg-type]
+    (lambda: replies_to(BinaryEnvelope(Noop(), 10)), "request is BinaryEnvelope, must be a request"),  # type: ignore[arg-type]
+    (lambda: text_replies_to(Noop()), "envelope is Noop, must be a ClassicEnvelope or a MetaEnvelope"),  # type: ignore[arg-type]
+    (lambda: pieces("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
     (lambda: OPCODES[8].request.extras_of(4).unpack("text"), "extras is str, must be"),  # type: ignore[arg-type, union-attr]
 ]
 
@@ -480,3 +503,60 @@ def test_a_wrong_argument_is_refused_by_an_error_that_names_it(call: Callable[[]
     with pytest.raises(LocalProtocolError) as caught:
         call()
     assert str(caught.value).startswith(words)
+
+
+def test_a_wrong_time_changes_nothing_in_an_engine() -> None:
+    engine = Engine()
+    engine.execute(Set(b"k", b"v"), 0.0)
+    for now in (math.nan, math.inf):
+        for call in (engine.execute, engine.begin):
+            with pytest.raises(LocalProtocolError, match=r"^now is \w+, must be finite$"):
+                call(Set(b"k", b"other"), now)
+    assert engine.execute(Get((b"k",)), 0.0) == Values((Item(b"k", b"v", cas=1),))
+
+
+def test_a_wrong_time_changes_nothing_in_a_reassembler() -> None:
+    reassembler = udp.Reassembler()
+    first, second = udp.split(b"text", 1, payload_size=2)
+    assert reassembler.feed(first, now=1) is None
+    for now in (math.nan, math.inf, "1", None):
+        for call in (lambda now: reassembler.feed(second, now), reassembler.expire):
+            with pytest.raises(LocalProtocolError, match=r"^now is "):
+                call(now)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match=r"^data is str"):
+        reassembler.feed("text", now=9.0)  # type: ignore[arg-type]
+    assert len(reassembler) == 1
+    assert reassembler.feed(second, now=1.0) == udp.Message(1, b"text")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_packet_has_bytes_whatever_it_was_read_from(kind: type[bytes]) -> None:
+    packet = Packet(0x81, 0, b"\0\0\0\7", b"k", b"value", opaque=5)
+    data = encode_packet(packet)
+    taken = decode_packet(kind(b"before" + data + b"behind"), 6)
+    assert taken == (packet, 6 + len(data))
+    assert {type(part) for part in (taken[0].extras, taken[0].key, taken[0].value)} == {bytes}
+    assert decode_packet(kind(data[:-1])) is None
+
+
+# --- order of calls
+
+
+def test_after_the_end_of_the_stream_a_client_says_why_nothing_can_be_sent() -> None:
+    connection = ClientConnection()
+    connection.receive_eof()
+    for _ in range(2):
+        with pytest.raises(LocalProtocolError, match=r"^nothing can be sent any more: the stream has ended, or"):
+            connection.send(Noop())
+        connection.next_event()
+
+
+def test_a_large_value_is_not_repeated_in_the_error_of_a_second_reply() -> None:
+    connection, event = server(b"set k 0 0 100000\r\n" + bytes(100_000) + b"\r\nget k\r\n")
+    later = connection.next_event()
+    assert isinstance(later, Envelope)
+    with pytest.raises(LocalProtocolError, match=r"^replies go in the order of requests: Set\(.{,130}$"):
+        connection.send(Stored(), to=later)
+    connection.send(Stored(), to=event)
+    with pytest.raises(LocalProtocolError, match=r"^Set\(.{,140}$"):
+        connection.send(Stored(), to=event)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import NamedTuple
 
-from memproto._fields import check_value
+from memproto._fields import check_least, check_time, check_value
 from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, Saved, stored_size
 from memproto.engine._rules import NEVER
 from memproto.engine._statistics import COUNTERS
 from memproto.enums import Status
+from memproto.errors import LocalProtocolError
 from memproto.messages import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set
 
 _TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
@@ -49,7 +50,7 @@ class Core:
         check_value("journal", journal, Journal | None)
         check_value("marks", marks, Marks)
         if item_size_max < 1 or memory_limit < item_size_max:
-            raise ValueError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
+            raise LocalProtocolError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
         self._items = Items(memory_limit, journal)
         self._item_size_max = item_size_max
         #: What of an item's size its key, value and flags may have.
@@ -83,8 +84,8 @@ class Core:
 
         ``most`` is how many at most. For an embedder who sees from outside that memory is short; the budget stays.
         """
-        check_value("size", size, int)
-        check_value("most", most, int)
+        check_least("size", size, 0)
+        check_least("most", most, 0)
         return self._items.shrink(size, most)
 
     @property
@@ -98,6 +99,7 @@ class Core:
         Needed after a flush or a smaller ``cache_memlimit`` that was begun with ``Engine.begin``, and after a flush
         that was put off. If nobody calls it, stores do the work, as far as they need the memory.
         """
+        check_least("most", most, 0)
         self._items.work(most)
 
     # --- for an embedder with a journal
@@ -131,12 +133,13 @@ class Core:
         Called now and then it goes round all of them. Without it an expired item stays until somebody asks
         for it, or until it is the least recently used when room is needed.
         """
-        check_value("now", now, float)
-        check_value("most", most, int)
+        check_time("now", now)
+        check_least("most", most, 0)
         self._flush_if_due(now)
         return self._items.crawl(now, most)
 
     def _flush_if_due(self, now: float) -> None:
+        check_time("now", now)
         if now >= self._flush_at:
             self._items.clear()
             self._flush_at = NEVER

@@ -137,14 +137,16 @@ class Engine(Stores):
         Every request has a reply. ``now`` should not go back.
 
         Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if ``request`` is no request, or if a field
-        of it, or ``now``, is of a wrong type. What the journal raises comes out as it is.
+        of it, or ``now``, is of a wrong type, or if ``now`` is infinite or NaN. What the journal
+        raises comes out as it is.
         """
         check_request(request)
         try:
-            due = now >= self._flush_at
+            # NaN and infinity are not usual either.
+            usual = now < self._flush_at
         except TypeError:
             raise LocalProtocolError(f"now is {type(now).__name__}, must be Unix seconds, a float or an int") from None
-        if due:
+        if not usual:
             self._flush_if_due(now)
         # The table gives each request the rule that makes its own kind of reply.
         return self._handlers[type(request)](request, now)  # type: ignore[return-value]

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from memproto._arguments import misuse
 from memproto._binary_messages import FAMILIES
+from memproto._checking import check_request
+from memproto._fields import BYTES_LIKE, check_value
 from memproto._layout import (
     ARITHMETIC,
     COUNTER,
@@ -385,6 +387,7 @@ def _extras() -> st.SearchStrategy[bytes]:
 
 def replies_to(request: AnyRequest, *, values: st.SearchStrategy[bytes] | None = None) -> st.SearchStrategy[AnyReply]:
     """Every reply that can answer this request of one key: a success, a miss, a failure."""
+    check_request(request)
     if isinstance(request, Malformed):
         return _successes(request, _values(values))
     return _successes(request, _values(values)) | failures(request)
@@ -427,6 +430,7 @@ def packets(
 
 def cuts(data: bytes, max_cuts: int = 8) -> st.SearchStrategy[list[int]]:
     """Places to cut ``data`` at, in order; the same place twice makes an empty piece."""
+    check_value("data", data, BYTES_LIKE)
     return st.lists(st.integers(0, len(data)), max_size=max_cuts).map(sorted)
 
 

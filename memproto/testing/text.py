@@ -9,6 +9,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from memproto import text
+from memproto._arguments import check_envelope
 from memproto._classic_replies import BARE_STATS, DUMPS, OWN_AUTH_TEXTS, WORDED
 from memproto._classic_requests import ADMINISTRATIVE
 from memproto._classic_requests import PARSERS as CLASSIC
@@ -434,6 +435,7 @@ def text_replies_to(
     envelope: TextEnvelope, *, values: st.SearchStrategy[bytes] | None = None
 ) -> st.SearchStrategy[AnyReply]:
     """Every reply to this request that a text dialect can say in full: a success, a miss, a failure."""
+    check_envelope("envelope", envelope, ClassicEnvelope, MetaEnvelope)
     request = envelope.request
     if isinstance(request, Malformed):
         return st.just(request.reply)
