@@ -35,9 +35,6 @@ from memproto.messages import Failure, Malformed, Request, Unknown
 _REQUEST = int(Magic.REQUEST)
 _SASL_WITH_MECHANISM = frozenset({Opcode.SASL_AUTH, Opcode.SASL_STEP})
 
-# To memcached's signed arithmetic a body of this length is negative: refused at once, and nothing is swallowed.
-_NEGATIVE = 1 << 31
-
 
 class _Shape(NamedTuple):
     """What the common path must compare and call for one opcode, derived from its row of the opcode table."""
@@ -250,10 +247,9 @@ class RequestReader:
         self, buffer: ReceiveBuffer, head: int, value_length: int, refused: Malformed
     ) -> BinaryEnvelope | None:
         """Refuse a request once its value has gone by, without holding the value."""
-        _, opcode, _, _, data_type, vbucket, body_length, opaque, _ = unpack_header(buffer.data, buffer.at)
+        _, opcode, _, _, data_type, vbucket, _, opaque, _ = unpack_header(buffer.data, buffer.at)
         buffer.at += head
-        if body_length < _NEGATIVE or refused.reply.status == Status.UNKNOWN_COMMAND:
-            buffer.discard(value_length)
+        buffer.discard(value_length)
         self._swallowing = BinaryEnvelope(refused, opcode, opaque, vbucket, data_type)
         return self._swallowed(buffer)
 

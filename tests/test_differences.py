@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memproto import RemoteProtocolError, ServerConnection
+from memproto import Get, RemoteProtocolError, ServerConnection, Set, Values
 from memproto.engine import Engine
 from memproto.events import Envelope
 from tests.peers import DEADLINE, memcached
@@ -20,6 +20,12 @@ ONE = b"set one 7 0 2\r\n55\r\n"
 STORED = b"STORED\r\n"
 LONG = b"k" * 251
 NOOP = bytes.fromhex("800a0000 00000000 00000000 00000001 0000000000000000")
+
+#: A VERSION request, what both answer, the head of a SET of ``one``, and what memcached says to an unknown opcode.
+VERSION = bytes.fromhex("800b0000 00000000 00000000 00000002 0000000000000000")
+VERSION_REPLY = bytes.fromhex("810b0000 00000000 00000006 00000002 0000000000000000") + b"1.6.18"
+SET_ONE = "80010003 08000000 {} 00000001 0000000000000000 0000000000000000 6f6e65"
+UNKNOWN = "81{}0000 00000081 0000000f 00000001 0000000000000000 556e6b6e6f776e20636f6d6d616e64"
 
 #: Where the page tells of it: what is sent in one piece to an empty server, what memcached says, and what we say.
 DIFFERENCES: list[tuple[str, bytes, bytes, bytes]] = [
@@ -61,6 +67,20 @@ DIFFERENCES: list[tuple[str, bytes, bytes, bytes]] = [
     ),
     ("Flags of later releases", b"ms two 1 MA N30\r\nx\r\n", b"NS\r\n", b"HD\r\n"),
     ("Flags of later releases", b"ma two N0 q\r\n", b"HD\r\n", b""),
+    (
+        "A body of 2^31 bytes or more",
+        bytes.fromhex("80500000 00000000 80000000 00000001 0000000000000000") + VERSION,
+        bytes.fromhex(UNKNOWN.format("50")) + VERSION_REPLY,
+        b"",
+    ),
+    (
+        "A SASL request with a mechanism or data that are too long",
+        bytes.fromhex("80210001 00000000 00004002 00000001 0000000000000000 58") + bytes(0x4001) + VERSION,
+        bytes.fromhex(UNKNOWN.format("21")) + VERSION_REPLY,
+        bytes.fromhex("81210000 00000082 0000000d 00000001 0000000000000000") + b"Out of memory" + VERSION_REPLY,
+    ),
+    ("Replies before a wrong magic byte", VERSION + bytes(24), b"", VERSION_REPLY),
+    ("Couchbase's framings", b"\x08x\r\nversion\r\n", b"ERROR\r\nVERSION 1.6.18\r\n", b"ERROR\r\n"),
     ("Commands", ONE + b"bget one\r\n", STORED + b"VALUE one 7 2\r\n55\r\nEND\r\n", STORED + b"ERROR\r\n"),
 ]
 
@@ -73,8 +93,8 @@ def _ours(data: bytes) -> bytes:
     try:
         while isinstance(event := server.next_event(), Envelope):
             said += server.send(engine.execute(event.request, 1_000_000_000.0), event)
-    except RemoteProtocolError:
-        pass
+    except RemoteProtocolError as fault:
+        said += fault.last_words
     return said
 
 
@@ -111,6 +131,40 @@ def test_a_wrong_magic_byte_is_reported_at_once() -> None:
     assert isinstance(event, Envelope)
     with pytest.raises(RemoteProtocolError, match=r"^magic is 0x01, expected 0x80 \(request\)$"):
         server.next_event()
+
+
+def test_the_old_item_is_removed_when_all_of_a_value_that_is_too_large_has_arrived() -> None:
+    assert "**The old item under a value that is too large**" in PAGE
+    engine, begun = Engine(), ServerConnection()
+    engine.execute(Set(b"one", b"55"), 1_000_000_000.0)
+    begun.receive_data(bytes.fromhex(SET_ONE.format("0010000c")))
+    for arrived, kept in ((0, 1), (0x100000, 1), (1, 0)):
+        begun.receive_data(bytes(arrived))
+        event = begun.next_event()
+        if isinstance(event, Envelope):
+            engine.execute(event.request, 1_000_000_000.0)
+        reply = engine.execute(Get((b"one",)), 1_000_000_000.0)
+        assert isinstance(reply, Values)
+        assert len(reply.items) == kept
+
+
+@pytest.mark.parametrize("length", ["0010000c", "80000000", "ffffffff"])
+def test_memcached_removes_it_when_the_key_has_arrived(length: str) -> None:
+    with (
+        memcached("-o", "no_modern", "-t", "1") as port,
+        socket.create_connection(("127.0.0.1", port), DEADLINE) as link,
+        socket.create_connection(("127.0.0.1", port), DEADLINE) as other,
+    ):
+        other.sendall(ONE)
+        assert other.recv(100) == STORED
+        link.sendall(bytes.fromhex(SET_ONE.format(length)))
+        said = b""
+        for _ in range(1000):
+            other.sendall(b"get one\r\n")
+            said = other.recv(100)
+            if said == b"END\r\n":
+                break
+        assert said == b"END\r\n"
 
 
 def test_a_counter_of_blanks_is_no_number() -> None:
