@@ -214,12 +214,14 @@ class ClientDialect(Protocol):
     @property
     def midway(self) -> bool:
         """Whether a reply has been read in part of which nothing is in the buffer."""
+        ...
 
     #: The serial number of the next request; it changes only when a request has been encoded.
     opaque: int
 
     def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Lay out a request. Raises LocalProtocolError."""
+        ...
 
     def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
         """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""

@@ -149,7 +149,7 @@ class FlagError(Exception):
 
 
 #: md and ma have one text for all faults of a flag that can be seen before it is carried out.
-JOINT = dict.fromkeys((b"md", b"ma"), b"invalid or duplicate flag")
+JOINT: dict[bytes, bytes] = dict.fromkeys((b"md", b"ma"), b"invalid or duplicate flag")
 
 
 def compared(numbers: Numbers) -> int:

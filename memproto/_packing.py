@@ -24,6 +24,7 @@ class Declaration(Protocol):
 
     def sizeof(self) -> int:
         """The size in bytes."""
+        ...
 
     def parse(self, data: bytes) -> object:
         """Construct's own interpretation, used by tests as the reference."""

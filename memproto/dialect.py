@@ -41,3 +41,4 @@ class ServerDialect(Protocol):
 
         Raises :class:`~memproto.LocalProtocolError` for a reply that has no form here.
         """
+        ...

@@ -128,7 +128,8 @@ class ServerConnection:
         self._opcodes = opcodes_of(opcodes)
         self._dialects = _allowed(dialect, dialects, codec)
         self._buffer = ReceiveBuffer()
-        self._dialect = codec
+        # Pyright takes the property of BinaryServer for no attribute of a ServerDialect.
+        self._dialect: ServerDialect | BinaryServer | None = codec
         # Ours let through before authentication what may come through; another's need not have heard of it.
         self._guarding = codec is not None
         self._pending: deque[Envelope] = deque()
@@ -211,7 +212,7 @@ class ServerConnection:
         self._pending.append(envelope)
         return envelope
 
-    def _detect(self) -> ServerDialect | None:
+    def _detect(self) -> TextServer | BinaryServer | None:
         """Choose by the first byte, once it is there."""
         buffer = self._buffer
         if not len(buffer):
@@ -223,7 +224,6 @@ class ServerConnection:
         text = self._dialects != {Dialect.BINARY} and (
             buffer.data[buffer.at] != Magic.REQUEST or Dialect.BINARY not in self._dialects
         )
-        dialect: ServerDialect
         dialect = TextServer(self._limits, self._dialects) if text else BinaryServer(self._limits, self._opcodes)
         dialect.locked = self._state in _LOCKED
         self._dialect = dialect

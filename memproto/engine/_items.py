@@ -77,6 +77,7 @@ class Journal(Protocol):
 
         The engine stops reading as soon as its budget is full, so what is not read need not be in memory.
         """
+        ...
 
     def keep_newest(self, count: int) -> None:
         """Forget all but the ``count`` items that were put last: there was no room for the others."""

@@ -9,7 +9,7 @@ from memproto.enums import Status
 from memproto.messages import AnyReply, Failure, StatsReply
 
 #: What the engine counts; ``cmd_get`` and ``cmd_touch`` are sums of hits and misses.
-COUNTERS = (
+COUNTERS: tuple[str, ...] = (
     "cmd_set",
     "cmd_flush",
     "get_hits",
