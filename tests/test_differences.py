@@ -48,6 +48,12 @@ DIFFERENCES: list[tuple[str, bytes, bytes, bytes]] = [
         STORED + b"OK\r\nOK\r\nEND\r\n",
     ),
     ("`C` of `mg`", ONE + b"mg one C1 v\r\n", STORED + b"VA 2\r\n55\r\n", STORED + b"HD\r\n"),
+    (
+        "`T` of `ma`",
+        b"set n 0 0 1\r\n9\r\nma n T100\r\nmg n t v\r\n",
+        STORED + b"HD\r\nVA 2 t-1\r\n10\r\n",
+        STORED + b"HD\r\nVA 2 t100\r\n10\r\n",
+    ),
     ("Lengths and numbers over 32 bits", b"set a 0 0 4294967297\r\nv\r\n", STORED, BAD + b"ERROR\r\n"),
     ("Lengths and numbers over 32 bits", b"ms a 4294967297\r\nv\r\n", b"HD\r\n", BAD + b"ERROR\r\n"),
     ("Lengths and numbers over 32 bits", b"set a 4294967296 0 1\r\nv\r\n", STORED, BAD),
