@@ -135,6 +135,9 @@ def _item_flags(item: Item, envelope: MetaEnvelope) -> list[bytes]:
         elif letter == b"c":
             words.append(b"c%d" % item.cas)
         elif letter == b"k":
+            asked = _key_of(envelope.request)
+            if item.key != asked:
+                raise LocalProtocolError(f"key of the item is {item.key!r}, asked was {asked!r}")
             words.append(_key_flag(item.key, item.base64))
         elif letter == b"O":
             words.append(word)

@@ -60,6 +60,8 @@ from tests.wrong_types import REPLIES, REQUESTS, wrong_replies, wrong_requests
 GET = b"\x80\x00" + bytes.fromhex("0001 00000000 00000001 00000000 0000000000000000") + b"k"
 GETK = b"\x80\x0c" + GET[2:]
 
+GET_KEY = GET[:1] + b"\x0c" + GET[2:]
+
 
 def server(data: bytes) -> tuple[ServerConnection, Envelope]:
     connection = ServerConnection()
@@ -75,6 +77,7 @@ def server(data: bytes) -> tuple[ServerConnection, Envelope]:
 # What is not written of an item is not looked at: its key where the request has it, what only meta says elsewhere.
 ONLY_META = re.compile(r"items\[[01]\]\.(meta|base64)")
 ONLY_META_OR_KEY = re.compile(r"items\[[01]\]\.(meta|base64)|items\[0\]\.key")
+BASE64 = re.compile(r"items\[0\]\.base64")
 BASE64_OR_KEY = re.compile(r"items\[0\]\.(base64|key)")
 
 
@@ -83,7 +86,7 @@ BASE64_OR_KEY = re.compile(r"items\[0\]\.(base64|key)")
     [
         (GET, ONLY_META_OR_KEY),
         (b"get k\r\n", ONLY_META),
-        (b"mg k v f c k\r\n", BASE64_OR_KEY),
+        (b"mg k v f c k\r\n", BASE64),
         (b"mg k\r\n", BASE64_OR_KEY),
     ],
     ids=["binary", "classic", "mg", "HD"],
@@ -102,7 +105,7 @@ def test_every_wrong_field_of_every_reply_is_refused_by_send_and_nothing_changes
             assert str(caught.value).startswith(wrong.field), wrong
             assert connection.outstanding == 1
         checked += 1
-    assert checked > (800 if unwritten is BASE64_OR_KEY else 500)
+    assert checked > (800 if unwritten in (BASE64, BASE64_OR_KEY) else 500)
     assert connection.send(Values((Item(b"k", b"v"),)), to=event)
     assert connection.outstanding == 0
 
@@ -157,6 +160,14 @@ def test_a_reply_whose_types_are_right_is_sent_or_does_not_answer(reply: AnyRepl
         return
     with pytest.raises(LocalProtocolError, match="does not answer Get"):
         connection.send(reply, to=event)
+
+
+@pytest.mark.parametrize("data", [GET_KEY, b"get k\r\n", b"mg k v k\r\n"], ids=["binary", "classic", "meta"])
+def test_an_item_of_another_key_is_refused_where_its_key_is_written(data: bytes) -> None:
+    connection, event = server(data)
+    with pytest.raises(LocalProtocolError, match=r"^key of (the|an) item is b'other', "):
+        connection.send(Values((Item(b"other", b"v"),)), to=event)
+    assert connection.send(Values((Item(b"k", b"v"),)), to=event)
 
 
 # --- requests
