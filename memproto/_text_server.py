@@ -103,7 +103,8 @@ class TextServer:
     # --- before authentication
 
     def _parse_locked(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
-        size = unsigned_of(words[4], self._limits.line) if 5 <= len(words) <= 6 and words[0] == b"set" else None
+        # Like memcached, which does not look at words behind the length.
+        size = unsigned_of(words[4], self._limits.line) if len(words) >= 5 and words[0] == b"set" else None
         if size is None:
             refused = Malformed(Failure(Status.AUTH_ERROR), "command before authentication")
             return ClassicEnvelope(refused, words[0] if words else b"", False, line)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from memproto import Get, RemoteProtocolError, ServerConnection, Set, Values
+from memproto import Get, RemoteProtocolError, SaslAuth, ServerConnection, Set, Values
 from memproto.engine import Engine
 from memproto.events import Envelope
 from tests.peers import DEADLINE, memcached
@@ -171,6 +172,45 @@ def test_memcached_removes_it_when_the_key_has_arrived(length: str) -> None:
             if said == b"END\r\n":
                 break
         assert said == b"END\r\n"
+
+
+UNAUTHENTICATED = b"CLIENT_ERROR unauthenticated\r\n"
+
+CREDENTIALS: list[tuple[str, bytes, bytes, list[SaslAuth | None], bytes]] = [
+    ("Credentials in text", b"set a 0 0 4\r\nu  p\r\n", STORED, [SaslAuth(b"PLAIN", b"\0u\0 p")], b""),
+    ("Credentials in text", b"set a 0 0 4\r\nu p\0\r\n", STORED, [SaslAuth(b"PLAIN", b"\0u\0p\0")], b""),
+    ("Replies before credentials", b"version\r\nget a\r\n", UNAUTHENTICATED, [None, None], UNAUTHENTICATED * 2),
+]
+
+
+@pytest.mark.parametrize(("title", "sent", "theirs", "asked", "ours"), CREDENTIALS)
+def test_before_authentication(
+    title: str, sent: bytes, theirs: bytes, asked: list[SaslAuth | None], ours: bytes
+) -> None:
+    assert f"**{title}**" in PAGE
+    server, engine, said, seen = ServerConnection(auth_required=True), Engine(), b"", []
+    server.receive_data(sent)
+    while isinstance(event := server.next_event(), Envelope):
+        seen.append(event.request if isinstance(event.request, SaslAuth) else None)
+        if not isinstance(event.request, SaslAuth):
+            said += server.send(engine.execute(event.request, 1_000_000_000.0), event)
+    assert (seen, said) == (asked, ours)
+
+    # Not in pytest's folder: memcached gives up the rights of root before it reads the file.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        users = Path(folder, "users")
+        users.write_text("u:p\n", encoding="ascii")
+        with (
+            memcached("-Y", str(users), "-t", "1") as port,
+            socket.create_connection(("127.0.0.1", port), DEADLINE) as link,
+        ):
+            link.sendall(sent)
+            link.shutdown(socket.SHUT_WR)
+            answer = b""
+            while more := link.recv(65536):
+                answer += more
+    assert answer == theirs
 
 
 def test_a_counter_of_blanks_is_no_number() -> None:

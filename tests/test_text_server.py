@@ -481,6 +481,7 @@ def test_authentication(dialects: tuple[Dialect, ...]) -> None:
         (b"set x 0 0 3\r\nu pxx", b"CLIENT_ERROR bad command line termination\r\n"),
         # A password may hold spaces, and noreply means nothing here.
         (b"set x 0 0 6 noreply\r\nu p w \r\n", b"STORED\r\n"),
+        (b"set x 0 0 3 y z\r\nu p\r\n", b"STORED\r\n"),
     ],
 )
 def test_before_authentication(data: bytes, said: bytes) -> None:
