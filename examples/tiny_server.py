@@ -15,8 +15,6 @@ from contextlib import suppress
 from memproto import ConnectionClosed, RemoteProtocolError, ServerConnection, Signal
 from memproto.engine import Engine
 
-STARTED = time.time() - time.monotonic()  # Unix time that no step of the wall clock reaches
-
 
 class Handler(socketserver.BaseRequestHandler):
     """One connection."""
@@ -37,7 +35,7 @@ class Handler(socketserver.BaseRequestHandler):
         try:
             while not isinstance(event := connection.next_event(), Signal | ConnectionClosed):
                 with self.server.lock:
-                    reply = self.server.engine.execute(event.request, STARTED + time.monotonic())
+                    reply = self.server.engine.execute(event.request, self.server.started + time.monotonic())
                 out.append(connection.send(reply, to=event))
             go_on = isinstance(event, Signal)
         except RemoteProtocolError as error:
@@ -54,8 +52,8 @@ class TinyServer(socketserver.ThreadingTCPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.engine, self.lock = Engine(), threading.Lock()
+        self.started = time.time() - time.monotonic()  # Unix time that no step of the wall clock reaches
 
 
 if __name__ == "__main__":
-    with TinyServer(int(sys.argv[1]) if len(sys.argv) > 1 else 11211) as server:
-        server.serve_forever()
+    TinyServer(int(sys.argv[1]) if len(sys.argv) > 1 else 11211).serve_forever()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 import ssl
 import sys
@@ -31,6 +32,15 @@ pytestmark = [
 ]
 
 T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What is left behind is collected here, where nobody minds, and not in another test."""
+    yield
+    gc.collect()
+
+
 DIALECTS = [pytest.param(dialect, id=dialect.name.lower()) for dialect in Dialect]
 #: How long a call may wait after an interruption, which asyncio itself does not survive everywhere.
 SHORT: Final = 0.2

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.reached import reached, reaches
 
 
+@pytest.fixture(autouse=True)
+def few_examples_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.reached.ENOUGH", 20)
+
+
 @reaches(even=0.05, odd=0.05)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 99))
 def test_a_law_with_two_cases_passes_if_both_are_reached(number: int) -> None:
     reached("odd" if number % 2 else "even")
@@ -58,6 +64,20 @@ def test_a_law_that_hardly_runs_for_one_parameter_fails() -> None:
     law(least=1)
     with pytest.raises(AssertionError, match=r"^'large' was reached by 0 of \d+ examples"):
         law(least=0)
+
+
+def test_few_random_examples_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    @reaches(never=1.0)
+    @given(st.integers(0, 99))
+    def law(number: int) -> None:
+        pass
+
+    monkeypatch.setattr("tests.reached.ENOUGH", 10**6)
+    monkeypatch.setattr(settings.default, "_derandomize", False)
+    law()
+    monkeypatch.setattr("tests.reached.ENOUGH", 20)
+    with pytest.raises(AssertionError, match=r"^'never' was reached by 0 of \d+ examples"):
+        law()
 
 
 def test_a_law_that_hardly_runs_fails() -> None:

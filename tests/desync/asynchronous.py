@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeAlias
+from unittest import mock
 
 from memproto import Dialect
 from tests.desync.faults import Fault, Plan
@@ -257,7 +258,8 @@ def run(contestant: AsyncContestant, seed: str, faults: tuple[Fault, ...], cance
     trial = AsyncTrial(seed, faults, cancels)
     # What a client draws for itself, such as how long it waits before it connects again, follows from the seed too.
     random.seed(seed)
-    with asyncio.Runner(loop_factory=lambda: trial.loop) as runner:
+    opaques = mock.patch("examples.async_link._CHANCE", random.Random(f"{seed}/opaques"))
+    with opaques, asyncio.Runner(loop_factory=lambda: trial.loop) as runner:
         runner.run(trial.run(contestant))
     return trial.tally
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from unittest import mock
 
 from tests.desync.clients import Ask, Contestant
 from tests.desync.faults import Fault, Plan
@@ -80,7 +81,8 @@ def run(
     trial = Trial(seed, faults)
     trial.network.error = error
     chance = random.Random(f"{seed}/interrupts")
-    with contestant.make(trial.network) as ask:
+    # Where a client's opaques begin follows from the seed too.
+    with mock.patch("examples.client._CHANCE", random.Random(f"{seed}/opaques")), contestant.make(trial.network) as ask:
         for number, call in enumerate(calls(f"{seed}/calls", CALLS)):
             if chance.random() < OTHERS:
                 trial.service.write(chance.choice(VALUES), number)
