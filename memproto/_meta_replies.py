@@ -274,7 +274,7 @@ class MetaCollector(LineCollector):
     let pass, but for the key of a success.
     """
 
-    __slots__ = ("_head", "_refusal", "flags", "limits", "request", "strict")
+    __slots__ = ("_head", "_key_told", "_refusal", "flags", "limits", "request", "strict")
 
     def __init__(
         self, request: Request[object], flags: tuple[bytes, ...], limits: Limits, strict: bool = False
@@ -286,6 +286,8 @@ class MetaCollector(LineCollector):
         # What a VA line says: the size of the value, how much of it is kept, and the flags.
         self._head: tuple[int, int, list[bytes]] | None = None
         self._refusal: Failure | None = None
+        # Whether the reply had the key as it stands, with blanks.
+        self._key_told = False
 
     def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
         """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
@@ -293,7 +295,7 @@ class MetaCollector(LineCollector):
             line = take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)
             if line is None:
                 return None
-            words = words_of(line)
+            words = self._words_of(line)
             if words[:1] != [_VA]:
                 return self._judge(line, words)
             size = unsigned(words[1], U32) if len(words) > 1 else None
@@ -313,6 +315,15 @@ class MetaCollector(LineCollector):
             raise RemoteProtocolError(f"value is not followed by CR LF after {size} bytes")
         buffer.at = at + kept + 2
         return self._refusal or self._success(flags, buffer.data[at : at + size])
+
+    def _words_of(self, line: bytes) -> list[bytes]:
+        """The words of a reply. The key may be several: a binary client stores keys with blanks as they are."""
+        key = b" k" + _key_of(self.request)
+        at = line.find(key) if b" " in key[1:] and isinstance(self.request, Get) else -1
+        if at < 0 or line[at + len(key) : at + len(key) + 1] not in (b"", b" "):
+            return words_of(line)
+        self._key_told = True
+        return words_of(line[:at] + line[at + len(key) :])
 
     def _judge(self, line: bytes, words: list[bytes]) -> AnyReply:
         code = words[0] if words else b""
@@ -381,7 +392,7 @@ class MetaCollector(LineCollector):
 
     def _compare(self, words: list[bytes], success: bool = False) -> None:
         """The key and the opaque that came back must be those that were sent."""
-        said = set()
+        said = {b"k"} if self._key_told else set()
         encoded = b"b" in words
         for word in words:
             letter = word[:1]

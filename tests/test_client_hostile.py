@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -202,7 +204,11 @@ def test_fast_and_careful_agree_on_any_input(dialect: Dialect, data: st.DataObje
             client = ClientConnection(limits, dialect=dialect)
             client.send_all([request for _, request, _, _ in chosen])
             told.append(tell(client, each, eof=True))
-    assert told[1:] == told[:1] * 3
+    assert told[0] == told[1]
+    assert told[2] == told[3]
+    # How much of a packet is kept while the rest is awaited does depend on the limits.
+    usual, narrow = (replace(each, fault=re.sub("[0-9]+ bytes", "", each.fault or "")) for each in told[::2])
+    assert usual == narrow
 
 
 def _packets(data: bytes) -> list[bytes]:

@@ -191,22 +191,26 @@ def test_without_files_for_more_connections_one_line_says_so_and_those_there_are
             link.sendall(b"mn\r\n")
             return link.recv(100) == b"MN\r\n"
 
+        # What the server opens for its first client stays open.
+        with connect() as first:
+            assert serves(first)
         process = server.process.pid
         files = Path(f"/proc/{process}/fd")
         most = len(list(files.iterdir())) + 10
         resource.prlimit(process, resource.RLIMIT_NOFILE, (most, most))
         links = [connect() for _ in range(60)]
-        assert all(serves(link) for link in links[:10])
+        # Not all ten: the file of the client that has just gone may be open still.
+        assert all(serves(link) for link in links[:8])
         deadline = time.monotonic() + DEADLINE
         while len(server.lines) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         # It tries again, and fails again.
         time.sleep(2 * accepting.RETRY)
-        assert all(serves(link) for link in links[:10])
-        for link in links[:10]:
+        assert all(serves(link) for link in links[:8])
+        for link in links[:8]:
             link.close()
         # The next in the queue.
-        assert all(serves(link) for link in links[10:20])
+        assert all(serves(link) for link in links[10:16])
         assert len(server.lines) == 2
         assert server.lines[1].endswith(f"cannot accept connections for now: {os.strerror(errno.EMFILE)}\n")
         for link in links:

@@ -28,6 +28,7 @@ from memproto import (
     Set,
     Stored,
     Touch,
+    Touched,
     Values,
 )
 from tests.peers import DEADLINE, memcached
@@ -99,3 +100,16 @@ def test_data_behind_a_long_key_are_stored_or_not_sent(port: int, key: bytes, si
             assert isinstance(stored.reply, Stored)
             assert isinstance(got.reply, Values)
             assert len(got.reply.items) == 1
+
+
+@pytest.mark.parametrize("key", [b"a b", b" ", b" k", b"k b ", b"x b"])
+def test_a_key_with_blanks_that_a_binary_client_has_stored_is_read_in_meta(port: int, key: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as link:
+        _exchange(link, ClientConnection(), Set(key, b"here"))
+    client = ClientConnection(dialect=Dialect.META)
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as link:
+        got, touched, noop = _exchange(link, client, Get((key,)), Touch(key, 100), Noop())
+    assert isinstance(got.reply, Values)
+    assert [(item.key, item.value) for item in got.reply.items] == [(key, b"here")]
+    assert isinstance(touched.reply, Touched)
+    assert noop.reply == Ok()

@@ -140,6 +140,9 @@ IN_META: list[tuple[AnyRequest, bytes, bytes, AnyReply]] = [
     (Decrement(b"k", 2, 3, 4, 5), b"ma k MD D2 C5 N4 J3 v c O0\r\n", b"NF O0\r\n", MISS),
     (Increment(b"k", meta=MetaOptions(details=True)), b"ma k MI D1 t v c O0\r\n", b"VA 1 t30 c1 O0\r\n1\r\n",
      Counter(1, 1, ItemMeta(30))),
+    # A binary client has stored the key as it is, and memcached tells it so.
+    (Get((b"a b",)), b"mg YSBi v f c k O0 b\r\n", b"VA 1 f0 c9 ka b O0\r\nx\r\n", Values((Item(b"a b", b"x", 0, 9),))),
+    (Touch(b"a b", 5), b"mg YSBi T5 f c k O0 b\r\n", b"HD f0 c9 ka b O0\r\n", Touched(0, 9)),
     (Noop(), b"mn\r\n", b"MN\r\n", Ok()),
     (Debug(b"k"), b"me k\r\n", b"ME k exp=-1 la=0\r\n", DebugReply(((b"exp", b"-1"), (b"la", b"0")))),
     (Debug(b"\0"), b"me AA== b\r\n", b"EN\r\n", MISS),
