@@ -653,6 +653,18 @@ def test_without_hypothesis_the_pipe_works_and_a_strategy_names_the_extra() -> N
     assert done.stdout == "memproto.testing.requests needs hypothesis: install memproto[testing]\n"
 
 
+def test_without_hypothesis_in_this_process_a_strategy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import memproto.testing
+
+    for name in ("requests", "strategies", "text"):
+        monkeypatch.delitem(vars(memproto.testing), name, raising=False)
+    for module in ("memproto.testing.strategies", "memproto.testing.text"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(ImportError, match="needs hypothesis: install memproto"):
+        _ = memproto.testing.requests
+
+
 def test_another_import_that_fails_is_not_taken_for_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import memproto.testing
 
