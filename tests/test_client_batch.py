@@ -303,6 +303,8 @@ def _interrupt_at(instruction: int, act: Callable[[], object]) -> bool:
         return trace
 
     before = sys.gettrace()
+    # Python 3.12 reports instructions only if a frame asks for them by now.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         act()
