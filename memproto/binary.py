@@ -14,7 +14,7 @@ from memproto._binary_requests import RequestReader, request_parts
 from memproto._buffer import ReceiveBuffer
 from memproto._checking import check_reply
 from memproto._layout import OPCODES, OpcodeSpec
-from memproto._packet import decode_packet, encode_packet
+from memproto._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header
 from memproto.errors import RemoteProtocolError
 from memproto.events import BinaryEnvelope
 from memproto.limits import Limits
@@ -74,6 +74,10 @@ def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnv
         raise RemoteProtocolError(envelope.request.reason)
     if len(buffer):
         raise RemoteProtocolError(f"{len(buffer)} bytes follow the request")
+    size = HEADER_SIZE + unpack_header(data, 0)[6]
+    if len(data) != size:
+        # A connection reads on behind a STAT without its value, as memcached does; but this is no whole request.
+        raise RemoteProtocolError(f"{len(data)} bytes are less than the request, which is {size}")
     return envelope
 
 

@@ -109,6 +109,12 @@ def test_a_value_of_any_size_is_taken() -> None:
     assert encode_request(envelope) == data
 
 
+def test_a_stat_without_the_value_that_its_header_announces_is_no_whole_request() -> None:
+    data = wire("80100000 00000000 00000005 00000000 0000000000000000")
+    with pytest.raises(RemoteProtocolError, match="^24 bytes are less than the request, which is 29$"):
+        decode_request(data)
+
+
 def test_all_names_are_there() -> None:
     assert (binary.decode_packet, binary.encode_packet) == (decode_packet, encode_packet)
     assert set(binary.__all__) <= set(vars(binary))
