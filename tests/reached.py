@@ -23,8 +23,8 @@ from tests.kinds import Kind
 T = TypeVar("T", bound=Callable[..., None])
 Share: TypeAlias = float | Mapping[str, float] | Mapping[Kind, float] | Mapping[int, float] | Mapping[bool, float]
 
-#: From so many random examples on, a share means something.
-ENOUGH = 500
+#: From so many examples on, a share means something: of examples that are the same in every run, and of random ones.
+FEW, ENOUGH = 20, 500
 
 _names: list[set[str]] = []
 
@@ -39,7 +39,7 @@ def reached(name: str) -> None:
 
 def _check(counts: Counter[str], examples: int, shares: Mapping[str, Share], parameters: Iterable[object]) -> None:
     repeatable = settings.default is not None and settings.default.derandomize
-    if not examples or not (repeatable or examples >= ENOUGH):
+    if examples < (FEW if repeatable else ENOUGH):
         return
     for name, wanted in shares.items():
         given: dict[object, float] = dict(wanted.items()) if isinstance(wanted, Mapping) else {}

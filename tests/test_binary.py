@@ -111,7 +111,7 @@ def test_a_value_of_any_size_is_taken() -> None:
 
 def test_a_stat_without_the_value_that_its_header_announces_is_no_whole_request() -> None:
     data = wire("80100000 00000000 00000005 00000000 0000000000000000")
-    with pytest.raises(RemoteProtocolError, match="^24 bytes are less than the request, which is 29$"):
+    with pytest.raises(RemoteProtocolError, match=r"^24 bytes are less than the request, which is 29$"):
         decode_request(data)
 
 
