@@ -165,7 +165,7 @@ def test_cuts_never_change_what_a_server_sees(source: str, data: st.DataObject, 
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@reaches(answered={"good": 0.5, "any": 0.1}, waiting={"rubbish": 0.05})
+@reaches(answered={"good": 0.5, "any": 0.1}, waiting={"rubbish": 0.05}, lost=0.0)
 @given(data=st.data())
 def test_any_bytes_are_served_within_the_limits(source: str, data: st.DataObject) -> None:
     stream = data.draw(streams(source))
