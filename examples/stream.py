@@ -140,7 +140,7 @@ class Stream:
         """Wait until something can be read, or with ``write`` sent: the bits READABLE and WRITABLE, and others.
 
         An error or the end makes a socket readable. Raises :class:`Expired` if the deadline is over, even if there is
-        something to read: a server may send a byte now and then for ever.
+        something to read: a server may send a byte now and then forever.
         """
         found = (self._both if write else self._reads).poll(None if deadline is None else _milliseconds(deadline))
         if not found:

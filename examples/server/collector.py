@@ -1,7 +1,7 @@
 """Python's garbage collector, which would look at every item again each time there are a quarter more of them.
 
 With a million items that takes half a second, in which no client is answered. Items are in no cycles, so it is of no
-use. Connections of asyncio are, so that they are not left out for ever.
+use. Connections of asyncio are, so that they are not left out forever.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class Engine(Stores):
     Requests that are not a cache's business (SASL, unknown commands) are answered UNKNOWN_COMMAND,
     as memcached answers them in binary without ``-S``.
 
-    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type, ``ValueError`` for limits that
-    contradict each other.
+    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type, and for limits that contradict each
+    other.
     """
 
     def __init__(
