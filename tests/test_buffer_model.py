@@ -92,35 +92,36 @@ class BufferMachine(RuleBasedStateMachine):
             assert line is None
             return
         most = self._most(limit, long)
+        assert self._line_length() <= most
         end = self.model.find(b"\n")
         if end < 0:
             assert line is None
-            assert len(self.model) <= most
-            self.line = limit if len(self.model) <= limit else most
+            self.line = max(most, len(self.model))
             return
         assert line is not None
-        assert end <= most
         ended = bytes(self.model[: end + 1])
         assert line == ended.removesuffix(b"\n").removesuffix(b"\r")
         assert bare_lf or ended.endswith(b"\r\n")
         del self.model[: end + 1]
 
+    def _line_length(self) -> int:
+        """How many bytes of the first line are here; a CR at its end is not counted, an LF may follow it."""
+        return len(bytes(self.model).partition(b"\n")[0].removesuffix(b"\r"))
+
     def _most(self, limit: int, long: int) -> int:
         """How long the line may be."""
-        within = bytes(self.model[: limit + 1])
-        is_long = len(self.model) > limit and within.startswith(b"get ") and long > limit
+        is_long = self._line_length() > limit < long and self.model.startswith(b"get ")
         return long if is_long else limit
 
     def _check_refusal(self, reason: str, limit: int, bare_lf: bool, long: int) -> None:
-        end = self.model.find(b"\n")
-        length = len(self.model) if end < 0 else end
         most = self._most(limit, long)
         if reason.startswith("line has more than"):
-            assert length > most
+            assert self._line_length() > most
             assert reason == f"line has more than {most} bytes, which is the limit"
         else:
             assert not bare_lf
-            assert end == 0 or self.model[end - 1 : end] != b"\r"
+            end = self.model.index(b"\n")
+            assert self.model[max(end - 1, 0) : end] != b"\r"
 
     @rule()
     def skip_line(self) -> None:
