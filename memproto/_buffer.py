@@ -29,10 +29,10 @@ class ReceiveBuffer:
     __slots__ = ("_aside", "_aside_size", "_discard", "_line_limit", "at", "data", "need")
 
     def __init__(self) -> None:
-        self.data = b""
-        self.at = 0
+        self.data: bytes = b""
+        self.at: int = 0
         #: How many unread bytes a reader waits for before it looks again, or ``A_LINE``; 0 when it should look.
-        self.need = 0
+        self.need: int = 0
         self._line_limit = 0
         self._aside: list[bytes | bytearray] = []
         self._aside_size = 0

@@ -45,15 +45,15 @@ class Exchange(Generic[R_co]):
         due: bytes = b"",
     ) -> None:
         #: What was asked.
-        self.request = request
+        self.request: Request[R_co] = request
         #: The bytes to write, in pieces; a large value is a piece of its own and not copied.
-        self.parts = parts
+        self.parts: tuple[bytes, ...] = parts
         #: Whether silence is an answer.
-        self.quiet = quiet
+        self.quiet: bool = quiet
         # The rest is the dialect's own: what reads the reply, the (first) opaque, and the bytes that tell it.
-        self.collector = collector
-        self.opaque = opaque
-        self.due = due
+        self.collector: Collector = collector
+        self.opaque: int = opaque
+        self.due: bytes = due
         self._reply: object = None
         self._abandoned = False
 

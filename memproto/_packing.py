@@ -66,11 +66,11 @@ class Layout:
             raise TypeError(f"{declaration!r} is not a construct.Struct")
         self.declaration: Declaration = declaration
         self._subcons = declaration.subcons
-        self.fields = tuple(_field(subcon, declaration) for subcon in declaration.subcons)
+        self.fields: tuple[Field, ...] = tuple(_field(subcon, declaration) for subcon in declaration.subcons)
         if len({field.name for field in self.fields}) != len(self.fields):
             raise TypeError(f"{declaration!r} has two fields of one name")
-        self.packer = struct.Struct(">" + "".join(field.code for field in self.fields))
-        self.size = self.packer.size
+        self.packer: struct.Struct = struct.Struct(">" + "".join(field.code for field in self.fields))
+        self.size: int = self.packer.size
 
     def __repr__(self) -> str:
         return f"Layout({', '.join(f'{field.name}: {field.size}' for field in self.fields)})"

@@ -109,9 +109,9 @@ class Call(Generic[T_co]):
         repeatable: bool = False,
     ) -> None:
         #: What to ask, in this order. There may be nothing to ask, and even so there is a result.
-        self.requests = requests
+        self.requests: tuple[Request[object], ...] = requests
         self._read = result
-        self.repeatable = repeatable
+        self.repeatable: bool = repeatable
 
     def result(self, replies: Replies) -> T_co:
         """What the replies come to, given a list of them, one for each request.

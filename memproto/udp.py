@@ -206,9 +206,9 @@ class Reassembler:
 
     def __init__(self, limits: ReassemblyLimits | None = None) -> None:
         check_value("limits", limits, ReassemblyLimits | None)
-        self.limits = ReassemblyLimits() if limits is None else limits
+        self.limits: ReassemblyLimits = ReassemblyLimits() if limits is None else limits
         #: How many unfinished messages were given up so far, those of :meth:`forget` not counted.
-        self.dropped = 0
+        self.dropped: int = 0
         self._held = 0
         # In the order of their beginning. A plain dict keeps it too, but to find its first entry it passes over all
         # places from which one was removed.

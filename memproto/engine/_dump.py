@@ -38,7 +38,7 @@ class Dump:
         # Most dumps of a few lines end before all keys are needed.
         self._keys: Iterator[bytes] | None = None
         #: Whether there are no more parts.
-        self.done = False
+        self.done: bool = False
 
     def read(self, now: float, most: int = 1000) -> Lines:
         """The next part, from the next ``most`` items; it may have no lines. The last part ends with ``END``.

@@ -34,15 +34,15 @@ class Entry:
     __slots__ = ("accessed", "expires", "fetched", "item", "leased", "stale")
 
     def __init__(self, item: Item, expires: float) -> None:
-        self.item = item
-        self.expires = expires
+        self.item: Item = item
+        self.expires: float = expires
         #: When it was last used.
-        self.accessed = 0.0
+        self.accessed: float = 0.0
         #: Whether it was read since it was stored.
-        self.fetched = False
+        self.fetched: bool = False
         #: Whether it was marked stale, and whether somebody was told to make it anew.
-        self.stale = False
-        self.leased = False
+        self.stale: bool = False
+        self.leased: bool = False
 
 
 class Saved(NamedTuple):
@@ -108,13 +108,13 @@ class Items:
 
     def __init__(self, budget: int, journal: Journal | None) -> None:
         self.entries: OrderedDict[bytes, Entry] = OrderedDict()
-        self.budget = budget
-        self.size = 0
-        self.evicted = 0
-        self.evicted_unfetched = 0
-        self.expired = 0
-        self.expired_unfetched = 0
-        self.reclaimed = 0
+        self.budget: int = budget
+        self.size: int = 0
+        self.evicted: int = 0
+        self.evicted_unfetched: int = 0
+        self.expired: int = 0
+        self.expired_unfetched: int = 0
+        self.reclaimed: int = 0
         self._uncrawled: list[bytes] = []
         # Tables of entries that were cleared, not yet freed, and how many bytes of the budget they still take.
         self._cleared: list[OrderedDict[bytes, Entry]] = []

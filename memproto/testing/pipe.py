@@ -20,9 +20,9 @@ class Pipe:
         check_value("client", client, ClientConnection | None)
         check_value("server", server, ServerConnection | None)
         #: The client's end.
-        self.client = client or ClientConnection()
+        self.client: ClientConnection = client or ClientConnection()
         #: The server's end.
-        self.server = server or ServerConnection()
+        self.server: ServerConnection = server or ServerConnection()
         self._to_server = bytearray()
         self._to_client = bytearray()
 
