@@ -208,6 +208,9 @@ def test_fast_and_careful_agree_on_any_input(dialect: Dialect, data: st.DataObje
     assert told[2] == told[3]
     # How much of a packet is kept while the rest is awaited does depend on the limits.
     usual, narrow = (replace(each, fault=re.sub("[0-9]+ bytes", "", each.fault or "")) for each in told[::2])
+    # A packet that never becomes whole: if its header is over the narrow limits, the header alone is judged.
+    if (usual.fault or "").startswith("stream ended inside a packet"):
+        narrow = replace(narrow, fault=usual.fault)
     assert usual == narrow
 
 
