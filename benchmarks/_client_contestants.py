@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 
 from benchmarks._servers import HOST
 from benchmarks._timing import Timer, repeated
-from examples.client import Client
 from memproto import Dialect
+from memproto.clients.client import Client
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ def _rivals(port: int) -> Iterator[Contestant]:
 
 def _asynchronous_ones(port: int, runner: asyncio.Runner, stack: contextlib.ExitStack) -> Iterator[Contestant]:
     try:
-        ours = importlib.import_module("examples.async_client").AsyncClient
+        ours = importlib.import_module("memproto.clients.async_client").AsyncClient
     except ImportError:
         ours = None
     if ours is not None:

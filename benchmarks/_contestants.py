@@ -15,11 +15,11 @@ from benchmarks._rivals import (
 )
 from benchmarks._timing import BATCH, Match, Timer, batched, repeated
 from memproto import AnyReply, ClientConnection, Envelope, Get, Limits, ServerConnection, Set
-from memproto._binary_replies import read_reply, reply_parts
-from memproto._binary_requests import RequestReader, request_parts
-from memproto._buffer import ReceiveBuffer
-from memproto._layout import FLAGS, OPCODES, STORE
+from memproto._wire.buffer import ReceiveBuffer
 from memproto.binary import decode_packet, decode_request
+from memproto.binary._layout import FLAGS, OPCODES, STORE
+from memproto.binary._replies import read_reply, reply_parts
+from memproto.binary._requests import RequestReader, request_parts
 
 CONNECTION, CODEC, CONSTRUCT, COMPILED, BMEMCACHED, FLOOR = CONTESTANTS = (
     "memproto connection",

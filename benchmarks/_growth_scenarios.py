@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from examples.server.udp import Conversation
 from memproto import (
-    Administer,
+    AdminCommand,
+    AdminReply,
     AnyReply,
     AnyRequest,
     BinaryEnvelope,
     ClientConnection,
-    Debug,
-    DebugReply,
     Delete,
     Dialect,
     Get,
     Increment,
     Limits,
-    Lines,
     Mechanisms,
+    MetaDebug,
+    MetaDebugReply,
     Noop,
     Quit,
     ReplyReceived,
@@ -38,7 +37,8 @@ from memproto import (
 )
 from memproto.binary import encode_reply, encode_request
 from memproto.engine import Engine
-from memproto.events import Envelope
+from memproto.model import Envelope
+from memproto.server.udp import Conversation
 from memproto.udp import Datagram, Reassembler, ReassemblyLimits, encode_datagram, split
 
 Run = Callable[[], object]
@@ -244,12 +244,12 @@ def _binary_statistics(count: int) -> Run:
 
 @_scenario("server, lines of a dump")
 def _dump(count: int) -> Run:
-    return _say(b"lru_crawler metadump all\r\n", Lines((*_keys(count), b"END")))
+    return _say(b"lru_crawler metadump all\r\n", AdminReply((*_keys(count), b"END")))
 
 
 @_scenario("server, facts of an item")
 def _facts(count: int) -> Run:
-    return _say(b"me key\r\n", DebugReply(tuple((key, b"1") for key in _keys(count))))
+    return _say(b"me key\r\n", MetaDebugReply(tuple((key, b"1") for key in _keys(count))))
 
 
 @_scenario("server, names of mechanisms")
@@ -443,7 +443,7 @@ def _line_told(dialect: Dialect, request: AnyRequest, said: Callable[[int], byte
 
 _SAID: tuple[tuple[str, Dialect, AnyRequest, Callable[[int], bytes]], ...] = (
     ("statistics", Dialect.CLASSIC, Stats(), lambda count: _lines_of(b"STAT name value\r\n", count)),
-    ("lines of a dump", Dialect.CLASSIC, Administer((b"lru_crawler", b"metadump", b"all")),
+    ("lines of a dump", Dialect.CLASSIC, AdminCommand((b"lru_crawler", b"metadump", b"all")),
      lambda count: _lines_of(b"key=k exp=-1\r\n", count)),
     ("lines of detailed statistics", Dialect.CLASSIC, Stats(b"detail dump"),
      lambda count: _lines_of(b"PREFIX p get 1\r\n", count)),
@@ -468,7 +468,7 @@ for _name, _dialect, _request, _said in _SAID:
 
 @_scenario("meta client, facts of an item")
 def _told_facts(count: int) -> Run:
-    return _is_told(Dialect.META, Debug(b"k"), b"ME k" + b" name=value" * count + b"\r\n")
+    return _is_told(Dialect.META, MetaDebug(b"k"), b"ME k" + b" name=value" * count + b"\r\n")
 
 
 @_scenario("binary client, statistics")

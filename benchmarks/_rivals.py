@@ -12,7 +12,7 @@ from construct import Struct
 
 from benchmarks._timing import Timer, repeated
 from memproto import Get, Layout, Set
-from memproto._layout import PACKET
+from memproto.binary._layout import PACKET
 
 # --- construct: the declarations memproto itself is derived from
 

@@ -9,10 +9,10 @@ from benchmarks import _text_rivals as rivals
 from benchmarks import _wire as wire
 from benchmarks._timing import BATCH, Match, Timer, batched, repeated
 from memproto import AnyReply, ClientConnection, Dialect, Envelope, Get, Item, Limits, ServerConnection, Set, Values
-from memproto._buffer import ReceiveBuffer
-from memproto._collecting import Exchange
-from memproto._text_client import TextClient
-from memproto._text_server import TextServer
+from memproto._wire.buffer import ReceiveBuffer
+from memproto._wire.exchange import Exchange
+from memproto.text._client import TextClient
+from memproto.text._server import TextServer
 
 CONNECTION, CODEC, PYMEMCACHE, AIOMCACHE = CONTESTANTS = (
     "memproto connection",

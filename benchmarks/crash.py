@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks._report import Table, parser, report
-from examples.client import Client
 from memproto import (
     Add,
     Append,
@@ -42,7 +41,8 @@ from memproto import (
     Touch,
     Values,
 )
-from memproto.calls import Call, Replies
+from memproto.clients.client import Client
+from memproto.commands import Command, Replies
 
 _HOST = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +91,7 @@ def _first(replies: Replies) -> object:
 
 
 def _ask(client: Client, request: Request[object]) -> object:
-    return client.run(Call((request,), _first))
+    return client.run(Command((request,), _first))
 
 
 def _window(exptime: int, start: float, end: float) -> tuple[float, float]:
@@ -283,7 +283,7 @@ class Child:
 
     def __init__(self, path: Path, arguments: tuple[str, ...]) -> None:
         start = time.perf_counter()
-        command = (sys.executable, "-m", "examples.server", "-p", "-1", "--persist", str(path), *arguments)
+        command = (sys.executable, "-m", "memproto.server", "-p", "-1", "--persist", str(path), *arguments)
         self.process = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         watch = threading.Timer(_PATIENCE, self.process.kill)

@@ -82,7 +82,7 @@ class InMemory:
             while isinstance(event := server.next_event(), Envelope):
                 client.receive_data(server.send(self.execute(event.request), to=event))
         except RemoteProtocolError as error:
-            client.receive_data(error.last_words)
+            client.receive_data(error.reply_hint)
             client.receive_eof()
         else:
             if not isinstance(event, Signal):

@@ -1,7 +1,7 @@
 """Values as Python's clients pickle them: what ``memproto.conventions.serde`` refuses to do.
 
     serde = pickling("pymemcache")  # or "python-binary-memcached", or "pylibmc"
-    with ClientOf(Calls(serde), "127.0.0.1", 11211) as client:
+    with ClientOf(Commands(serde), "127.0.0.1", 11211) as client:
         client.set(b"key", {"any": object})
 
 **Whoever can write to the cache can run any code in a program that reads it so.** A memcached without SASL or TLS asks
@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickle
 
 from memproto.conventions import LIMIT, Objects, serde
-from memproto.serde import Serde
+from memproto.commands import Serde
 
 
 def pickling(

@@ -49,7 +49,7 @@ class Handler(socketserver.BaseRequestHandler):
                     reply = self.server.engine.execute(event.request, STARTED + time.monotonic())
                 out.writelines(connection.send_parts(reply, to=event))
         except RemoteProtocolError as error:
-            out.write(error.last_words)
+            out.write(error.reply_hint)
             return False
         out.flush()
         return isinstance(event, Signal)

@@ -39,7 +39,7 @@ class Handler(socketserver.BaseRequestHandler):
                 out.append(connection.send(reply, to=event))
             go_on = isinstance(event, Signal)
         except RemoteProtocolError as error:
-            out.append(error.last_words)
+            out.append(error.reply_hint)
         self.request.sendall(b"".join(out))
         return go_on
 

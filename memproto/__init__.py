@@ -6,51 +6,49 @@ threads and storage stay with the program that embeds it. ``memproto.engine`` ha
 messages.
 """
 
-from memproto._layout import OPCODES, Body, OpcodeSpec, Presence, Quiet
-from memproto._packing import Field, Layout
-from memproto._state import ClientState, ServerState
+from memproto._wire.dialects import ReceiveBuffer, ServerDialect
+from memproto._wire.packing import Field, Layout
 from memproto.binary import decode_packet, encode_packet
-from memproto.client import ClientConnection, Exchange
-from memproto.dialect import ReceiveBuffer, ServerDialect
-from memproto.enums import Dialect, Magic, Opcode, Signal, Status
+from memproto.binary._layout import OPCODES, Body, OpcodeSpec, Presence, Quiet
+from memproto.connection._state import ClientState, ServerState
+from memproto.connection.client import ClientConnection, Exchange
+from memproto.connection.events import ClientEvent, ConnectionClosed, ReplyReceived, ServerEvent
+from memproto.connection.server import ServerConnection
 from memproto.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from memproto.events import (
-    BinaryEnvelope,
-    ClassicEnvelope,
-    ClientEvent,
-    ConnectionClosed,
-    Envelope,
-    MetaEnvelope,
-    ReplyReceived,
-    ServerEvent,
-)
 from memproto.limits import MAX_KEY, Limits
-from memproto.messages import (
+from memproto.model import (
     Add,
-    Administer,
+    AdminCommand,
+    AdminReply,
     AnyReply,
     AnyRequest,
     Append,
     Authenticated,
+    BinaryEnvelope,
     Challenge,
+    ClassicEnvelope,
     Counter,
-    Debug,
-    DebugReply,
     Decrement,
     Delete,
     Deleted,
+    Dialect,
+    Envelope,
     Failure,
     Flush,
     Get,
     Increment,
+    InvalidRequest,
     Item,
     ItemMeta,
-    Lines,
-    Malformed,
+    Magic,
     Mechanisms,
+    MetaDebug,
+    MetaDebugReply,
+    MetaEnvelope,
     MetaOptions,
     Noop,
     Ok,
+    Opcode,
     Packet,
     Prepend,
     Quit,
@@ -61,9 +59,11 @@ from memproto.messages import (
     SaslList,
     SaslStep,
     Set,
+    Signal,
     Silence,
     Stats,
     StatsReply,
+    Status,
     Stored,
     Touch,
     Touched,
@@ -75,14 +75,14 @@ from memproto.messages import (
     VersionReply,
     message,
 )
-from memproto.server import ServerConnection
 from memproto.translate import TranslationError, translate, translate_reply
 
 __all__ = [
     "MAX_KEY",
     "OPCODES",
     "Add",
-    "Administer",
+    "AdminCommand",
+    "AdminReply",
     "AnyReply",
     "AnyRequest",
     "Append",
@@ -96,8 +96,6 @@ __all__ = [
     "ClientState",
     "ConnectionClosed",
     "Counter",
-    "Debug",
-    "DebugReply",
     "Decrement",
     "Delete",
     "Deleted",
@@ -109,15 +107,16 @@ __all__ = [
     "Flush",
     "Get",
     "Increment",
+    "InvalidRequest",
     "Item",
     "ItemMeta",
     "Layout",
     "Limits",
-    "Lines",
     "LocalProtocolError",
     "Magic",
-    "Malformed",
     "Mechanisms",
+    "MetaDebug",
+    "MetaDebugReply",
     "MetaEnvelope",
     "MetaOptions",
     "Noop",

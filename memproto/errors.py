@@ -21,10 +21,10 @@ class LocalProtocolError(ProtocolError):
 class RemoteProtocolError(ProtocolError):
     """The peer broke a rule and the framing is lost: close the connection.
 
-    ``last_words`` are bytes that a server should still send before closing, what memcached itself would
+    ``reply_hint`` are bytes that a server should still send before closing, what memcached itself would
     answer; often empty. Requests handed out earlier may still be answered first, in order.
     """
 
-    def __init__(self, message: str, last_words: bytes = b"") -> None:
+    def __init__(self, message: str, reply_hint: bytes = b"") -> None:
         super().__init__(message)
-        self.last_words = last_words
+        self.reply_hint = reply_hint

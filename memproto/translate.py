@@ -10,35 +10,38 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, overload
 
-from memproto import _classic_requests, _meta_requests, binary, text
-from memproto._arguments import check_dialect, check_envelope
-from memproto._binary_messages import opcode_for
-from memproto._checking import check_reply
-from memproto._layout import OPCODES, Quiet
-from memproto._plain import plain
-from memproto.enums import Dialect, Opcode, Status
+from memproto import binary, text
+from memproto._wire.arguments import check_dialect, check_envelope
+from memproto.binary._layout import OPCODES, Quiet
+from memproto.binary._operations import opcode_for
 from memproto.errors import LocalProtocolError, ProtocolError
-from memproto.events import BinaryEnvelope, ClassicEnvelope, Envelope, MetaEnvelope
-from memproto.messages import (
+from memproto.model import (
     Add,
     AnyReply,
     AnyRequest,
     Append,
-    Debug,
+    BinaryEnvelope,
+    ClassicEnvelope,
     Decrement,
     Delete,
+    Dialect,
+    Envelope,
     Failure,
     Flush,
     Get,
     Increment,
     Item,
+    MetaDebug,
+    MetaEnvelope,
     Noop,
     Ok,
+    Opcode,
     Prepend,
     Quit,
     Replace,
     Set,
     Stats,
+    Status,
     Touch,
     Touched,
     Values,
@@ -46,6 +49,10 @@ from memproto.messages import (
     Version,
     VersionReply,
 )
+from memproto.model._checks import check_reply
+from memproto.model._meta_options import plain
+from memproto.text.classic import _requests as _classic_requests
+from memproto.text.meta import _requests as _meta_requests
 
 _I31 = 1 << 31
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -83,7 +90,7 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
     if envelope.dialect is to:
         return envelope
     request = envelope.request
-    if not isinstance(request, _KNOWN + _KNOWN_WITHOUT_KEY + (Debug,)):
+    if not isinstance(request, _KNOWN + _KNOWN_WITHOUT_KEY + (MetaDebug,)):
         raise TranslationError(f"{type(request).__name__} belongs to one connection or dialect and is not translated")
     try:
         if to is Dialect.BINARY:

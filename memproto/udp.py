@@ -16,9 +16,9 @@ from typing import TypeAlias
 from construct import Int16ub, Struct
 
 from memproto._fields import BYTES_LIKE, check_fields, check_time, check_value
-from memproto._packing import Layout
+from memproto._wire.packing import Layout
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.messages import message
+from memproto.model import message
 
 __all__ = [
     "DATAGRAM_OVERHEAD",

@@ -11,7 +11,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.peers import fail_if_skipped
+from tests.support.peers import fail_if_skipped
 
 
 def _register(name: str, max_examples: int, *, derandomize: bool = False) -> None:

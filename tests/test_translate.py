@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from memproto import (
     Add,
-    Administer,
+    AdminCommand,
     AnyReply,
     AnyRequest,
     Append,
     BinaryEnvelope,
     ClassicEnvelope,
     Counter,
-    Debug,
     Decrement,
     Delete,
     Deleted,
@@ -28,8 +27,9 @@ from memproto import (
     Flush,
     Get,
     Increment,
+    InvalidRequest,
     Item,
-    Malformed,
+    MetaDebug,
     MetaEnvelope,
     MetaOptions,
     Noop,
@@ -54,7 +54,6 @@ from memproto import (
     Verbosity,
     Version,
     VersionReply,
-    _classic_requests,
     binary,
     text,
     translate,
@@ -62,15 +61,16 @@ from memproto import (
 )
 from memproto.testing import binary_envelopes
 from memproto.text import decode_request, encode_request, meta_envelope
-from tests.kinds import DIALECTS_AND_KINDS, KINDS, Kind, by_kind, options_of, requests_of
-from tests.reached import reached, reaches
+from memproto.text.classic import _requests as _classic_requests
+from tests.support.kinds import DIALECTS_AND_KINDS, KINDS, Kind, by_kind, options_of, requests_of
+from tests.support.reached import reached, reaches
 
 # --- law 6
 
 OPAQUELESS = (Flush, Stats, Version, Verbosity, Quit)
 NO_TIME = (1 << 31) - 1
 COMPARING = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
-META_SAYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Noop, Debug)
+META_SAYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Noop, MetaDebug)
 
 
 def _needs_base64(key: bytes) -> bool:
@@ -285,9 +285,9 @@ def test_what_translate_returns_can_be_encoded_and_means_the_same(dialect: Diale
         assert _same(arrived.request, envelope.request)
 
     law()
-    lost = (SaslList, SaslAuth, SaslStep, Unknown, UnknownLine, Administer)
+    lost = (SaslList, SaslAuth, SaslStep, Unknown, UnknownLine, AdminCommand)
     own = dialect if kind not in OPAQUELESS or dialect is Dialect.BINARY else Dialect.CLASSIC
-    assert translated or own is to or kind in lost or (kind is Debug and to is not Dialect.META)
+    assert translated or own is to or kind in lost or (kind is MetaDebug and to is not Dialect.META)
 
 
 # --- requests, row by row: mapping.md section 2
@@ -452,20 +452,20 @@ def test_meta_to_binary() -> None:
         (BinaryEnvelope(SaslStep(b"PLAIN"), 0x22), Dialect.META, "SaslStep belongs to one connection or dialect"),
         (BinaryEnvelope(Unknown(Packet(0x80, 0x99)), 0x99), Dialect.META, "Unknown belongs to one connection"),
         (ClassicEnvelope(UnknownLine(b"foo"), b"foo"), Dialect.BINARY, "UnknownLine belongs to one connection"),
-        (MetaEnvelope(Malformed(Failure(4), "x"), b"mg"), Dialect.BINARY, "Malformed belongs to one connection"),
+        (MetaEnvelope(InvalidRequest(Failure(4), "x"), b"mg"), Dialect.BINARY, "InvalidRequest belongs to one connection"),
         (BinaryEnvelope(Get((b" " * 187,)), 0), Dialect.META, "key is 187 bytes and needs base64, limit is 186"),
         (BinaryEnvelope(Get((b" ",)), 0), Dialect.CLASSIC, "key is b' ', must hold no space, CR, LF or NUL"),
         (BinaryEnvelope(Flush(1 << 31), 8), Dialect.META, "delay is 2147483648, text has signed 32 bits"),
         (BinaryEnvelope(Delete(b"k", 1), 4), Dialect.CLASSIC, "cas is 1, delete cannot compare one"),
         (BinaryEnvelope(Append(b"k", b"", 1), 0xE), Dialect.CLASSIC, "cas is 1, append cannot compare one"),
         (BinaryEnvelope(Increment(b"k", 1, 0, 0), 5), Dialect.CLASSIC, "can neither create a counter"),
-        (BinaryEnvelope(Stats(b"cachedump 1 1"), 0x10), Dialect.META, "this is an Administer request"),
+        (BinaryEnvelope(Stats(b"cachedump 1 1"), 0x10), Dialect.META, "this is an AdminCommand request"),
         (decode_request(b"get a b\r\n"), Dialect.BINARY, "keys are 2, one binary packet carries 1"),
         (decode_request(b"get a b\r\n"), Dialect.META, "keys are 2, one meta command carries 1"),
         (decode_request(b"gat 0\r\n"), Dialect.BINARY, "keys are 0, one binary packet carries 1"),
         (decode_request(b"stats " + b"x" * 251 + b"\r\n"), Dialect.BINARY, "limit is 250"),
-        (decode_request(b"me k\r\n"), Dialect.BINARY, "Debug has no opcode of its own in binary"),
-        (decode_request(b"me k\r\n"), Dialect.CLASSIC, "Debug cannot be said in classic text"),
+        (decode_request(b"me k\r\n"), Dialect.BINARY, "MetaDebug has no opcode of its own in binary"),
+        (decode_request(b"me k\r\n"), Dialect.CLASSIC, "MetaDebug cannot be said in classic text"),
         (decode_request(b"mg k Oxyz\r\n"), Dialect.BINARY, "opaque is b'xyz', binary has 32 bits"),
         (decode_request(b"mg k O0x0000ab\r\n"), Dialect.BINARY, "opaque is b'0x0000ab', binary has 32 bits"),
         (decode_request(b"mg k O000000001\r\n"), Dialect.BINARY, "opaque is b'000000001', binary has 32 bits"),

@@ -19,23 +19,13 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import memproto
-from memproto import (
-    OPCODES,
-    Body,
-    ClassicEnvelope,
-    Field,
-    Layout,
-    Limits,
-    Malformed,
-    OpcodeSpec,
-    Presence,
-    _classic_requests,
-    _layout,
-    _state,
-)
-from memproto._binary_messages import FAMILIES
-from memproto._meta_flags import FLAGS_OF
-from memproto.enums import STATUSES
+from memproto import OPCODES, Body, ClassicEnvelope, Field, InvalidRequest, Layout, Limits, OpcodeSpec, Presence
+from memproto.binary import _layout
+from memproto.binary._operations import FAMILIES
+from memproto.connection import _state
+from memproto.model import STATUSES
+from memproto.text.classic import _requests as _classic_requests
+from memproto.text.meta._flags import FLAGS_OF
 
 #: A cell's text; literal columns are set in a fixed width.
 Row = tuple[str, ...]
@@ -148,9 +138,9 @@ def _read(words: list[bytes]) -> ClassicEnvelope:
 
 def _classic_row(verb: bytes) -> Row:
     counted = ([verb, *[b"0"] * count] for count in range(6))
-    words = next(words for words in counted if not isinstance(_read(words).request, Malformed))
+    words = next(words for words in counted if not isinstance(_read(words).request, InvalidRequest))
     hushed = _read([*words, _classic_requests.NOREPLY])
-    may_hush = hushed.noreply and not isinstance(hushed.request, Malformed)
+    may_hush = hushed.noreply and not isinstance(hushed.request, InvalidRequest)
     kind = type(_read(words).request).__name__
     return (verb.decode(), kind, str(len(words) - 1), _classic_requests.NOREPLY.decode() if may_hush else "")
 

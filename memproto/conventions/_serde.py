@@ -1,4 +1,4 @@
-"""Whole values in and out as one client has them: a pair of functions, for :class:`~memproto.calls.Calls` or anyone."""
+"""Whole values in and out as one client has them: a pair of functions, for ``memproto.commands.Commands`` or others."""
 
 from __future__ import annotations
 

@@ -6,11 +6,10 @@ import re
 
 from memproto.engine._dump import Dump, cachedump, metadump
 from memproto.engine._items import Items
-from memproto.enums import Status
-from memproto.messages import AnyReply, Failure, Lines
+from memproto.model import AdminReply, AnyReply, Failure, Status
 
-_OK = Lines()
-_NOTHING = Lines((b"END",))
+_OK = AdminReply()
+_NOTHING = AdminReply((b"END",))
 _ERROR = Failure(Status.UNKNOWN_COMMAND)
 _BAD_FORMAT = Failure(Status.INVALID_ARGUMENTS)
 _MEGABYTE = 1024 * 1024
@@ -28,9 +27,9 @@ _ANSWERS: tuple[tuple[re.Pattern[bytes], AnyReply], ...] = tuple(
         (rb"slabs automove (?:[0-2]|ratio [0-9.]+)", _OK),
         (rb"slabs automove (?:ratio(?: .*)?|[0-9]+)", _ERROR),
         (rb"slabs automove [^ ]+", _BAD_FORMAT),
-        (rb"slabs reassign ([0-9]+) \1", Lines((b"SAME src and dst class are identical",))),
+        (rb"slabs reassign ([0-9]+) \1", AdminReply((b"SAME src and dst class are identical",))),
         # There is one class, so no two different ones.
-        (rb"slabs reassign [0-9]+ [0-9]+", Lines((b"BADCLASS invalid src or dst class id",))),
+        (rb"slabs reassign [0-9]+ [0-9]+", AdminReply((b"BADCLASS invalid src or dst class id",))),
         (rb"slabs reassign [^ ]+ [^ ]+", _BAD_FORMAT),
         (rb"lru mode (?:flat|segmented)", _OK),
         (rb"lru tune(?: [0-9.]+){4}", _OK),
@@ -39,7 +38,7 @@ _ANSWERS: tuple[tuple[re.Pattern[bytes], AnyReply], ...] = tuple(
         (rb"lru_crawler sleep [0-9]+", Failure(Status.INVALID_ARGUMENTS, b"sleep must be one second or less")),
         (rb"lru_crawler (?:tocrawl|sleep) [^ ]+", _BAD_FORMAT),
         (rb"lru_crawler crawl (?:all|[0-9]{1,2}(?:,[0-9]{1,2})*)", _OK),
-        (rb"lru_crawler crawl [^ ]+", Lines((b"BADCLASS invalid class id",))),
+        (rb"lru_crawler crawl [^ ]+", AdminReply((b"BADCLASS invalid class id",))),
         # Stopping the process is the embedder's to offer.
         (rb"shutdown(?: .*)?", Failure(Status.UNKNOWN_COMMAND, b": shutdown not enabled")),
     )
@@ -71,9 +70,9 @@ def _limit_memory(words: tuple[bytes, ...], items: Items) -> AnyReply:
         return _ERROR
     megabytes = int(words[1])
     if megabytes < _LEAST_MEGABYTES:
-        return Lines((b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than %dm" % _LEAST_MEGABYTES,))
+        return AdminReply((b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than %dm" % _LEAST_MEGABYTES,))
     if megabytes > _MOST_MEGABYTES:
-        return Lines((b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",))
+        return AdminReply((b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",))
     items.resize(megabytes * _MEGABYTE)
     return _OK
 
@@ -93,5 +92,5 @@ def _cachedump(words: tuple[bytes, ...], items: Items) -> AnyReply | Dump:
 def _metadump(which: bytes, items: Items) -> AnyReply | Dump:
     """``lru_crawler metadump CLASSES``."""
     if not _CLASS_IDS.fullmatch(which):
-        return Lines((b"BADCLASS invalid class id",))
+        return AdminReply((b"BADCLASS invalid class id",))
     return metadump(items) if which in (b"all", b"hash") or b"1" in which.split(b",") else _NOTHING

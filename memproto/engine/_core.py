@@ -6,12 +6,11 @@ import sys
 from typing import NamedTuple
 
 from memproto._fields import check_least, check_time, check_value
-from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, Saved, stored_size
+from memproto.engine._items import FLAGS_SIZE, Entry, Items, Journal, StoredItem, stored_size
 from memproto.engine._rules import NEVER
 from memproto.engine._statistics import COUNTERS
-from memproto.enums import Status
 from memproto.errors import LocalProtocolError
-from memproto.messages import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set
+from memproto.model import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set, Status
 
 _TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
 _NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
@@ -22,7 +21,7 @@ _STORES = (Set, Add, Replace, Append, Prepend)
 _CHOSEN = 1 << 63
 
 
-class Marks(NamedTuple):
+class JournalState(NamedTuple):
     """What has to outlive the process beside the items."""
 
     #: The last CAS that was given out; 0 for none.
@@ -41,14 +40,14 @@ class Core:
         evict: bool,
         cas: bool,
         journal: Journal | None,
-        marks: Marks,
+        marks: JournalState,
     ) -> None:
         check_value("memory_limit", memory_limit, int)
         check_value("item_size_max", item_size_max, int)
         check_value("evict", evict, bool)
         check_value("cas", cas, bool)
         check_value("journal", journal, Journal | None)
-        check_value("marks", marks, Marks)
+        check_value("marks", marks, JournalState)
         if item_size_max < 1 or memory_limit < item_size_max:
             raise LocalProtocolError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
         self._items = Items(memory_limit, journal)
@@ -105,18 +104,18 @@ class Core:
     # --- for an embedder with a journal
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> JournalState:
         """What a journal has to keep beside the items, so that no CAS is given twice and no flush is forgotten.
 
         Set it back only if no reply that came after has left.
         """
-        return Marks(self._cas, self._flush_at)
+        return JournalState(self._cas, self._flush_at)
 
     @marks.setter
-    def marks(self, marks: Marks) -> None:
+    def marks(self, marks: JournalState) -> None:
         self._cas, self._flush_at = marks
 
-    def restore(self, key: bytes, saved: Saved | None) -> None:
+    def restore(self, key: bytes, saved: StoredItem | None) -> None:
         """Put back what a key had, or that it had nothing, without telling the journal.
 
         For an embedder whose journal could not keep a change.

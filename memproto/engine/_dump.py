@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from memproto.engine._items import Entry, Items, stored_size
-from memproto.messages import Lines
+from memproto.model import AdminReply
 
 _END = b"END"
 # What memcached writes as a percent sign and two digits.
@@ -40,13 +40,13 @@ class Dump:
         #: Whether there are no more parts.
         self.done: bool = False
 
-    def read(self, now: float, most: int = 1000) -> Lines:
+    def read(self, now: float, most: int = 1000) -> AdminReply:
         """The next part, from the next ``most`` items; it may have no lines. The last part ends with ``END``.
 
         ``now`` is in Unix seconds. Call it until ``done``; after that there are no lines.
         """
         if self.done:
-            return Lines(())
+            return AdminReply(())
         if self._keys is None:
             self._keys = iter(self._items.keys())
         entries = self._items.entries
@@ -68,7 +68,7 @@ class Dump:
         if looked_at < most or self._bytes_left < 0 or not self._lines_left:
             self.close()
             lines.append(_END)
-        return Lines(tuple(lines))
+        return AdminReply(tuple(lines))
 
     def close(self) -> None:
         """Give it up, if its reader is gone; then the engine can begin another."""

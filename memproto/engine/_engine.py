@@ -6,25 +6,23 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from memproto._checking import check_request
 from memproto._fields import check_value
 from memproto.engine._administer import administer
-from memproto.engine._core import Marks
+from memproto.engine._core import JournalState
 from memproto.engine._dump import Dump
 from memproto.engine._items import Entry, Journal
 from memproto.engine._meta import ask, facts, told_of, touched_by
 from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
 from memproto.engine._statistics import COUNTERS, settings, statistics
 from memproto.engine._stores import EXISTS, NOT_FOUND, Stores
-from memproto.enums import Status
 from memproto.errors import LocalProtocolError
-from memproto.messages import (
+from memproto.model import (
     Add,
-    Administer,
+    AdminCommand,
+    AdminReply,
     AnyReply,
     Append,
     Counter,
-    Debug,
     Decrement,
     Delete,
     Deleted,
@@ -32,9 +30,9 @@ from memproto.messages import (
     Flush,
     Get,
     Increment,
+    InvalidRequest,
     Item,
-    Lines,
-    Malformed,
+    MetaDebug,
     MetaOptions,
     Noop,
     Ok,
@@ -48,6 +46,7 @@ from memproto.messages import (
     Set,
     Stats,
     StatsReply,
+    Status,
     Touch,
     Touched,
     Unknown,
@@ -57,6 +56,7 @@ from memproto.messages import (
     Version,
     VersionReply,
 )
+from memproto.model._checks import check_request
 
 _MISS = Values()
 _NO_MEMORY_TO_CREATE = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating new item")
@@ -65,8 +65,8 @@ _NOT_A_NUMBER = Failure(Status.DELTA_BAD_VALUE)
 _FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
 _OK = Ok()
-_BUSY = Lines((b"BUSY currently processing crawler request",))
-_NO_MARKS = Marks()
+_BUSY = AdminReply((b"BUSY currently processing crawler request",))
+_NO_MARKS = JournalState()
 _NOOP = Noop()
 
 R = TypeVar("R")
@@ -98,7 +98,7 @@ class Engine(Stores):
         flush: bool = True,
         version: bytes = b"1.6.18",
         journal: Journal | None = None,
-        marks: Marks = _NO_MARKS,
+        marks: JournalState = _NO_MARKS,
     ) -> None:
         super().__init__(memory_limit, item_size_max, evict, cas, journal, marks)
         check_value("flush", flush, bool)
@@ -124,9 +124,9 @@ class Engine(Stores):
             Version: lambda _request, _now: self._version,
             Noop: lambda _request, _now: _OK,
             Quit: lambda _request, _now: _OK,
-            Malformed: self._malformed,
-            Debug: self._debug,
-            Administer: self._administer_whole,
+            InvalidRequest: self._malformed,
+            MetaDebug: self._debug,
+            AdminCommand: self._administer_whole,
             Verbosity: lambda _request, _now: _OK,
             **dict.fromkeys((SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _request, _now: _UNKNOWN),
         }
@@ -162,7 +162,7 @@ class Engine(Stores):
 
         Raises what :meth:`execute` raises.
         """
-        if not isinstance(request, Flush | Administer):
+        if not isinstance(request, Flush | AdminCommand):
             return self.execute(request, now)
         check_request(request)
         # This looks at ``now``, and whether a flush is due.
@@ -238,7 +238,7 @@ class Engine(Stores):
             found.append(ask(self._items, entry, created, request, options, now))
         return Values(tuple(found))
 
-    def _debug(self, request: Debug, now: float) -> AnyReply:
+    def _debug(self, request: MetaDebug, now: float) -> AnyReply:
         entry = self._items.find(request.key, now)
         return NOT_FOUND if entry is None else facts(entry, now, self._with_cas)
 
@@ -262,7 +262,7 @@ class Engine(Stores):
 
     # --- the rest
 
-    def _malformed(self, request: Malformed, now: float) -> AnyReply:
+    def _malformed(self, request: InvalidRequest, now: float) -> AnyReply:
         if request.reply.status == Status.VALUE_TOO_LARGE:
             self._too_large(request.request)
         return request.reply
@@ -353,7 +353,7 @@ class Engine(Stores):
         self._items.finish()
         return reply
 
-    def _administer_whole(self, request: Administer, now: float) -> AnyReply:
+    def _administer_whole(self, request: AdminCommand, now: float) -> AnyReply:
         reply = administer(request.words, self._items)
         self._items.finish()
         return reply.read(now, sys.maxsize) if isinstance(reply, Dump) else reply

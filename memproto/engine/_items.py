@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from memproto.messages import Item
+from memproto.model import Item
 
 #: What one item costs beside its key and value, in bytes. memcached's own header is 48 to 56; objects of Python cost
 #: more, and the budget is meant for real memory: on CPython 3.11 (``benchmarks/memory.py``) the resident memory of a
@@ -45,7 +45,7 @@ class Entry:
         self.leased: bool = False
 
 
-class Saved(NamedTuple):
+class StoredItem(NamedTuple):
     """What has to be kept of an item."""
 
     item: Item
@@ -63,7 +63,7 @@ class Journal(Protocol):
     remember what it is told, write it later, and undo what could not be written with ``Engine.restore``.
     """
 
-    def put(self, saved: Saved) -> None:
+    def put(self, saved: StoredItem) -> None:
         """An item was stored or changed."""
 
     def discard(self, key: bytes) -> None:
@@ -72,7 +72,7 @@ class Journal(Protocol):
     def clear(self) -> None:
         """All items were flushed."""
 
-    def newest_first(self) -> Iterable[Saved]:
+    def newest_first(self) -> Iterable[StoredItem]:
         """All items put and not discarded since, the one put last at the beginning.
 
         The engine stops reading as soon as its budget is full, so what is not read need not be in memory.
@@ -148,7 +148,7 @@ class Items:
             self._journal.keep_newest(len(self.entries))
         self._set_room()
 
-    def restore(self, key: bytes, saved: Saved | None) -> None:
+    def restore(self, key: bytes, saved: StoredItem | None) -> None:
         """Put back what a key had, or that it had nothing, without telling the journal."""
         entry = self.entries.pop(key, None)
         if entry is not None:
@@ -233,7 +233,7 @@ class Items:
 
     def _settle(self, entry: Entry) -> None:
         if self._journal is not None:
-            self._journal.put(Saved(entry.item, entry.expires, entry.stale))
+            self._journal.put(StoredItem(entry.item, entry.expires, entry.stale))
         if self.size > self._room:
             self._make_room()
 

@@ -6,7 +6,7 @@ import math
 
 from memproto.engine._items import Entry, Items, stored_size
 from memproto.engine._rules import MONTH, NEVER, expires_at
-from memproto.messages import Add, DebugReply, Get, Item, ItemMeta, MetaOptions, Replace, Set
+from memproto.model import Add, Get, Item, ItemMeta, MetaDebugReply, MetaOptions, Replace, Set
 
 
 def seconds_left(expires: float, now: float) -> int:
@@ -80,7 +80,7 @@ def is_outdated(request: Set | Add | Replace, entry: Entry) -> bool:
     return options is not None and options.invalidate and 0 < request.cas < entry.item.cas
 
 
-def facts(entry: Entry, now: float, cas: bool) -> DebugReply:
+def facts(entry: Entry, now: float, cas: bool) -> MetaDebugReply:
     """What ``me`` tells of an item."""
     item = entry.item
     numbers: dict[bytes, object] = {
@@ -91,4 +91,4 @@ def facts(entry: Entry, now: float, cas: bool) -> DebugReply:
         b"cls": 1,
         b"size": stored_size(item.key, len(item.value), item.flags, cas),
     }
-    return DebugReply(tuple((name, str(value).encode()) for name, value in numbers.items()))
+    return MetaDebugReply(tuple((name, str(value).encode()) for name, value in numbers.items()))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from memproto.engine._items import Items
-from memproto.enums import Status
-from memproto.messages import AnyReply, Failure, StatsReply
+from memproto.model import AnyReply, Failure, StatsReply, Status
 
 #: What the engine counts; ``cmd_get`` and ``cmd_touch`` are sums of hits and misses.
 COUNTERS: tuple[str, ...] = (

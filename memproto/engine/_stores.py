@@ -6,8 +6,7 @@ from memproto.engine._core import Core
 from memproto.engine._items import Entry
 from memproto.engine._meta import is_outdated
 from memproto.engine._rules import expires_at
-from memproto.enums import Status
-from memproto.messages import Add, AnyReply, Append, Failure, Item, Prepend, Replace, Set, Stored
+from memproto.model import Add, AnyReply, Append, Failure, Item, Prepend, Replace, Set, Status, Stored
 
 NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 EXISTS = Failure(Status.KEY_EXISTS)

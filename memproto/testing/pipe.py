@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from memproto._fields import BYTES_LIKE, check_value
-from memproto.client import ClientConnection
+from memproto.connection.client import ClientConnection
+from memproto.connection.server import ServerConnection
 from memproto.errors import LocalProtocolError
-from memproto.server import ServerConnection
 
 
 class Pipe:

@@ -11,11 +11,10 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from memproto._arguments import misuse
-from memproto._binary_messages import FAMILIES
-from memproto._checking import check_request
 from memproto._fields import BYTES_LIKE, check_value
-from memproto._layout import (
+from memproto._wire.arguments import misuse
+from memproto._wire.packing import Layout
+from memproto.binary._layout import (
     ARITHMETIC,
     COUNTER,
     EXPIRATION,
@@ -27,17 +26,17 @@ from memproto._layout import (
     VERBOSITY,
     OpcodeSpec,
 )
-from memproto._packing import Layout
-from memproto.enums import STATUSES, Magic, Status
+from memproto.binary._operations import FAMILIES
 from memproto.errors import LocalProtocolError
-from memproto.events import BinaryEnvelope
 from memproto.limits import MAX_KEY, MAX_MECHANISM
-from memproto.messages import (
+from memproto.model import (
+    STATUSES,
     Add,
     AnyReply,
     AnyRequest,
     Append,
     Authenticated,
+    BinaryEnvelope,
     Challenge,
     Counter,
     Decrement,
@@ -47,8 +46,9 @@ from memproto.messages import (
     Flush,
     Get,
     Increment,
+    InvalidRequest,
     Item,
-    Malformed,
+    Magic,
     Mechanisms,
     Noop,
     Ok,
@@ -63,6 +63,7 @@ from memproto.messages import (
     Set,
     Stats,
     StatsReply,
+    Status,
     Stored,
     Touch,
     Touched,
@@ -72,6 +73,7 @@ from memproto.messages import (
     Version,
     VersionReply,
 )
+from memproto.model._checks import check_request
 
 T = TypeVar("T")
 
@@ -364,7 +366,7 @@ def _successes(request: AnyRequest, values: st.SearchStrategy[bytes]) -> st.Sear
             return st.builds(Authenticated, data) | st.builds(Challenge, data)
         case Unknown():
             return _raw_replies(values)
-        case Malformed():
+        case InvalidRequest():
             return st.just(request.reply)
         case _:
             raise TypeError(f"{type(request).__name__} cannot be said in binary")
@@ -388,7 +390,7 @@ def _extras() -> st.SearchStrategy[bytes]:
 def replies_to(request: AnyRequest, *, values: st.SearchStrategy[bytes] | None = None) -> st.SearchStrategy[AnyReply]:
     """Every reply that can answer this request of one key: a success, a miss, a failure."""
     check_request(request)
-    if isinstance(request, Malformed):
+    if isinstance(request, InvalidRequest):
         return _successes(request, _values(values))
     return _successes(request, _values(values)) | failures(request)
 

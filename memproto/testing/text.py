@@ -9,26 +9,18 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from memproto import text
-from memproto._arguments import check_envelope
-from memproto._classic_replies import BARE_STATS, DUMPS, OWN_AUTH_TEXTS, WORDED
-from memproto._classic_requests import ADMINISTRATIVE
-from memproto._classic_requests import PARSERS as CLASSIC
-from memproto._meta_flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Token, key_word
-from memproto._meta_requests import PARSERS as META
-from memproto._text import BREAKS, TextEnvelope, error_line, failure_in
-from memproto.enums import Status
-from memproto.events import ClassicEnvelope, MetaEnvelope
+from memproto._wire.arguments import check_envelope
 from memproto.limits import MAX_KEY
-from memproto.messages import (
+from memproto.model import (
     Add,
-    Administer,
+    AdminCommand,
+    AdminReply,
     AnyReply,
     AnyRequest,
     Append,
     Authenticated,
+    ClassicEnvelope,
     Counter,
-    Debug,
-    DebugReply,
     Decrement,
     Delete,
     Deleted,
@@ -36,10 +28,12 @@ from memproto.messages import (
     Flush,
     Get,
     Increment,
+    InvalidRequest,
     Item,
     ItemMeta,
-    Lines,
-    Malformed,
+    MetaDebug,
+    MetaDebugReply,
+    MetaEnvelope,
     Noop,
     Ok,
     Prepend,
@@ -50,6 +44,7 @@ from memproto.messages import (
     Set,
     Stats,
     StatsReply,
+    Status,
     Stored,
     Touch,
     Touched,
@@ -60,6 +55,13 @@ from memproto.messages import (
     VersionReply,
 )
 from memproto.testing.strategies import POOL, chosen, given_or, long, pooled, values, weighted
+from memproto.text._failures import error_line, failure_in
+from memproto.text._lines import BREAKS, TextEnvelope
+from memproto.text.classic._replies import BARE_STATS, DUMPS, OWN_AUTH_TEXTS, WORDED
+from memproto.text.classic._requests import ADMINISTRATIVE
+from memproto.text.classic._requests import PARSERS as CLASSIC
+from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Token, key_word
+from memproto.text.meta._requests import PARSERS as META
 
 T = TypeVar("T")
 
@@ -122,7 +124,7 @@ def _administration() -> st.SearchStrategy[ClassicEnvelope]:
     tuned = st.builds(lambda verb, words: (verb, *words), st.sampled_from(ADMINISTRATIVE), rest)
     dumped = rest.map(lambda words: (b"stats", b"cachedump", *words))
     kept = (tuned | dumped).filter(lambda words: words[0] != b"cache_memlimit" or words[-1] != b"noreply")
-    return kept.flatmap(lambda words: _lines(words[0], st.just(Administer(words)), words[0] == b"cache_memlimit"))
+    return kept.flatmap(lambda words: _lines(words[0], st.just(AdminCommand(words)), words[0] == b"cache_memlimit"))
 
 
 def _is_unknown(line: bytes) -> bool:
@@ -161,7 +163,7 @@ def _classic(
         Flush: _lines(b"flush_all", st.builds(Flush, st.none() | _exptimes()), True),
         Verbosity: _lines(b"verbosity", st.builds(Verbosity, _u32()), True),
         Stats: _lines(b"stats", st.builds(Stats, _groups()), False),
-        Administer: _administration(),
+        AdminCommand: _administration(),
         UnknownLine: _unknown_lines(),
     }
 
@@ -195,7 +197,7 @@ _COMMANDS: dict[type[AnyRequest], bytes] = {
     **dict.fromkeys((Set, Add, Replace, Append, Prepend), b"ms"),
     Delete: b"md",
     **dict.fromkeys((Increment, Decrement), b"ma"),
-    Debug: b"me",
+    MetaDebug: b"me",
 }
 # As base64 these are 248 bytes, and a key may have 250.
 _MOST_ENCODED = 186
@@ -327,12 +329,12 @@ def _ends_dump(line: bytes) -> bool:
     return line in DUMPS.values() or failure_in(line) is not None or line.split(b" ")[0].isupper()
 
 
-def _administered(words: tuple[bytes, ...]) -> st.SearchStrategy[Lines]:
+def _administered(words: tuple[bytes, ...]) -> st.SearchStrategy[AdminReply]:
     end = DUMPS.get(words[1:2])
     if end is None:
-        return _texts().filter(lambda line: failure_in(line) is None).map(lambda line: Lines((line,)))
+        return _texts().filter(lambda line: failure_in(line) is None).map(lambda line: AdminReply((line,)))
     inner = st.lists(_texts().filter(lambda line: not _ends_dump(line)), max_size=4)
-    return inner.map(lambda lines: Lines((*lines, end))) | st.just(Lines((b"BUSY currently processing",)))
+    return inner.map(lambda lines: AdminReply((*lines, end))) | st.just(AdminReply((b"BUSY currently processing",)))
 
 
 def _statistics(group: bytes) -> st.SearchStrategy[StatsReply]:
@@ -364,7 +366,7 @@ def _classic_successes(envelope: ClassicEnvelope, values: st.SearchStrategy[byte
             return st.builds(VersionReply, _texts())
         case Stats(group):
             return _statistics(group)
-        case Administer(words):
+        case AdminCommand(words):
             return _administered(words)
         case UnknownLine():
             lines = _texts().filter(lambda line: failure_in(line) is None)
@@ -424,9 +426,9 @@ def _meta_successes(envelope: MetaEnvelope, values: st.SearchStrategy[bytes]) ->
             return st.just(Deleted())
         case Noop():
             return st.just(Ok())
-        case Debug():
+        case MetaDebug():
             fact = _words().map(lambda word: word.replace(b"=", b"-"))
-            return st.lists(st.tuples(fact, fact), max_size=4).map(lambda facts: DebugReply(tuple(facts)))
+            return st.lists(st.tuples(fact, fact), max_size=4).map(lambda facts: MetaDebugReply(tuple(facts)))
         case _:
             return st.builds(Stored, cas)
 
@@ -437,9 +439,9 @@ def text_replies_to(
     """Every reply to this request that a text dialect can say in full: a success, a miss, a failure."""
     check_envelope("envelope", envelope, ClassicEnvelope, MetaEnvelope)
     request = envelope.request
-    if isinstance(request, Malformed):
+    if isinstance(request, InvalidRequest):
         return st.just(request.reply)
     if isinstance(envelope, ClassicEnvelope):
         return _classic_successes(envelope, _values(values)) | _failures(envelope)
-    debugged = st.just(Failure(Status.KEY_NOT_FOUND)) if isinstance(request, Debug) else st.nothing()
+    debugged = st.just(Failure(Status.KEY_NOT_FOUND)) if isinstance(request, MetaDebug) else st.nothing()
     return _meta_successes(envelope, _values(values)) | _failures(envelope) | debugged

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import examples.client
-import examples.stream
+import memproto.clients.client
+import memproto.clients.stream
 from memproto import Dialect
 from tests.desync.oracle import Call, Done, Kind, Result
 from tests.desync.sockets import FakeModule, Network, replaced
@@ -37,10 +37,10 @@ def _ours(dialect: Dialect) -> Contestant:
     @contextmanager
     def make(network: Network) -> Iterator[Ask]:
         with (
-            replaced(examples.stream, ("socket", "select", "time"), network),
-            replaced(examples.client, ("time",), network),
+            replaced(memproto.clients.stream, ("socket", "select", "time"), network),
+            replaced(memproto.clients.client, ("time",), network),
         ):
-            client = examples.client.Client(timeout=60.0, dialect=dialect)
+            client = memproto.clients.client.Client(timeout=60.0, dialect=dialect)
 
             def ask(call: Call, cas: int) -> Result:
                 match call.kind:

@@ -79,7 +79,7 @@ class Line:
                 if answer:
                     self._owed = answer if fault is Fault.BEHIND else b""
         except RemoteProtocolError as error:
-            self._say([error.last_words, Mark.END])
+            self._say([error.reply_hint, Mark.END])
 
     def _say(self, stretches: list[Stretch]) -> bool:
         """Put this on its way; whether it was the last."""

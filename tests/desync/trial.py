@@ -82,7 +82,10 @@ def run(
     trial.network.error = error
     chance = random.Random(f"{seed}/interrupts")
     # Where a client's opaques begin follows from the seed too.
-    with mock.patch("examples.client._CHANCE", random.Random(f"{seed}/opaques")), contestant.make(trial.network) as ask:
+    with (
+        mock.patch("memproto.clients.client._CHANCE", random.Random(f"{seed}/opaques")),
+        contestant.make(trial.network) as ask,
+    ):
         for number, call in enumerate(calls(f"{seed}/calls", CALLS)):
             if chance.random() < OTHERS:
                 trial.service.write(chance.choice(VALUES), number)

@@ -1,0 +1,257 @@
+"""The binary protocol, declared: header, extras and the opcode table. The single statement of the layout.
+
+Readers, writers, packers, the documentation's wire tables and the test strategies are derived from here.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from construct import Bytes, Check, Int8ub, Int16ub, Int32ub, Int64ub, Rebuild, Struct, len_, this
+
+from memproto._fields import check_fields, check_value
+from memproto._wire.arguments import misuse
+from memproto._wire.packing import Layout
+from memproto.errors import LocalProtocolError
+from memproto.model import Opcode
+
+# --- the header: 24 bytes, all big-endian
+
+HEADER = Layout(
+    Struct(
+        "magic" / Int8ub * "0x80 request, 0x81 response",
+        "opcode" / Int8ub * "what is asked; a response repeats it",
+        "key_length" / Int16ub * "bytes of key",
+        "extras_length" / Int8ub * "bytes of extras",
+        "data_type" / Int8ub * "reserved: ignored in requests, 0 in memcached's responses",
+        "vbucket_or_status" / Int16ub * "request: vbucket id, ignored by memcached; response: status",
+        "body_length" / Int32ub * "extras + key + value, in bytes",
+        "opaque" / Int32ub * "copied into the response bit for bit",
+        "cas" / Int64ub * "version of the item, 0 for none",
+    )
+)
+
+# The whole packet for construct itself: the reference that the derived fast path is tested against.
+PACKET = Struct(
+    "magic" / Int8ub,
+    "opcode" / Int8ub,
+    "key_length" / Rebuild(Int16ub, len_(this.key)),
+    "extras_length" / Rebuild(Int8ub, len_(this.extras)),
+    "data_type" / Int8ub,
+    "vbucket_or_status" / Int16ub,
+    "body_length" / Rebuild(Int32ub, len_(this.extras) + len_(this.key) + len_(this.value)),
+    "lengths_agree" / Check(this.body_length >= this.extras_length + this.key_length),
+    "opaque" / Int32ub,
+    "cas" / Int64ub,
+    "extras" / Bytes(this.extras_length),
+    "key" / Bytes(this.key_length),
+    "value" / Bytes(this.body_length - this.extras_length - this.key_length),
+)
+
+# --- extras
+
+_FLAGS = "flags" / Int32ub * "the client's own 32 bits, stored with the item and given back"
+_EXPIRATION = "expiration" / Int32ub * "0 never; up to 2592000 seconds from now; above that Unix time"
+
+NONE = Layout(Struct())
+FLAGS = Layout(Struct(_FLAGS))
+EXPIRATION = Layout(Struct(_EXPIRATION))
+STORE = Layout(Struct(_FLAGS, _EXPIRATION))
+ARITHMETIC = Layout(
+    Struct(
+        "delta" / Int64ub * "how much to add or subtract",
+        "initial" / Int64ub * "the number a missing item is created with",
+        "expiration" / Int32ub * "of a created item; 0xffffffff: do not create",
+    )
+)
+VERBOSITY = Layout(Struct("level" / Int32ub * "how much the server logs"))
+# The number in the answer to INCREMENT and DECREMENT: it lies in the value, not in the extras.
+COUNTER = Layout(Struct("counter" / Int64ub * "the new number"))
+RANGE = Layout(
+    Struct(
+        "size" / Int16ub * "bytes of the end key",
+        "reserved" / Int8ub * "zero",
+        "range_flags" / Int8ub * "flags of the range operation",
+        "max_results" / Int32ub * "most results wanted",
+    )
+)
+
+# --- the opcode table
+
+
+class Presence(enum.Enum):
+    """Whether a part of a packet must, may or must not be there."""
+
+    MUST = "must"
+    MAY = "may"
+    MUST_NOT = "-"
+    #: memcached does not look: bytes in the place of this part are read as the next packet.
+    UNCHECKED = "not checked"
+
+
+class Quiet(enum.Enum):
+    """What a quiet opcode leaves unsaid."""
+
+    NOTHING = "answers always"
+    MISS = "a miss is not answered"
+    SUCCESS = "a success is not answered"
+
+
+MUST, MAY, MUST_NOT, UNCHECKED = Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What follows the header in one direction. ``extras`` lists the layouts allowed, ``None`` is any.
+
+    Raises :class:`~memproto.LocalProtocolError` for a field of a wrong type.
+    """
+
+    extras: tuple[Layout, ...] | None = (NONE,)
+    key: Presence = MUST_NOT
+    value: Presence = MUST_NOT
+    #: The sizes of extras allowed, ``None`` is any; follows from ``extras``.
+    sizes: frozenset[int] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_value("extras", self.extras, tuple[Layout, ...] | None)
+        check_value("key", self.key, Presence)
+        check_value("value", self.value, Presence)
+        sizes = None if self.extras is None else frozenset(layout.size for layout in self.extras)
+        object.__setattr__(self, "sizes", sizes)
+
+    def extras_of(self, size: int) -> Layout | None:
+        """The layout for extras of this many bytes, ``None`` if there is none."""
+        return next((layout for layout in self.extras or () if layout.size == size), None)
+
+
+_MOST = 0xFF
+
+ANYTHING = Body(None, MAY, MAY)
+
+
+@dataclass(frozen=True, slots=True)
+class OpcodeSpec:
+    """One row of the opcode table: number, name, quiet rule, and what each direction carries.
+
+    ``reply`` is the form of a success; a failure of any opcode has no extras, no key and a text as value (only a
+    GETK or GATK miss carries the key instead). ``twin`` is the loud opcode of a quiet one and the
+    quiet one of a loud one. ``served`` is whether memcached knows the opcode at all, ``free`` whether it may be
+    said before authentication.
+
+    Raises :class:`~memproto.LocalProtocolError` for a field of a wrong type and for an opcode beyond one byte.
+    """
+
+    opcode: int
+    name: str
+    request: Body = ANYTHING
+    reply: Body = ANYTHING
+    quiet: Quiet = Quiet.NOTHING
+    twin: int | None = None
+    served: bool = False
+    free: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, number in (("opcode", self.opcode), ("twin", self.twin)):
+            if number is not None and not 0 <= number <= _MOST:
+                raise LocalProtocolError(f"{name} is {number}, must be 0 to {_MOST}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A loud opcode, its quiet twin, and the body that both share."""
+
+    loud: Opcode
+    request: Body
+    reply: Body = Body()
+    twin: Opcode | None = None
+    hides: Quiet = Quiet.SUCCESS
+    served: bool = True
+    free: bool = False
+
+    def specs(self) -> Iterator[OpcodeSpec]:
+        loud = OpcodeSpec(
+            self.loud, self.loud.name, self.request, self.reply, twin=self.twin, served=self.served, free=self.free
+        )
+        yield loud
+        if self.twin is not None:
+            yield replace(loud, opcode=self.twin, name=self.twin.name, quiet=self.hides, twin=self.loud)
+
+
+_BARE = Body()
+_KEY = Body(key=MUST)
+_STORE = Body((STORE,), MUST, MAY)
+_CONCATENATE = Body(key=MUST, value=MAY)
+_COUNT = Body((ARITHMETIC,), MUST)
+_TOUCH = Body((EXPIRATION,), MUST, UNCHECKED)
+_SASL = Body(key=MUST, value=MAY)
+_RANGE = Body((RANGE,), MUST, MAY)
+_ITEM = Body((FLAGS,), MUST_NOT, MAY)
+_ITEM_AND_KEY = Body((FLAGS,), MUST, MAY)
+_TEXT = Body(value=MAY)
+
+_ROWS = (
+    _Row(Opcode.GET, _KEY, _ITEM, Opcode.GETQ, Quiet.MISS),
+    _Row(Opcode.GETK, _KEY, _ITEM_AND_KEY, Opcode.GETKQ, Quiet.MISS),
+    _Row(Opcode.SET, _STORE, _BARE, Opcode.SETQ),
+    _Row(Opcode.ADD, _STORE, _BARE, Opcode.ADDQ),
+    _Row(Opcode.REPLACE, _STORE, _BARE, Opcode.REPLACEQ),
+    _Row(Opcode.DELETE, _KEY, _BARE, Opcode.DELETEQ),
+    _Row(Opcode.INCREMENT, _COUNT, Body(value=MUST), Opcode.INCREMENTQ),
+    _Row(Opcode.DECREMENT, _COUNT, Body(value=MUST), Opcode.DECREMENTQ),
+    _Row(Opcode.QUIT, _BARE, _BARE, Opcode.QUITQ),
+    _Row(Opcode.FLUSH, Body((NONE, EXPIRATION)), _BARE, Opcode.FLUSHQ),
+    _Row(Opcode.NOOP, _BARE),
+    _Row(Opcode.VERSION, _BARE, _TEXT, free=True),
+    _Row(Opcode.APPEND, _CONCATENATE, _BARE, Opcode.APPENDQ),
+    _Row(Opcode.PREPEND, _CONCATENATE, _BARE, Opcode.PREPENDQ),
+    _Row(Opcode.STAT, Body(key=MAY, value=UNCHECKED), Body(key=MAY, value=MAY)),
+    # memcached sends the flags here, against most documents; clients must take both.
+    _Row(Opcode.TOUCH, _TOUCH, Body((FLAGS, NONE))),
+    _Row(Opcode.GAT, _TOUCH, _ITEM, Opcode.GATQ, Quiet.MISS),
+    _Row(Opcode.GATK, _TOUCH, _ITEM_AND_KEY, Opcode.GATKQ, Quiet.MISS),
+    _Row(Opcode.SASL_LIST_MECHS, _BARE, _TEXT, free=True),
+    _Row(Opcode.SASL_AUTH, _SASL, _TEXT, free=True),
+    _Row(Opcode.SASL_STEP, _SASL, _TEXT, free=True),
+    # Named by the protocol's documents, answered with "unknown command" by memcached.
+    _Row(Opcode.VERBOSITY, Body((VERBOSITY,)), _BARE, served=False),
+    _Row(Opcode.RGET, _RANGE, ANYTHING, served=False),
+    _Row(Opcode.RSET, _RANGE, ANYTHING, Opcode.RSETQ, served=False),
+    _Row(Opcode.RAPPEND, _RANGE, ANYTHING, Opcode.RAPPENDQ, served=False),
+    _Row(Opcode.RPREPEND, _RANGE, ANYTHING, Opcode.RPREPENDQ, served=False),
+    _Row(Opcode.RDELETE, _RANGE, ANYTHING, Opcode.RDELETEQ, served=False),
+    _Row(Opcode.RINCR, _RANGE, ANYTHING, Opcode.RINCRQ, served=False),
+    _Row(Opcode.RDECR, _RANGE, ANYTHING, Opcode.RDECRQ, served=False),
+    _Row(Opcode.SET_VBUCKET, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.GET_VBUCKET, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.DEL_VBUCKET, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_CONNECT, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_MUTATION, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_DELETE, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_FLUSH, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_OPAQUE, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_VBUCKET_SET, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_CHECKPOINT_START, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.TAP_CHECKPOINT_END, ANYTHING, ANYTHING, served=False),
+)
+
+#: Every opcode with a name, by number.
+OPCODES = MappingProxyType({spec.opcode: spec for row in _ROWS for spec in row.specs()})
+
+#: "Do not create" in the expiration of INCREMENT and DECREMENT.
+NO_CREATE = 0xFFFFFFFF
+
+
+def opcodes_of(opcodes: object) -> tuple[OpcodeSpec, ...]:
+    """The embedder's own opcodes. Raises LocalProtocolError."""
+    if isinstance(opcodes, str | bytes) or not isinstance(opcodes, Iterable):
+        raise misuse("opcodes", opcodes, "an iterable of OpcodeSpec")
+    specs = tuple(opcodes)
+    for index, spec in enumerate(specs):
+        if not isinstance(spec, OpcodeSpec):
+            raise misuse(f"opcodes[{index}]", spec, "an OpcodeSpec")
+    return specs

@@ -1,0 +1,120 @@
+"""Packets: the 24-byte header and what follows it, read and written for any opcode."""
+
+from __future__ import annotations
+
+import struct
+
+from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, misfit
+from memproto.binary._layout import HEADER
+from memproto.errors import LocalProtocolError, RemoteProtocolError
+from memproto.model import Magic, Packet, Status
+
+HEADER_SIZE = HEADER.size
+unpack_header = HEADER.packer.unpack_from
+pack_header = HEADER.packer.pack
+
+COUCHBASE: dict[int, str] = {
+    Magic.FLEX_REQUEST: "a request with Couchbase's framing extras",
+    Magic.FLEX_RESPONSE: "a response with Couchbase's framing extras",
+    Magic.SERVER_REQUEST: "Couchbase's server-to-client request",
+    Magic.CLIENT_RESPONSE: "Couchbase's client-to-server response",
+}
+
+
+_MAGICS = (Magic.REQUEST, Magic.RESPONSE)
+
+
+def wrong_magic(magic: int, *expected: Magic) -> str:
+    """What to say of a first byte that is not an expected one."""
+    wanted = " or ".join(f"{int(each):#04x} ({each.name.lower()})" for each in expected)
+    name = COUCHBASE.get(magic)
+    what = f"magic is {magic:#04x}, expected {wanted}"
+    return what if name is None else f"{what}: {name} is another framing, which memcached does not speak"
+
+
+def error_packet(opcode: int, opaque: int, status: Status) -> bytes:
+    """The bytes of memcached's answer to a packet it refuses."""
+    text = status.text
+    return pack_header(Magic.RESPONSE, opcode, 0, 0, 0, status, len(text), opaque, 0) + text
+
+
+def decode_packet(data: bytes | bytearray | memoryview, at: int = 0) -> tuple[Packet, int] | None:
+    """The packet that begins at index ``at`` and the index where it ends; ``None`` if more bytes are needed.
+
+    Any opcode, status and body is taken; nothing is looked up. ``data`` may be a bytearray or a memoryview; what is in
+    the packet is ``bytes``. Raises :class:`RemoteProtocolError` if the magic byte is neither 0x80 nor 0x81 (Couchbase's
+    other framings are named in the message) or if the lengths in the header contradict each other, and
+    :class:`LocalProtocolError` for arguments of a wrong type or a negative ``at``. It sets no limit: the caller holds
+    the data already.
+    """
+    check_value("data", data, BYTES_LIKE)
+    check_least("at", at, 0)
+    if len(data) > at and data[at] not in _MAGICS:
+        raise RemoteProtocolError(wrong_magic(data[at], *_MAGICS))
+    if len(data) - at < HEADER_SIZE:
+        return None
+    _, _, key_length, extras_length, _, _, body_length, _, _ = unpack_header(data, at)
+    if body_length < extras_length + key_length:
+        raise RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
+    end = at + HEADER_SIZE + body_length
+    if len(data) < end:
+        return None
+    if not isinstance(data, bytes):
+        # Its parts would be views of what the caller may change, or bytearrays.
+        return take_packet(bytes(memoryview(data)[at:end]), 0)[0], end
+    return take_packet(data, at)
+
+
+def lengths_fault(body_length: int, extras_length: int, key_length: int) -> str:
+    """What to say of a header whose lengths contradict each other."""
+    return f"body length is {body_length}, less than extras ({extras_length}) + key ({key_length})"
+
+
+def take_packet(data: bytes, at: int) -> tuple[Packet, int]:
+    """The packet that lies whole at ``at``, and where it ends. The lengths must have been checked."""
+    magic, opcode, key_length, extras_length, data_type, status, body_length, opaque, cas = unpack_header(data, at)
+    key_at = at + HEADER_SIZE + extras_length
+    value_at = key_at + key_length
+    end = at + HEADER_SIZE + body_length
+    packet = Packet(
+        magic,
+        opcode,
+        data[at + HEADER_SIZE : key_at],
+        data[key_at:value_at],
+        data[value_at:end],
+        status,
+        data_type,
+        opaque,
+        cas,
+    )
+    return packet, end
+
+
+def write_header(*fields: int) -> bytes:
+    """The 24 bytes of a header; a number out of range is a LocalProtocolError that names it."""
+    try:
+        return pack_header(*fields)
+    except struct.error:
+        raise HEADER.misfit(*fields) from None
+
+
+def encode_packet(packet: Packet) -> bytes:
+    """The bytes of a packet. Raises :class:`LocalProtocolError` that names the field that does not fit."""
+    if not isinstance(packet, Packet):
+        raise LocalProtocolError(misfit("packet", packet, "a Packet"))
+    check_fields(packet)
+    if packet.magic not in _MAGICS:
+        raise LocalProtocolError(wrong_magic(packet.magic, *_MAGICS))
+    extras, key, value = packet.extras, packet.key, packet.value
+    header = write_header(
+        packet.magic,
+        packet.opcode,
+        len(key),
+        len(extras),
+        packet.data_type,
+        packet.vbucket_or_status,
+        len(extras) + len(key) + len(value),
+        packet.opaque,
+        packet.cas,
+    )
+    return b"".join((header, extras, key, value))

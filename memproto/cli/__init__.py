@@ -1,0 +1,1 @@
+"""The command ``memproto``: one module for each subcommand."""

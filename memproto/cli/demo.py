@@ -1,0 +1,133 @@
+"""A server and a client talk, and every byte of it is explained. ``python -m memproto.cli.demo``.
+
+Starts the reference server on a free port, asks it a bit of everything in each dialect, and stops it. The exit code is
+0 if every answer was the expected one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from memproto import Dialect, Item, ProtocolError
+from memproto.cli.explain import explain
+from memproto.clients.client import Client, ServerError
+
+#: So many seconds the whole demonstration may take.
+PATIENCE = 20.0
+
+
+class UnexpectedError(Exception):
+    """Something is not as it should be; the text says what."""
+
+
+class Demonstration:
+    """A client whose traffic is printed with its meaning."""
+
+    def __init__(self, port: int, dialect: Dialect) -> None:
+        self._blocks: list[tuple[str, bytes]] = []
+        self.dialect = dialect
+
+        def note(way: str, data: bytes) -> None:
+            self._blocks.append((way, data))
+
+        self.client = Client("127.0.0.1", port, timeout=5.0, dialect=dialect, trace=note)
+        self.exchanges = 0
+
+    def show(self, title: str, call: Callable[[], object], expected: object) -> None:
+        """Make one call, print what went over the wire, and compare its result."""
+        print(f"\n=== {title}")
+        try:
+            result = call()
+        except ServerError as error:
+            result = error.failure.reason
+        for way, name in (">", "client to server"), ("<", "server to client"):
+            data = b"".join(block for direction, block in self._blocks if direction == way)
+            if data:
+                print(f"\n{way} {name}, {len(data)} bytes\n\n{explain(data)}")
+        self._blocks.clear()
+        print(f"\n-> {result!r}")
+        self.exchanges += 1
+        if result != expected:
+            raise UnexpectedError(f"{title}: expected {expected!r}, got {result!r}")
+
+    def _cas_of(self, key: bytes) -> int:
+        item = self.client.gets(key)
+        self._blocks.clear()
+        return 0 if item is None else item.cas
+
+    def run(self) -> None:
+        """Ask a bit of everything."""
+        print(f"\n##### in {self.dialect.value}")
+        client, show = self.client, self.show
+        key, number = b"greeting", b"visits"
+        show("version", lambda: client.version(), b"1.6.18")
+        show("set, with flags 7", lambda: client.set(key, b"hello", flags=7), True)
+        show("get", lambda: client.get(key), b"hello")
+        show("get of a key that is not there: a miss", lambda: client.get(b"nothing"), None)
+        show("append", lambda: client.append(key, b", world"), True)
+        cas = self._cas_of(key)
+        show("gets: the item with its CAS", lambda: client.gets(key), Item(key, b"hello, world", 7, cas))
+        show("cas with that CAS", lambda: client.cas(key, b"bye", cas), True)
+        show("cas with the same one again: too late", lambda: client.cas(key, b"no", cas), False)
+        if self.dialect is Dialect.CLASSIC:
+            # It cannot say both in one command.
+            show("add of a counter", lambda: client.add(number, b"10"), True)
+        else:
+            show("incr of a missing counter, created with 10", lambda: client.incr(number, 1, initial=10), 10)
+        show("incr", lambda: client.incr(number, 5), 15)
+        words = b"Non-numeric server-side value for incr or decr"
+        show("incr of a text: an error", lambda: client.incr(key), words)
+        keys = (key, b"nothing", number)
+        show("get of three keys in one round trip", lambda: client.get_multi(keys), {key: b"bye", number: b"15"})
+        show("touch", lambda: client.touch(key, 60), True)
+        show("delete", lambda: client.delete(number), True)
+        show("stats, the group of items", lambda: client.stats(b"items")[b"items:1:number"], b"1")
+        show("noop", lambda: client.noop(), True)
+        show("quit; the client does not wait for the answer", lambda: client.close(), None)
+
+
+def _port_of(server: subprocess.Popen[str]) -> int:
+    assert server.stderr is not None
+    line = server.stderr.readline().strip()
+    if not line.startswith("listening on "):
+        raise UnexpectedError(f"the server did not start: {line or 'it said nothing'}")
+    print(f"the server is {line}")
+    return int(line.rpartition(":")[2])
+
+
+def main() -> int:
+    """Run the demonstration; the exit code."""
+    command = [sys.executable, "-m", "memproto.server", "-p", "-1", "--loop", "asyncio"]
+    root = Path(__file__).resolve().parent.parent
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root)  # noqa: S603
+    watchdog = threading.Timer(PATIENCE, server.kill)
+    watchdog.start()
+    problem = None
+    exchanges = 0
+    try:
+        port = _port_of(server)
+        for dialect in Dialect:
+            demonstration = Demonstration(port, dialect)
+            demonstration.run()
+            exchanges += demonstration.exchanges
+    except (UnexpectedError, ServerError, ProtocolError, OSError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    finally:
+        server.terminate()
+        _, said = server.communicate()
+        watchdog.cancel()
+    if problem is None and server.returncode != 0:
+        problem = f"the server ended with exit code {server.returncode}"
+    if problem is not None:
+        print(f"{said}the demonstration failed: {problem}", file=sys.stderr)
+        return 1
+    print(f"\n{exchanges} exchanges, all as expected; the server has stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Clients of memcached, blocking and for asyncio, for one server or several."""

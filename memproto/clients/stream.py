@@ -1,0 +1,284 @@
+"""A connection as the blocking client uses it: bytes in and out, each wait up to a deadline, TCP, Unix socket or TLS.
+
+The socket never blocks. Every wait is a ``poll`` with the time that is left by the monotonic clock, so that neither a
+signal whose handler returns nor a server that sends a byte now and then prolongs a call. Under gevent's monkey patching
+``poll`` lets the other greenlets run.
+
+What ends a call is an exception of this module, :class:`Expired` or :class:`Fault`. Nothing else raises them, so that
+a ``TimeoutError`` or ``BlockingIOError`` of a signal handler is never mistaken for one. After any other exception it is
+not known which bytes have been sent or received, and the connection must not be used again.
+
+A connection belongs to the process that opened it. At a fork the child closes its copies of all of them, and sends
+nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import ssl
+import time
+from contextlib import suppress
+from typing import Final, Protocol, Self, TypeAlias
+from weakref import ref
+
+from memproto import RemoteProtocolError
+from memproto.clients.interruptions import is_of_system
+from memproto.clients.tls import Tls
+
+__all__ = ["READABLE", "WRITABLE", "Expired", "Fault", "Stream", "TlsStream"]
+
+_Address: TypeAlias = str | tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+
+_UNIX: Final = "unix:"
+_PIECE: Final = 65536
+#: What :meth:`Stream.wait` finds, as ``select.POLLIN`` and ``select.POLLOUT`` have it.
+READABLE: Final = 1
+WRITABLE: Final = 4
+# In progress, by the names of Unix and of Windows.
+_CONNECTING: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK))
+# A Unix socket whose server is busy says EAGAIN at once, and no poll tells when it is not; seconds until the next try.
+_BUSY: Final = 0.01
+
+
+class Expired(Exception):  # noqa: N818  # it says what has happened
+    """The deadline is over; the connection is intact if all bytes of the request have been sent."""
+
+
+class Fault(Exception):  # noqa: N818
+    """A fault of the server or the network; the connection is lost, but for a timeout that has left it in step.
+
+    ``error`` is what a caller of the client gets to see, ``sent`` is whether the server may have received the request.
+    """
+
+    def __init__(self, error: OSError | RemoteProtocolError, sent: bool = False) -> None:
+        super().__init__(error)
+        self.error = error
+        self.sent = sent
+
+
+class Stream:
+    """A connected socket. Every method may raise :class:`Fault`."""
+
+    def __init__(self, family: int) -> None:
+        #: The process that opened it.
+        self.process = os.getpid()
+        made = None
+        try:
+            made = self._socket = socket.socket(family, socket.SOCK_STREAM)
+            _opened(made)
+            made.setblocking(False)
+            self._reads = _poller(made, READABLE)
+            self._both = _poller(made, READABLE | WRITABLE)
+        except BaseException as error:
+            if made is not None:
+                made.close()
+            if isinstance(error, OSError):
+                raise _fault(error) from error
+            raise
+
+    @classmethod
+    def open(cls, host: str, port: int, deadline: float | None) -> Self:
+        """Connect to the addresses of a host one after the other, or to ``unix:PATH``.
+
+        Each address has an equal share of the time until ``deadline``, and what the ones before have left. Only the
+        look-up of a name cannot be cut short. Raises :class:`Expired` or :class:`Fault`.
+        """
+        addresses = _addresses(host, port)
+        for left in range(len(addresses), 0, -1):
+            family, address = addresses[-left]
+            now = time.monotonic()
+            stream = None
+            try:
+                stream = cls(family)
+                stream._connect(family, address, None if deadline is None else now + (deadline - now) / left)
+                return stream  # noqa: TRY300  # an interruption here is caught below
+            except BaseException as error:
+                if stream is not None:
+                    stream.close()
+                if left == 1 or not isinstance(error, Expired | Fault):
+                    raise
+        raise AssertionError("a host without addresses is an error of its look-up")
+
+    def _connect(self, family: int, address: _Address, deadline: float | None) -> None:
+        code = self._socket.connect_ex(address)
+        while code == errno.EAGAIN and family == socket.AF_UNIX:
+            time.sleep(_BUSY if deadline is None else min(_BUSY, _milliseconds(deadline) / 1000))
+            code = self._socket.connect_ex(address)
+        if code in _CONNECTING:
+            self.wait(deadline, write=True)
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise Fault(OSError(code, os.strerror(code)))
+        if family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def encode(self, data: bytes) -> bytes:
+        """The bytes to send for these; here the same."""
+        return data
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send what the socket takes at once; how much that was. To send while there is no room is a fault."""
+        try:
+            return self._socket.send(data)
+        except OSError as error:
+            raise _fault(error) from error
+
+    def receive(self) -> bytes:
+        """What has been received, perhaps nothing. Only after :meth:`wait`; the end is a fault."""
+        try:
+            data = self._socket.recv(_PIECE)
+        except OSError as error:
+            raise _fault(error) from error
+        if not data:
+            raise Fault(ConnectionError("the server closed the connection before it had answered"))
+        return data
+
+    def wait(self, deadline: float | None, write: bool = False) -> int:
+        """Wait until something can be read, or with ``write`` sent: the bits READABLE and WRITABLE, and others.
+
+        An error or the end makes a socket readable. Raises :class:`Expired` if the deadline is over, even if there is
+        something to read: a server may send a byte now and then forever.
+        """
+        found = (self._both if write else self._reads).poll(None if deadline is None else _milliseconds(deadline))
+        if not found:
+            raise Expired
+        return found[0][1]
+
+    def has_data(self) -> bool:
+        """Whether there is something to read, or the end, just now."""
+        return bool(self._reads.poll(0))
+
+    def close(self) -> None:
+        """Close it and send nothing, not even the end of TLS."""
+        self._socket.close()
+        _OPEN.pop(id(self._socket), None)
+
+
+class TlsStream(Stream):
+    """The same with TLS, which begins with :meth:`handshake`."""
+
+    _tls: Tls
+
+    def handshake(self, context: ssl.SSLContext, name: str, deadline: float | None) -> None:
+        """Begin TLS; the certificate must be one for ``name``. Raises :class:`Expired`."""
+        tls = self._tls = Tls(context, name)
+        while True:
+            try:
+                done = tls.handshake()
+            except OSError as error:
+                with suppress(Fault):
+                    self.send(tls.outgoing.read())  # the alert, which tells the server why
+                raise _fault(error) from error
+            unsent = memoryview(tls.outgoing.read())
+            while unsent:
+                self.wait(deadline, write=True)
+                unsent = unsent[self.send(unsent) :]
+            if done:
+                return
+            self.wait(deadline)
+            tls.take(super().receive())
+
+    def encode(self, data: bytes) -> bytes:
+        """The bytes to send for these, encrypted."""
+        try:
+            return self._tls.encrypt(data)
+        except OSError as error:
+            raise _fault(error) from error
+
+    def receive(self) -> bytes:
+        """What has been received, decrypted. Only after :meth:`wait`; the end is a fault."""
+        data, end = b"", None
+        try:
+            data = super().receive()
+        except Fault as fault:
+            end = fault
+        try:
+            # At the end there may still be what has come together with the end of the handshake.
+            data = self._tls.decrypt(data)
+        except OSError as error:
+            raise _fault(error) from error
+        if end is not None and not data:
+            raise end
+        return data
+
+
+def _fault(error: OSError) -> OSError | Fault:
+    """What to raise for an error of an operation: a signal handler's is raised as it is."""
+    return Fault(error) if is_of_system(error) else error
+
+
+# --- waiting
+
+
+class _Poller(Protocol):
+    def poll(self, milliseconds: float | None, /) -> list[tuple[int, int]]: ...
+
+
+class _Select:
+    """The same as ``select.poll``, for one socket, where there is none: on Windows."""
+
+    def __init__(self, connected: socket.socket, events: int) -> None:
+        self._reads = [connected]
+        self._writes = [connected] if events & WRITABLE else []
+
+    def poll(self, milliseconds: float | None, /) -> list[tuple[int, int]]:
+        seconds = None if milliseconds is None else milliseconds / 1000
+        # That a connection was refused is an exceptional condition there.
+        read, write, other = select.select(self._reads, self._writes, self._writes, seconds)
+        events = (READABLE if read else 0) | (WRITABLE if write or other else 0)
+        return [(0, events)] if events else []
+
+
+def _poller(connected: socket.socket, events: int) -> _Poller:
+    if not hasattr(select, "poll"):
+        return _Select(connected, events)
+    poller = select.poll()
+    poller.register(connected, events)
+    return poller
+
+
+def _milliseconds(deadline: float) -> float:
+    milliseconds = (deadline - time.monotonic()) * 1000
+    if milliseconds <= 0:
+        raise Expired
+    return milliseconds
+
+
+# --- connecting
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, _Address]]:
+    if host.startswith(_UNIX):
+        return [(socket.AF_UNIX, host.removeprefix(_UNIX))]
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _fault(error) from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+# --- forks
+
+# A reference whose socket is gone stays until another socket has its identity, or for good. That is rare, and better
+# than a callback when it goes: an exception of a signal handler in the middle of that would be lost.
+_OPEN: Final[dict[int, ref[socket.socket]]] = {}
+
+
+def _opened(made: socket.socket) -> None:
+    _OPEN[id(made)] = ref(made)
+
+
+def _close_in_child() -> None:
+    """Close a child's copies, so that it cannot read what belongs to its parent, in the middle of a call either."""
+    for each in _OPEN.values():
+        made = each()
+        if made is not None:
+            made.close()
+    _OPEN.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

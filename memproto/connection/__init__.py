@@ -1,0 +1,1 @@
+"""The two state machines, one for each side of a connection. ``memproto`` exports their names."""

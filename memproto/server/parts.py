@@ -1,0 +1,72 @@
+"""Replies that would take long, part by part: a get of many keys, a dump of all items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple, TypeGuard
+
+from memproto import AdminCommand, AdminReply, AnyReply, AnyRequest, ClassicEnvelope, Envelope, Get, Values
+from memproto.engine import Dump
+
+#: So many keys are looked up, or items of a dump looked at, in one turn; a millisecond.
+MOST = 500
+
+Execute = Callable[[AnyRequest, float], AnyReply | Dump]
+
+
+class Part(NamedTuple):
+    """A part of a reply, and what it answers: in the last part the request itself."""
+
+    to: ClassicEnvelope
+    reply: AnyReply
+    last: bool
+
+
+class LongReply:
+    """The reply to one request, in parts."""
+
+    def __init__(self, to: ClassicEnvelope, execute: Execute) -> None:
+        self.to = to
+        self._execute = execute
+        self._at = 0
+        self._dump: Dump | None = None
+
+    def next(self, now: float) -> Part:
+        """The next part. Raises what ``execute`` raises."""
+        request = self.to.request
+        if isinstance(request, Get):
+            keys = request.keys[self._at : self._at + MOST]
+            self._at += len(keys)
+            if not keys:
+                return Part(self.to, Values(), last=True)
+            to = replace(self.to, request=Get(keys, request.exptime))
+            return self._part(to, self._execute(to.request, now))
+        if self._dump is None:
+            reply = self._execute(request, now)
+            if not isinstance(reply, Dump):
+                return Part(self.to, reply, last=True)
+            self._dump = reply
+        lines = self._dump.read(now, MOST)
+        return Part(self.to, lines, last=True) if self._dump.done else self._part(replace(self.to), lines)
+
+    def _part(self, to: ClassicEnvelope, reply: AnyReply | Dump) -> Part:
+        assert isinstance(reply, Values | AdminReply)
+        return Part(to, reply, last=False)
+
+    def close(self) -> None:
+        """Nobody takes the rest."""
+        if self._dump is not None:
+            self._dump.close()
+
+
+#: The kinds of request of which some are.
+LONG = frozenset((Get, AdminCommand))
+
+
+def is_long(event: Envelope) -> TypeGuard[ClassicEnvelope]:
+    """Whether the reply to this has to be made in parts."""
+    request = event.request
+    if isinstance(request, Get):
+        return len(request.keys) > MOST and isinstance(event, ClassicEnvelope)
+    return isinstance(request, AdminCommand) and isinstance(event, ClassicEnvelope)

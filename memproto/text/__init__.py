@@ -1,0 +1,181 @@
+"""Whole text messages, classic and meta, encoded and decoded without a connection.
+
+For tools that hold complete bytes: analysers, fuzzers, tests. Connections do the same incrementally.
+"""
+
+from __future__ import annotations
+
+from memproto._fields import check_value
+from memproto._wire.arguments import bytes_of, check_envelope
+from memproto._wire.buffer import ReceiveBuffer
+from memproto.errors import LocalProtocolError, RemoteProtocolError
+from memproto.limits import Limits
+from memproto.model import (
+    Add,
+    AdminReply,
+    AnyReply,
+    Append,
+    ClassicEnvelope,
+    Decrement,
+    Delete,
+    Dialect,
+    Get,
+    Increment,
+    InvalidRequest,
+    MetaDebug,
+    MetaEnvelope,
+    Noop,
+    Prepend,
+    Replace,
+    Request,
+    SaslAuth,
+    Set,
+    UnknownLine,
+    Values,
+)
+from memproto.model._checks import check_reply, check_request
+from memproto.text._lines import CRLF, TextEnvelope
+from memproto.text._server import TextServer
+from memproto.text.classic import _collectors as _classic_collectors
+from memproto.text.classic import _replies as _classic_replies
+from memproto.text.classic import _requests as _classic_requests
+from memproto.text.meta import _replies as _meta_replies
+from memproto.text.meta import _requests as _meta_requests
+from memproto.text.meta._flags import key_word
+
+__all__ = ["decode_reply", "decode_request", "encode_reply", "encode_reply_part", "encode_request", "meta_envelope"]
+
+# A message that is here whole may be as large as its own numbers can say.
+_ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31, answer=1 << 62)
+
+
+def meta_envelope(
+    request: Get | Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement | Noop | MetaDebug,
+    *ask: bytes,
+) -> MetaEnvelope:
+    """A request in a meta envelope; ``ask`` are further flag words, such as ``b"v"`` or ``b"Oabc"``.
+
+    Raises :class:`~memproto.LocalProtocolError` if the request does not fit a line.
+    """
+    check_request(request)
+    check_value("ask", ask, tuple[bytes, ...])
+    return _meta_requests.envelope_of(request, ask)
+
+
+def encode_request(envelope: TextEnvelope) -> bytes:
+    """The bytes of one request; the line as it was received if the envelope has one.
+
+    Raises :class:`~memproto.LocalProtocolError` if the request does not fit a line, or does not agree with
+    the envelope's verb or flags.
+    """
+    check_envelope("envelope", envelope, ClassicEnvelope, MetaEnvelope)
+    request = envelope.request
+    if envelope.line:
+        return envelope.line + CRLF + _data_of(request)
+    if isinstance(envelope, MetaEnvelope):
+        return _encode_meta(envelope)
+    if isinstance(request, UnknownLine):
+        return _agreeing(request.line + CRLF, envelope)
+    if isinstance(request, SaslAuth | Noop):
+        # Only a connection that awaits credentials reads a ``set`` as them; and ``version``, which stands for
+        # Noop in classic, is read as Version.
+        return b"".join(_classic_requests.request_parts(request, envelope.verb))
+    encoded = b"".join(_classic_requests.request_parts(request, envelope.verb, envelope.noreply))
+    return _agreeing(encoded, envelope)
+
+
+def _data_of(request: Request[object]) -> bytes:
+    if isinstance(request, Set | Add | Replace | Append | Prepend):
+        return request.value + CRLF
+    if isinstance(request, SaslAuth):
+        return request.data[1:].replace(b"\0", b" ", 1) + CRLF
+    return b""
+
+
+def _encode_meta(envelope: MetaEnvelope) -> bytes:
+    request = envelope.request
+    words = [envelope.command]
+    if isinstance(request, Get):
+        words.append(key_word(request.keys[0], b"b" in envelope.flags))
+    elif isinstance(request, Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement | MetaDebug):
+        words.append(key_word(request.key, b"b" in envelope.flags))
+    if isinstance(request, Set | Add | Replace | Append | Prepend):
+        words.append(b"%d" % len(request.value))
+    encoded = b" ".join((*words, *envelope.flags)) + CRLF + _data_of(request)
+    return _agreeing(encoded, envelope)
+
+
+def _agreeing(encoded: bytes, envelope: TextEnvelope) -> bytes:
+    """The bytes, once it is sure that they say this request and not another."""
+    try:
+        decoded = decode_request(encoded)
+    except RemoteProtocolError as error:
+        raise LocalProtocolError(f"request does not fit a line: {error}") from None
+    if decoded != envelope:
+        raise LocalProtocolError(f"envelope says {envelope!r}, its words say {decoded!r}")
+    return encoded
+
+
+def decode_request(data: bytes) -> TextEnvelope:
+    """The one request that ``data`` holds, whole, its line end included.
+
+    Raises :class:`~memproto.RemoteProtocolError` if it is malformed, incomplete or followed by more bytes.
+    """
+    data = bytes_of("data", data)
+    buffer = ReceiveBuffer()
+    buffer.feed(data)
+    envelope = TextServer(_ANY_SIZE, tuple(Dialect)).read(buffer)
+    if envelope is None:
+        raise RemoteProtocolError(f"{len(data)} bytes are less than one request")
+    if isinstance(envelope.request, InvalidRequest):
+        raise RemoteProtocolError(envelope.request.reason)
+    if len(buffer):
+        raise RemoteProtocolError(f"{len(buffer)} bytes follow the request")
+    return envelope
+
+
+def encode_reply(reply: AnyReply, to: TextEnvelope) -> bytes:
+    """The bytes that answer the request in ``to``; empty where it asked for silence.
+
+    Raises :class:`~memproto.LocalProtocolError` if the reply does not answer that request or does not fit a line.
+    """
+    check_envelope("to", to, ClassicEnvelope, MetaEnvelope)
+    check_reply(reply)
+    if isinstance(to, ClassicEnvelope):
+        return b"".join(_classic_replies.reply_parts(reply, to))
+    return b"".join(_meta_replies.reply_parts(reply, to))
+
+
+def encode_reply_part(reply: Values | AdminReply, to: ClassicEnvelope) -> tuple[bytes, ...]:
+    """Some of the items that answer a get, or of the lines that answer a dump, without the end; in pieces.
+
+    For a reply that is produced in parts. The last part, which may be empty, is sent with
+    ``ServerConnection.send``: it has the end.
+
+    Raises :class:`~memproto.LocalProtocolError` if the reply does not answer that request, has no parts, or does not
+    fit a line.
+    """
+    check_envelope("to", to, ClassicEnvelope)
+    check_reply(reply)
+    return _classic_replies.part_of_reply(reply, to)
+
+
+def decode_reply(data: bytes, to: TextEnvelope) -> AnyReply:
+    """What ``data``, the whole reply, says to the request in ``to``.
+
+    Raises :class:`~memproto.RemoteProtocolError` if it does not answer that request, is incomplete or is followed
+    by more bytes.
+    """
+    check_envelope("to", to, ClassicEnvelope, MetaEnvelope)
+    data = bytes_of("data", data)
+    buffer = ReceiveBuffer()
+    buffer.feed(data)
+    if isinstance(to, MetaEnvelope):
+        reply = _meta_replies.MetaCollector(to.request, to.flags, _ANY_SIZE).take(buffer)
+    else:
+        reply = _classic_collectors.collector_for(to.request, _ANY_SIZE).take(buffer)
+    if reply is None:
+        raise RemoteProtocolError(f"{len(data)} bytes are less than one reply")
+    if len(buffer):
+        raise RemoteProtocolError(f"{len(buffer)} bytes follow the reply")
+    return reply

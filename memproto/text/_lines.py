@@ -1,0 +1,187 @@
+"""What both text dialects share: lines, words, numbers, keys, and the lines that say a failure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from memproto._fields import check_fields
+from memproto._wire.buffer import ReceiveBuffer
+from memproto._wire.checks import U32, U64, check_bytes, check_number
+from memproto.errors import LocalProtocolError
+from memproto.limits import MAX_KEY
+from memproto.model import (
+    Add,
+    Append,
+    ClassicEnvelope,
+    Decrement,
+    Delete,
+    Increment,
+    Item,
+    MetaEnvelope,
+    Prepend,
+    Replace,
+    Set,
+)
+
+TextEnvelope: TypeAlias = ClassicEnvelope | MetaEnvelope
+
+CRLF = b"\r\n"
+
+# Kinds of requests, once made: a union that is written where it is asked for is made anew each time.
+WITH_FLAGS = (Set, Add, Replace)
+STORES = (*WITH_FLAGS, Append, Prepend)
+COUNTS = (Increment, Decrement)
+OF_ONE_KEY = (*STORES, Delete, *COUNTS)
+
+# The ``cas`` of a request that compares with a CAS of 0. As the 0 of a request is no comparison, this one is not 0.
+CAS_ZERO = -1
+
+_I32 = 1 << 31
+_I64 = 1 << 63
+
+# The digits of 2**64 - 1. A longer number fits nothing, and how large it is does not matter.
+_DIGITS = 20
+_ANY_LARGE = 1 << 70
+
+# What C takes for blanks, as far as it can stand in a word.
+_NUMBER = re.compile(rb"[\t\v\f\r]*([-+]?)([0-9]+)(?:[\t\v\f\r].*)?", re.DOTALL).fullmatch
+
+# Groups of statistics, each with the number of words that say it.
+_STATS_WORDS = {b"detail": 2, **dict.fromkeys((b"settings", b"items", b"slabs", b"sizes", b"conns", b"reset"), 1)}
+
+#: A length this large or larger is refused before anything else is looked at, as memcached does.
+HUGE = (1 << 31) - 2
+
+# Lines that may be as long as their keys; memcached looks no further than 100 spaces.
+_KEYS_LINE = re.compile(rb" {0,100}gets? ")
+
+# No word of a line that we write holds one of these.
+BREAKS = frozenset(b"\r\n\0 ")
+BREAK = re.compile(b"[\r\n\0 ]").search
+
+BAD_FORMAT = b"bad command line format"
+
+
+def words_of(line: bytes) -> list[bytes]:
+    """The words of a line; only the space separates them."""
+    words = line.split(b" ")
+    return [word for word in words if word] if b"" in words else words
+
+
+def unsigned(word: bytes, most: int) -> int | None:
+    """The number that a word of a reply spells, ``None`` if it spells none or one above ``most``."""
+    # 20 digits are enough for 2**64 - 1; longer words are not even converted.
+    if len(word) > _DIGITS or not (word.isdigit() or (word[:1] == b"+" and word[1:].isdigit())):
+        return None
+    number = int(word)
+    return number if number <= most else None
+
+
+def _scanned(word: bytes) -> int | None:
+    """The number that C's ``strtol`` finds in a word of a request, of any size; ``None`` where memcached refuses it.
+
+    Blanks and a sign may stand before the digits; a blank ends them, and what follows it is not looked at.
+    """
+    found = _NUMBER(word)
+    if found is None:
+        return None
+    sign, digits = found.groups()
+    digits = digits.lstrip(b"0")
+    number = int(digits or b"0") if len(digits) <= _DIGITS else _ANY_LARGE
+    return -number if sign == b"-" else number
+
+
+def unsigned_of(word: bytes, most: int) -> int | None:
+    """An unsigned number as memcached reads it in a request; ``None`` if it is none, or above ``most``.
+
+    As with C's ``strtoull`` a negative number counts from 2**64 down; what has 64 bits then is refused.
+    """
+    if word.isdigit() and len(word) <= _DIGITS:
+        number = int(word)
+        return number if number <= most else None
+    scanned = _scanned(word)
+    if scanned is None or not -U64 <= scanned <= U64:
+        return None
+    number = scanned % (U64 + 1)
+    if scanned < 0 and number >= _I64:
+        return None
+    return number if number <= most else None
+
+
+def length_of(word: bytes) -> int | None:
+    """The length of the data of a storage command; ``None`` if it is none, or too large to be one."""
+    length = int(word) if word.isdigit() and len(word) <= _DIGITS else _scanned(word)
+    return length if length is not None and 0 <= length < HUGE else None
+
+
+def stats_group(words: list[bytes]) -> bytes:
+    """The group that ``stats`` names; memcached does not look at what follows one that it knows."""
+    return b" ".join(words[: _STATS_WORDS.get(words[0], len(words)) if words else 0])
+
+
+def exptime_of(word: bytes) -> int | None:
+    """An expiry as memcached reads it: 64 bits, of which the lower 32 count; ``None`` if it is no number that fits."""
+    number = int(word) if word.isdigit() and len(word) <= _DIGITS else _scanned(word)
+    if number is None or not -_I64 <= number < _I64:
+        return None
+    return (number + _I32) % (1 << 32) - _I32
+
+
+def check_word(name: str, word: bytes, most: int = MAX_KEY) -> None:
+    """Raise LocalProtocolError unless ``word`` can stand in a line: 1 to ``most`` bytes, no blank, CR, LF or NUL."""
+    check_bytes(name, word, most, 1)
+    if BREAK(word):
+        raise LocalProtocolError(f"{name} is {word!r}, must hold no space, CR, LF or NUL")
+
+
+def check_keys(keys: tuple[bytes, ...]) -> None:
+    """Raise LocalProtocolError unless each key can stand in a line. All are looked at together: they may be many."""
+    if len(keys) > 1 and set(map(type, keys)) == {bytes}:
+        joined, lengths = b"".join(keys), set(map(len, keys))
+        if min(lengths) >= 1 and max(lengths) <= MAX_KEY and len(joined.translate(None, bytes(BREAKS))) == len(joined):
+            return
+    for key in keys:
+        check_word("key", key)
+
+
+def check_item(item: Item) -> None:
+    """Raise LocalProtocolError unless the fields of an item are of the declared types, and its numbers fit a line."""
+    check_fields(item)
+    check_number("flags", item.flags, 0, U32)
+    check_number("cas", item.cas, 0, U64)
+
+
+def exptime_word(exptime: int) -> bytes:
+    """An expiry as a word; it must fit signed 32 bits."""
+    check_number("exptime", exptime, -_I32, _I32 - 1)
+    return b"%d" % exptime
+
+
+def check_text(name: str, text: bytes, most: int = 1 << 20) -> None:
+    """Raise LocalProtocolError unless ``text``, of up to ``most`` bytes, can end a line: no CR, LF or NUL."""
+    check_bytes(name, text, most)
+    if not {0, 10, 13}.isdisjoint(text):
+        raise LocalProtocolError(f"{name} is {text!r}, must hold no CR, LF or NUL")
+
+
+def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int, bare_lf: bool = True) -> bytes | None:
+    """The next line; one of many keys (``get`` or ``gets``) may have ``keys_limit`` bytes.
+
+    memcached looks at the limit only while the LF is missing, so that there it depends on how the bytes arrive.
+    """
+    return buffer.take_line(limit, bare_lf, keys_limit, _KEYS_LINE)
+
+
+@dataclass(slots=True)
+class Block:
+    """A command line that has been read; ``size`` bytes of data and CR LF are still to come.
+
+    ``finish`` makes the envelope of the data; with ``refused`` the data are swallowed and that is the event.
+    """
+
+    size: int
+    finish: Callable[[bytes], TextEnvelope]
+    refused: TextEnvelope | None = None

@@ -1,0 +1,1 @@
+"""The classic text dialect: ``get``, ``set``, ``incr`` and their kin."""

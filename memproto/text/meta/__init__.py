@@ -1,0 +1,1 @@
+"""The meta text dialect: ``mg``, ``ms``, ``md``, ``ma``, ``mn`` and ``me``."""

@@ -1,0 +1,95 @@
+"""The asyncio client in one event loop after the other, in threads, and in forked children."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from memproto import Dialect
+from memproto.clients.async_client import AsyncClient
+from tests.clients.test_async_bounds import DIALECTS, Counted, counted
+from tests.clients.test_async_client import each_loop
+from tests.clients.test_async_pool import Loop, tiny_server
+from tests.support.peers import DEADLINE
+
+
+@each_loop
+def test_a_client_is_used_in_one_event_loop_after_the_other(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with counted(monkeypatch), tiny_server() as port:
+        client = AsyncClient(port=port, timeout=DEADLINE, pool=2)
+        for number in range(3):
+            with asyncio.Runner(loop_factory=loop) as runner:
+                assert runner.run(client.set(b"key", b"%d" % number))
+                assert runner.run(client.get(b"key")) == b"%d" % number
+        # Two loops that take turns: the calls that wait in the other one fail.
+        one, other = loop(), loop()
+        waiting = one.create_task(client.version())
+        one.run_until_complete(asyncio.sleep(0))
+        assert other.run_until_complete(client.get(b"key")) == b"2"
+        with pytest.raises(ConnectionError):
+            one.run_until_complete(waiting)
+        other.run_until_complete(client.close())
+        one.close()
+        other.close()
+        assert Counted.most == 1
+
+
+def test_a_client_cannot_be_used_in_the_loops_of_two_threads() -> None:
+    with tiny_server() as port:
+        client = AsyncClient(port=port, timeout=DEADLINE)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            assert asyncio.run_coroutine_threadsafe(client.version(), loop).result(DEADLINE)
+            with pytest.raises(RuntimeError, match="in the event loop of another thread"):
+                asyncio.run(client.version())
+            asyncio.run_coroutine_threadsafe(client.close(), loop).result(DEADLINE)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(DEADLINE)
+            loop.close()
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """The process that does this, and ends with 0 if it was done."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # of Python 3.12 on: it has threads, which the child does not use
+@each_loop
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_forked_child_has_connections_of_its_own(dialect: Dialect, loop: Loop) -> None:
+    async def work(client: AsyncClient, name: bytes) -> None:
+        for number in range(100):
+            value = b"%b %d" % (name, number)
+            assert await client.set(name, value) is True
+            assert await client.get(name) == value
+
+    def child() -> None:
+        with asyncio.Runner(loop_factory=loop) as own:
+            own.run(work(client, b"child%d" % os.getpid()))
+            own.run(client.close())
+
+    with tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
+        client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect, pool=2)
+        runner.run(work(client, b"parent"))
+        links = list(client._links)
+        children = [in_child(child) for _ in range(3)]
+        runner.run(work(client, b"parent"))
+        assert [os.waitpid(each, 0)[1] for each in children] == [0, 0, 0]
+        runner.run(work(client, b"parent"))
+        assert client._links == links
+        runner.run(client.close())

@@ -1,0 +1,249 @@
+"""The example clients with credentials and over TLS, with servers that are wrong in one thing or another."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from memproto import Dialect, Limits, RemoteProtocolError
+from memproto.clients.async_client import AsyncClient, AuthenticationError
+from memproto.clients.client import Client
+from tests.clients.test_async_client import Loop, each_loop, opaques_of_tasks_begin_at_0, run, until_closed
+from tests.clients.test_client import NOOP_REPLY, Handler, numbered, opaques_begin_at_0, read, server
+from tests.support.peers import DEADLINE
+
+__all__ = ["opaques_begin_at_0", "opaques_of_tasks_begin_at_0"]
+
+TLS = Path(__file__).parent.parent / "data" / "tls"
+
+
+def test_the_credentials_come_first_on_every_connection() -> None:
+    auth = b"\x80\x21\0\x05" + bytes(7) + b"\x11" + bytes(12) + b"PLAIN\0user\0secret"
+
+    def accept(link: socket.socket) -> None:
+        assert read(link, 41) == auth
+        link.sendall(b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated")
+        read(link, 24)
+        link.sendall(numbered(NOOP_REPLY, 1))
+
+    def refuse(link: socket.socket) -> None:
+        assert read(link, 41) == auth
+        link.sendall(b"\x81\x21" + bytes(5) + b"\x20\0\0\0\x0d" + bytes(12) + b"Auth failure.")
+        assert link.recv(1) == b""
+
+    with (
+        server(accept, refuse, accept) as port,
+        Client(port=port, timeout=DEADLINE, username="user", password="secret") as client,
+    ):
+        assert client.noop()
+        client.close()
+        with pytest.raises(AuthenticationError, match=r"^Auth failure. \(status 0x0020\)$"):
+            client.noop()
+        assert client.noop()
+
+
+def test_opening_is_a_part_of_the_time_that_a_call_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    def accept(link: socket.socket) -> None:
+        read(link, 41)
+        link.sendall(b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated")
+        with suppress(OSError):
+            if link.recv(24):
+                link.sendall(numbered(NOOP_REPLY, 1))
+
+    clock = [0.0]
+
+    def trace(direction: str, data: bytes) -> None:
+        clock[0] += DEADLINE * (direction == "<")
+
+    monkeypatch.setattr("memproto.clients.stream.time.monotonic", lambda: clock[0])
+    with (
+        server(accept) as port,
+        Client(port=port, timeout=DEADLINE, username="user", password="secret", trace=trace) as client,
+        pytest.raises(TimeoutError),
+    ):
+        client.noop()
+
+
+def test_an_answer_too_many_to_the_login_is_a_fault_of_the_server() -> None:
+    def twice(link: socket.socket) -> None:
+        read(link, 41)
+        link.sendall(2 * (b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated"))
+        assert link.recv(1) == b""
+
+    with (
+        server(twice) as port,
+        Client(port=port, timeout=DEADLINE, username="user", password="secret") as client,
+        pytest.raises(RemoteProtocolError),
+    ):
+        client.noop()
+
+
+def test_a_refused_certificate_is_told_to_the_server() -> None:
+    def handler(link: socket.socket) -> None:
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+            over_tls(until_closed)(link)
+
+    with (
+        server(handler) as port,
+        Client("127.0.0.1", port, DEADLINE, tls=ssl.create_default_context()) as client,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        client.noop()
+
+
+def test_the_credentials_come_first() -> None:
+    def judge(answer: bytes) -> Handler:
+        def handler(link: socket.socket) -> None:
+            assert read(link, 20) == b"set auth 0 0 11\r\nuser"[:20]
+            assert read(link, 10) == b"r secret\r\n"
+            link.sendall(answer)
+            while asked := link.recv(100):
+                if asked == b"version\r\n":
+                    link.sendall(b"VERSION 1.2.3\r\n")
+
+        return handler
+
+    async def main(port: int) -> None:
+        client = AsyncClient(port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC, username="user", password="secret")
+        async with client:
+            with pytest.raises(AuthenticationError, match="Auth failure"):
+                await client.version()
+            assert await client.version() == b"1.2.3"
+
+    with server(judge(b"CLIENT_ERROR authentication failure\r\n"), judge(b"STORED\r\n")) as port:
+        run(main(port))
+
+
+def over_tls(handler: Handler) -> Handler:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+
+    def secured(link: socket.socket) -> None:
+        with context.wrap_socket(link, server_side=True) as wrapped:
+            handler(wrapped)
+
+    return secured
+
+
+def client_context() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=TLS / "cert.pem")
+
+
+def answer_much(link: socket.socket) -> None:
+    """A set of 4 MiB in binary, and a get that gives them back."""
+    read(link, 32 + 3 + 4 * 2**20)
+    link.sendall(b"\x81\x01" + bytes(22))
+    read(link, 27)
+    size = 4 + 4 * 2**20
+    link.sendall(numbered(b"\x81\0\0\0\x04\0\0\0" + size.to_bytes(4, "big") + bytes(12), 1) + bytes(size))
+    until_closed(link)
+
+
+@each_loop
+def test_over_tls(loop: Loop) -> None:
+    async def main(port: int) -> None:
+        client = AsyncClient(
+            port=port,
+            timeout=DEADLINE,
+            tls=client_context(),
+            limits=Limits(value=4 * 2**20),
+            server_hostname="localhost",
+        )
+        async with client:
+            assert await client.set(b"key", bytes(4 * 2**20)) is True
+            assert await client.get(b"key") == bytes(4 * 2**20)
+
+    with server(over_tls(answer_much)) as port:
+        run(main(port), loop)
+
+
+@each_loop
+def test_a_server_that_does_not_answer_the_tls_handshake(loop: Loop) -> None:
+    async def main(port: int) -> None:
+        async with AsyncClient(port=port, timeout=0.05, tls=client_context(), server_hostname="localhost") as client:
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await client.version()
+
+    # The second call waits for the connection that the first one has begun to open.
+    with server(until_closed, until_closed) as port:
+        run(main(port), loop)
+        with Client("localhost", port, 0.05, tls=client_context()) as client, pytest.raises(TimeoutError):
+            client.version()
+
+
+def test_a_server_of_another_name() -> None:
+    async def main(port: int) -> None:
+        async with AsyncClient(port=port, tls=client_context(), server_hostname="example.org", patient=True) as client:
+            with pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"):
+                await client.version()
+
+    def handler(link: socket.socket) -> None:
+        with suppress(ssl.SSLError, ConnectionError):
+            over_tls(until_closed)(link)
+
+    with server(handler, handler) as port:
+        run(main(port))
+        with (
+            Client(port=port, tls=client_context(), server_hostname="example.org") as client,
+            pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"),
+        ):
+            client.version()
+
+
+def test_the_blocking_client_over_tls() -> None:
+    with (
+        server(over_tls(answer_much)) as port,
+        Client("localhost", port, DEADLINE, tls=client_context(), limits=Limits(value=4 * 2**20)) as client,
+    ):
+        assert client.set(b"key", bytes(4 * 2**20)) is True
+        assert client.get(b"key") == bytes(4 * 2**20)
+        assert client.timeout == DEADLINE
+
+
+def full_with_the_end_of_the_handshake(link: socket.socket) -> None:
+    """A server that sends its refusal together with the last bytes of the handshake, as TLS 1.2 lets it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            link.sendall(outgoing.read())
+            incoming.write(link.recv(65536))
+    tls.write(b"ERROR Too many open connections\r\n")
+    link.sendall(outgoing.read())
+    link.shutdown(socket.SHUT_WR)
+    until_closed(link)
+
+
+def older_context() -> ssl.SSLContext:
+    context = client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def test_a_refusal_together_with_the_end_of_the_handshake_blocking() -> None:
+    with (
+        server(full_with_the_end_of_the_handshake) as port,
+        Client("localhost", port, DEADLINE, tls=older_context()) as client,
+        pytest.raises(ConnectionRefusedError, match="too many open connections"),
+    ):
+        client.get(b"key")
+
+
+def test_a_refusal_together_with_the_end_of_the_handshake() -> None:
+    async def ask(port: int) -> None:
+        async with AsyncClient("localhost", port, timeout=DEADLINE, tls=older_context()) as client:
+            with pytest.raises(ConnectionError, match="too many open connections"):
+                await client.get(b"key")
+
+    with server(full_with_the_end_of_the_handshake) as port:
+        run(ask(port))

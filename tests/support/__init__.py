@@ -1,0 +1,1 @@
+"""What the tests share: literal bytes, peers, generated requests, counters of what a law reaches."""

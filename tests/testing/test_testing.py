@@ -1,0 +1,245 @@
+"""The help that is shipped for other people's tests."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import find, given
+from hypothesis import strategies as st
+
+from memproto import (
+    AnyReply,
+    AnyRequest,
+    Authenticated,
+    BinaryEnvelope,
+    ClientConnection,
+    ConnectionClosed,
+    Counter,
+    Delete,
+    Deleted,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    InvalidRequest,
+    Limits,
+    Mechanisms,
+    Noop,
+    Ok,
+    Packet,
+    Quit,
+    ReplyReceived,
+    SaslAuth,
+    SaslList,
+    SaslStep,
+    ServerConnection,
+    Set,
+    Signal,
+    Stats,
+    StatsReply,
+    Status,
+    Stored,
+    Touch,
+    Touched,
+    Unknown,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+from memproto.testing import (
+    Pipe,
+    binary_envelopes,
+    cuts,
+    failures,
+    keys,
+    multi_gets,
+    packets,
+    pieces,
+    replies_to,
+    requests,
+    unknown_requests,
+    values,
+)
+from tests.support.helpers import NOOP_REPLY, NOOP_REQUEST
+
+# --- strategies
+
+
+@given(keys())
+def test_keys(key: bytes) -> None:
+    assert 1 <= len(key) <= 250
+
+
+@given(values(3))
+def test_values(value: bytes) -> None:
+    assert len(value) <= 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Noop",
+        "Version",
+        "Quit",
+        "SaslList",
+        "Get",
+        "Delete",
+        "Touch",
+        "Flush",
+        "Stats",
+        "Verbosity",
+        "Append",
+        "Prepend",
+        "Set",
+        "Add",
+        "Replace",
+        "Increment",
+        "Decrement",
+        "SaslAuth",
+        "SaslStep",
+        "Unknown",
+    ],
+)
+def test_every_request_is_found(name: str) -> None:
+    request = find(requests(), lambda each: type(each).__name__ == name)
+    assert type(request).__name__ == name
+
+
+@pytest.mark.parametrize(
+    ("request_", "opcodes"),
+    [
+        (Get((b"k",)), {0x00, 0x09, 0x0C, 0x0D}),
+        (Get((b"k",), 1), {0x1D, 0x1E, 0x23, 0x24}),
+        (Set(b"k", b""), {0x01, 0x11}),
+        (Quit(), {0x07, 0x17}),
+        (Noop(), {0x0A}),
+        (Unknown(Packet(0x80, 0x50)), {0x50}),
+    ],
+)
+def test_every_opcode_of_a_request_is_found(request_: AnyRequest, opcodes: set[int]) -> None:
+    envelopes = binary_envelopes(st.just(request_))
+    assert {_one_with(envelopes, opcode).opcode for opcode in opcodes} == opcodes
+
+
+def _one_with(envelopes: st.SearchStrategy[BinaryEnvelope], opcode: int) -> BinaryEnvelope:
+    return find(envelopes, lambda envelope: envelope.opcode == opcode)
+
+
+@given(binary_envelopes(st.just(Get((b"k",)))))
+def test_envelopes_of_one_request(envelope: BinaryEnvelope) -> None:
+    assert envelope.request == Get((b"k",))
+    assert envelope.opcode in {0x00, 0x09, 0x0C, 0x0D}
+
+
+@given(unknown_requests())
+def test_unknown_requests(request: Unknown) -> None:
+    assert request.packet.is_request
+    assert request.packet.opcode not in {*range(0x1F), *range(0x20, 0x25)}
+
+
+@given(multi_gets(3))
+def test_multi_gets(request: Get) -> None:
+    assert 2 <= len(request.keys) <= 3
+
+
+@given(failures())
+def test_failures(failure: Failure) -> None:
+    assert 0 < failure.status <= 0xFFFF
+    assert failure.text is None or failure.text != Failure(failure.status).reason or failure.status not in set(Status)
+
+
+@given(failures(Get((b"k",))), failures(SaslAuth(b"M")))
+def test_a_miss_and_a_challenge_are_no_failures(of_get: Failure, of_auth: Failure) -> None:
+    assert of_get.status != 0x01
+    assert of_auth.status != 0x21
+
+
+@given(replies_to(InvalidRequest(Failure(0x04), "")))
+def test_what_is_malformed_gets_its_own_reply(reply: AnyReply) -> None:
+    assert reply == Failure(0x04)
+
+
+@given(packets())
+def test_packets(packet: Packet) -> None:
+    assert packet.magic in (0x80, 0x81)
+
+
+@given(data=st.binary(max_size=50), draw=st.data())
+def test_cuts_and_pieces(data: bytes, draw: st.DataObject) -> None:
+    places = draw.draw(cuts(data))
+    assert all(a <= b for a, b in pairwise(places))
+    assert set(places) <= set(range(len(data) + 1))
+    assert b"".join(draw.draw(pieces(data))) == data
+
+
+def test_the_smallest_pieces_are_the_whole() -> None:
+    assert find(pieces(b"abc"), lambda _: True) == [b"abc"]
+    assert find(replies_to(Get((b"k",))), lambda _: True) == Values()
+
+
+# --- the pipe
+
+
+def test_a_pipe_delivers_what_it_is_told_to() -> None:
+    pipe = Pipe()
+    exchange = pipe.client.send(Noop())
+    pipe.write_to_server(exchange.data)
+    assert (pipe.to_server, pipe.to_client) == (24, 0)
+    assert pipe.deliver_to_server(10) == 10
+    assert (pipe.server.buffered, pipe.to_server) == (10, 14)
+    assert pipe.server.next_event() is Signal.NEED_DATA
+    assert pipe.deliver_to_server(100) == 14
+    event = pipe.server.next_event()
+    assert isinstance(event, BinaryEnvelope)
+    pipe.write_to_client(pipe.server.send(Ok(), event))
+    assert pipe.to_client == 24
+    assert pipe.deliver_to_client(0) == 0
+    assert pipe.client.next_event() is Signal.NEED_DATA
+    assert pipe.deliver_to_client() == 24
+    assert pipe.client.next_event() == ReplyReceived(exchange, Ok())
+
+
+BARE: list[tuple[AnyRequest, type[AnyReply]]] = [
+    (Noop(), Ok),
+    (Quit(), Ok),
+    (Version(), VersionReply),
+    (SaslList(), Mechanisms),
+    (Stats(), StatsReply),
+    (Flush(), Ok),
+    (Verbosity(1), Ok),
+    (Touch(b"k"), Touched),
+    (Delete(b"k"), Deleted),
+    (Set(b"k", b""), Stored),
+    (Increment(b"k"), Counter),
+    (Get((b"k",)), Values),
+    (SaslStep(b"PLAIN"), Authenticated),
+]
+
+
+@pytest.mark.parametrize(("request_", "kind"), BARE, ids=lambda value: type(value).__name__)
+def test_every_request_has_a_success_among_its_replies(request_: AnyRequest, kind: type[AnyReply]) -> None:
+    assert isinstance(find(replies_to(request_), lambda reply: isinstance(reply, kind)), kind)
+
+
+def test_a_pipe_of_ones_own_ends() -> None:
+    client, server = ClientConnection(Limits(value=1)), ServerConnection(auth_required=True)
+    pipe = Pipe(client, server)
+    assert (pipe.client, pipe.server) == (client, server)
+
+
+def test_closing_delivers_what_is_on_its_way() -> None:
+    pipe = Pipe()
+    pipe.write_to_server(NOOP_REQUEST)
+    pipe.close_to_server()
+    event = pipe.server.next_event()
+    assert event == BinaryEnvelope(Noop(), 0x0A, 0xFEED)
+    assert isinstance(event, BinaryEnvelope)
+    assert pipe.server.send(Ok(), event) == NOOP_REPLY
+    assert pipe.server.next_event() == ConnectionClosed()
+    exchange = pipe.client.send_quiet(Quit())
+    pipe.close_to_client()
+    assert isinstance(pipe.client.next_event(), ReplyReceived)
+    assert exchange.reply is not None
+    assert pipe.client.next_event() == ConnectionClosed()
