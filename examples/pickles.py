@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import pickle
 
-from memproto.conventions import LIMIT, Objects, serde
 from memproto.commands import Serde
+from memproto.conventions import LIMIT, Objects, serde
 
 
 def pickling(

@@ -70,6 +70,7 @@ from tests.support.reached import reached, reaches
 OPAQUELESS = (Flush, Stats, Version, Verbosity, Quit)
 NO_TIME = (1 << 31) - 1
 COMPARING = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
+INVALID = MetaEnvelope(InvalidRequest(Failure(4), "x"), b"mg")
 META_SAYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Noop, MetaDebug)
 
 
@@ -452,7 +453,7 @@ def test_meta_to_binary() -> None:
         (BinaryEnvelope(SaslStep(b"PLAIN"), 0x22), Dialect.META, "SaslStep belongs to one connection or dialect"),
         (BinaryEnvelope(Unknown(Packet(0x80, 0x99)), 0x99), Dialect.META, "Unknown belongs to one connection"),
         (ClassicEnvelope(UnknownLine(b"foo"), b"foo"), Dialect.BINARY, "UnknownLine belongs to one connection"),
-        (MetaEnvelope(InvalidRequest(Failure(4), "x"), b"mg"), Dialect.BINARY, "InvalidRequest belongs to one connection"),
+        (INVALID, Dialect.BINARY, "InvalidRequest belongs to one connection"),
         (BinaryEnvelope(Get((b" " * 187,)), 0), Dialect.META, "key is 187 bytes and needs base64, limit is 186"),
         (BinaryEnvelope(Get((b" ",)), 0), Dialect.CLASSIC, "key is b' ', must hold no space, CR, LF or NUL"),
         (BinaryEnvelope(Flush(1 << 31), 8), Dialect.META, "delay is 2147483648, text has signed 32 bits"),

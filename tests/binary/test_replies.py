@@ -61,6 +61,7 @@ GETKQ = BinaryEnvelope(Get((b"k",)), 0x0D, 7)
 TOUCH = BinaryEnvelope(Touch(b"k", 1), 0x1C)
 STAT = BinaryEnvelope(Stats(), 0x10, 7)
 RAW = BinaryEnvelope(Unknown(Packet(0x80, 0x50)), 0x50, 7)
+INVALID = BinaryEnvelope(InvalidRequest(Failure(4), ""), 0x21)
 AUTH = BinaryEnvelope(SaslAuth(b"PLAIN"), 0x21)
 STEP = BinaryEnvelope(SaslStep(b"PLAIN", b"x"), 0x22)
 
@@ -240,7 +241,7 @@ LOCAL: list[tuple[BinaryEnvelope, AnyReply, str]] = [
     (GET, Stored(), "Stored does not answer Get"),
     (STAT, Values(), "Values does not answer Stats"),
     (RAW, Ok(), "Ok does not answer Unknown"),
-    (BinaryEnvelope(InvalidRequest(Failure(4), ""), 0x21), Authenticated(), "Authenticated does not answer InvalidRequest"),
+    (INVALID, Authenticated(), "Authenticated does not answer InvalidRequest"),
     (GET, Failure(0), "status of a failure is 0, which means success"),
     (GET, Failure(0x10000), "status is REPLY_TOO_LARGE (0x10000), which is never on the wire"),
     (GET, Failure(0x10001), "vbucket_or_status is 65537, must be 0 to 65535"),
