@@ -9,9 +9,9 @@ import json
 from random import Random
 
 from tests.fuzz.targets import CONVERSATIONS, SERVERS, TARGETS
-from tests.helpers import DATA
-from tests.mutations import BITS, KINDS, PIECES, with_fault
-from tests.text_lines import ADMINISTRATIVE, WRONG, WRONG_STORES, ended
+from tests.support.helpers import DATA
+from tests.support.mutations import BITS, KINDS, PIECES, with_fault
+from tests.support.text_lines import ADMINISTRATIVE, WRONG, WRONG_STORES, ended
 
 #: Longer data are cut off, so that a run has many inputs.
 LONGEST = 4096
