@@ -6,6 +6,7 @@ package that exports them.
 
 from __future__ import annotations
 
+from docutils.nodes import Element
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -38,7 +39,7 @@ def _sign(
     return _named(signature), _named(returns)
 
 
-def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: object) -> object:
+def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> object:
     name = node["reftarget"].rpartition(".")[2]
     if node.get("refdomain") != "py" or name not in _PUBLIC:
         return None

@@ -34,8 +34,8 @@ class Demonstration:
         def note(way: str, data: bytes) -> None:
             self._blocks.append((way, data))
 
-        self.client = Client("127.0.0.1", port, timeout=5.0, dialect=dialect, trace=note)
-        self.exchanges = 0
+        self.client: Client = Client("127.0.0.1", port, timeout=5.0, dialect=dialect, trace=note)
+        self.exchanges: int = 0
 
     def show(self, title: str, call: Callable[[], object], expected: object) -> None:
         """Make one call, print what went over the wire, and compare its result."""

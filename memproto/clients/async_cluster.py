@@ -73,7 +73,7 @@ class AsyncClusterOf(Generic[V]):
         placement: Placement = "ketama_weighted",
         **options: Unpack[Options],
     ) -> None:
-        self.plans = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
+        self.plans: Plans[V] = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
         self._clients = {
             # Who is dead for how long is decided here alone: no backoff.
             node: AsyncClientOf(calls, node.host, node.port, pool=pool, timeout=timeout, backoff=(0.0, 0.0), **options)
@@ -119,17 +119,17 @@ class AsyncClusterOf(Generic[V]):
         """The value, with a new expiry set; ``None`` if there is none."""
         return await self.run(self.plans.read(key, self.plans.calls.gat(key, exptime), None))
 
-    gets = _reading(Commands.gets, None)
-    set = _writing(Commands.set, False)
-    add = _writing(Commands.add, False)
-    replace = _writing(Commands.replace, False)
-    append = _writing(Commands.append, False)
-    prepend = _writing(Commands.prepend, False)
-    cas = _writing(Commands.cas, None)
-    delete = _writing(Commands.delete, False)
-    incr = _writing(Commands.incr, None)
-    decr = _writing(Commands.decr, None)
-    touch = _writing(Commands.touch, False)
+    gets: Final = _reading(Commands.gets, None)
+    set: Final = _writing(Commands.set, False)
+    add: Final = _writing(Commands.add, False)
+    replace: Final = _writing(Commands.replace, False)
+    append: Final = _writing(Commands.append, False)
+    prepend: Final = _writing(Commands.prepend, False)
+    cas: Final = _writing(Commands.cas, None)
+    delete: Final = _writing(Commands.delete, False)
+    incr: Final = _writing(Commands.incr, None)
+    decr: Final = _writing(Commands.decr, None)
+    touch: Final = _writing(Commands.touch, False)
 
     async def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
         """The values of those keys that have one."""

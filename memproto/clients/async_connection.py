@@ -64,18 +64,19 @@ class Link:
     """One connection, shared by the calls that happen to come to it. ``forget`` is called when it is at its end."""
 
     def __init__(self, dialect: Dialect, limits: Limits, forget: Callable[[Link], None]) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._time = self.loop.time
         # By chance, so that no answer of another connection fits: one that a proxy mixes up, say.
-        self.connection = ClientConnection(limits, dialect=dialect, first_opaque=_CHANCE.getrandbits(32))
+        first_opaque = _CHANCE.getrandbits(32)
+        self.connection: ClientConnection = ClientConnection(limits, dialect=dialect, first_opaque=first_opaque)
         #: The task that opens the connection.
         self.opening: asyncio.Task[None] | None = None
         #: Whether it takes calls: it is open, not retired, and not lost.
-        self.usable = False
+        self.usable: bool = False
         #: Whether it takes no more calls, though some may still wait for their answers.
-        self.retired = False
+        self.retired: bool = False
         #: Why the connection is at its end, empty if it is not.
-        self.failure = ""
+        self.failure: str = ""
         self._timeouts = self._received = 0
         # The shortest time in which anything was answered; what is cancelled earlier says nothing about the server.
         self._round_trip = _OPENING

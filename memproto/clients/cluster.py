@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from memproto.clients.client import ClientOf
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
@@ -84,7 +84,7 @@ class ClusterOf(Generic[V]):
         placement: Placement = "ketama_weighted",
         **options: Unpack[Options],
     ) -> None:
-        self.plans = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
+        self.plans: Plans[V] = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
         self._clients = {
             node: ClientOf(calls, node.host, node.port, timeout, **options) for node in self.plans.ring.all
         }
@@ -127,17 +127,17 @@ class ClusterOf(Generic[V]):
         """The value, with a new expiry set; ``None`` if there is none."""
         return self.run(self.plans.read(key, self.plans.calls.gat(key, exptime), None))
 
-    gets = _reading(Commands.gets, None)
-    set = _writing(Commands.set, False)
-    add = _writing(Commands.add, False)
-    replace = _writing(Commands.replace, False)
-    append = _writing(Commands.append, False)
-    prepend = _writing(Commands.prepend, False)
-    cas = _writing(Commands.cas, None)
-    delete = _writing(Commands.delete, False)
-    incr = _writing(Commands.incr, None)
-    decr = _writing(Commands.decr, None)
-    touch = _writing(Commands.touch, False)
+    gets: Final = _reading(Commands.gets, None)
+    set: Final = _writing(Commands.set, False)
+    add: Final = _writing(Commands.add, False)
+    replace: Final = _writing(Commands.replace, False)
+    append: Final = _writing(Commands.append, False)
+    prepend: Final = _writing(Commands.prepend, False)
+    cas: Final = _writing(Commands.cas, None)
+    delete: Final = _writing(Commands.delete, False)
+    incr: Final = _writing(Commands.incr, None)
+    decr: Final = _writing(Commands.decr, None)
+    touch: Final = _writing(Commands.touch, False)
 
     def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
         """The values of those keys that have one."""

@@ -54,7 +54,11 @@ NodeLike: TypeAlias = str | tuple[str, int] | tuple[str, int, int] | Node
 
 def node_of(written: NodeLike) -> Node:
     """The node that is written so. Raises ``ValueError``."""
-    node = _parsed(written) if isinstance(written, str) else Node(*written)
+    if isinstance(written, str):
+        node = _parsed(written)
+    else:
+        host, port, *weight = written
+        node = Node(host, port, *weight)
     unix = node.host.startswith(_UNIX)
     if not node.host or not (0 if unix else 1) <= node.port <= (0 if unix else 65535) or node.weight < 1:
         raise ValueError(f"{written!r} is no host:port:weight, with a port of 1 to 65535 and a weight of 1 or more")
@@ -74,7 +78,7 @@ class Ring:
     """Keys to nodes. It knows nothing of who is alive and never changes."""
 
     def __init__(self, nodes: Iterable[NodeLike], placement: Placement = "ketama_weighted") -> None:
-        self.all = tuple(map(node_of, nodes))
+        self.all: tuple[Node, ...] = tuple(map(node_of, nodes))
         if len({(node.host, node.port) for node in self.all}) < len(self.all) or not self.all:
             raise ValueError("a ring is of one or more nodes, each of them once")
         if placement not in ("ketama_weighted", "ketama", "ketama_md5"):

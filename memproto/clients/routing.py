@@ -41,7 +41,7 @@ class Keys(list[bytes]):
 
     def __init__(self, keys: Iterable[bytes], unknown: Iterable[bytes]) -> None:
         super().__init__(keys)
-        self.unknown = frozenset(unknown)
+        self.unknown: frozenset[bytes] = frozenset(unknown)
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ class Stream:
 
     def __init__(self, family: int) -> None:
         #: The process that opened it.
-        self.process = os.getpid()
+        self.process: int = os.getpid()
         made = None
         try:
             made = self._socket = socket.socket(family, socket.SOCK_STREAM)

@@ -21,7 +21,7 @@ class Tls:
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         self._incoming = ssl.MemoryBIO()
         #: What is to be sent after :meth:`handshake`, also if that has failed: an alert tells the server why.
-        self.outgoing = ssl.MemoryBIO()
+        self.outgoing: ssl.MemoryBIO = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self.outgoing, server_hostname=name)
 
     def take(self, data: bytes) -> None:

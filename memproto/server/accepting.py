@@ -29,9 +29,11 @@ class Listening(Protocol):
 
     def fileno(self) -> int:
         """Its number."""
+        ...
 
     def accept(self) -> tuple[socket.socket, object]:
         """The next connection and where it comes from. Raises OSError."""
+        ...
 
     def close(self) -> None:
         """Listen no more."""

@@ -16,7 +16,7 @@ class Details:
     def __init__(self, delimiter: bytes = b":") -> None:
         self._delimiter = delimiter
         #: Whether it counts.
-        self.on = False
+        self.on: bool = False
         # Gets, hits, stores, deletes.
         self._counts: dict[bytes, list[int]] = {}
 

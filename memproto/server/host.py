@@ -28,7 +28,7 @@ from memproto import (
     Status,
     Verbosity,
 )
-from memproto.engine import Dump
+from memproto.engine import Dump, Engine
 from memproto.server import statistics
 from memproto.server.auth import Users
 from memproto.server.clock import Clock
@@ -77,22 +77,26 @@ class Server:
         store: Store | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.users = Users.wanted(options)
-        self.store = Store(options) if store is None else store
-        self.engine = self.store.engine
-        self.limits = Limits(value=options.item_size_max)
-        self.requests_per_turn = options.requests_per_turn
-        self.datagrams_per_reply = options.datagrams_per_reply
-        self.durable = options.persist is not None
-        self.stopping = asyncio.Event()
-        self.clock = Clock() if clock is None else clock
-        self.now = self.clock.now
-        self.started = self.now()
-        self.bytes_read = self.bytes_written = 0
-        self.total = self.rejected = 0
-        self.auth_commands = self.auth_errors = 0
-        self.idle_kicks = self.yields = 0
-        self.verbose = options.verbose
+        self.users: Users | None = Users.wanted(options)
+        self.store: Store = Store(options) if store is None else store
+        self.engine: Engine = self.store.engine
+        self.limits: Limits = Limits(value=options.item_size_max)
+        self.requests_per_turn: int = options.requests_per_turn
+        self.datagrams_per_reply: int = options.datagrams_per_reply
+        self.durable: bool = options.persist is not None
+        self.stopping: asyncio.Event = asyncio.Event()
+        self.clock: Clock = Clock() if clock is None else clock
+        self.now: Callable[[], float] = self.clock.now
+        self.started: float = self.now()
+        self.bytes_read: int = 0
+        self.bytes_written: int = 0
+        self.total: int = 0
+        self.rejected: int = 0
+        self.auth_commands: int = 0
+        self.auth_errors: int = 0
+        self.idle_kicks: int = 0
+        self.yields: int = 0
+        self.verbose: int = options.verbose
         self._options = options
         self._details = Details()
         self._sessions: set[Session] = set()

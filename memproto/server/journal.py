@@ -111,7 +111,7 @@ class SqliteJournal:
             self._connection.close()
             raise
         #: By how many seconds the wall clock is ahead of that of the engine, as it is to be written.
-        self.ahead = self._state.ahead
+        self.ahead: float = self._state.ahead
         # Behind which row the next to be swept are; None if there are none.
         self._swept: int | None = 0 if self._state.dead else None
 
@@ -289,12 +289,13 @@ class SqliteJournal:
     def _saved(
         self, seq: Any, key: Any, value: Any, flags: Any, cas: Any, expires: Any, base64: Any, stale: Any, crc: Any
     ) -> StoredItem:
+        saved = None
         try:
             saved = StoredItem(Item(key, value, unsigned(flags), unsigned(cas), bool(base64)), expires, bool(stale))
             intact = _checksum(seq, saved) == crc
         except (TypeError, struct.error):
             intact = False
-        if not intact:
+        if saved is None or not intact:
             raise damaged(self._path, f"the item {key!r} has changed")
         if not self._steps:
             return saved

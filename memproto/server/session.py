@@ -29,7 +29,7 @@ from memproto.text import encode_reply_part
 # Their cost is the size of the item.
 _COPYING = frozenset({Append, Prepend})
 
-log = logging.getLogger("memproto.server")
+log: logging.Logger = logging.getLogger("memproto.server")
 
 # So many characters of a message are logged.
 _BRIEF = 200
@@ -55,9 +55,11 @@ class Host(Protocol):
 
     def connection(self) -> ServerConnection:
         """A connection that has just been made."""
+        ...
 
     def opened(self, session: Session) -> bool:
         """A connection was made; whether there is room for it."""
+        ...
 
     def closed(self, session: Session) -> None:
         """A connection is gone."""
@@ -65,24 +67,30 @@ class Host(Protocol):
     @property
     def copied(self) -> int:
         """Bytes of values that were copied for requests that do not show it."""
+        ...
 
     def received(self, size: int) -> None:
         """So many bytes came, and are held until they are a whole request."""
 
     def now(self) -> float:
         """The time for the engine, in Unix seconds."""
+        ...
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """Carry out a request. Raises :class:`Hangup`."""
+        ...
 
     def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
         """The same, but a dump is returned to be read in parts. Raises :class:`Hangup`."""
+        ...
 
     def unsettled(self) -> bool:
         """Whether there are changes that are not on the disk."""
+        ...
 
     def settle(self) -> bool:
         """Commit them now, and call :meth:`Session.settled` of all who wait for it; whether that was possible."""
+        ...
 
     def settle_later(self, session: Session) -> None:
         """Do so for this session, too, at the end of this turn of the loop."""
@@ -110,10 +118,10 @@ class Session(asyncio.Protocol):
         self._paused = False
         self._answering = False
         #: When it was last answered, in seconds of :meth:`Host.now`.
-        self.active = host.now()
+        self.active: float = host.now()
         self._spent = 0  # bytes of this turn: written, copied, or of values that wait for the disk
         #: Whether anything came since the server last looked.
-        self.stirred = True
+        self.stirred: bool = True
 
     # --- what asyncio calls
 
@@ -252,6 +260,7 @@ class Session(asyncio.Protocol):
         out: list[bytes] = []
         size = 0
         copied = host.copied
+        event = None
         for _ in range(host.requests_per_turn):
             if self._spent >= TURN_BYTES:
                 break

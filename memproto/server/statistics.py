@@ -50,14 +50,17 @@ class Talker(Protocol):
     @property
     def peer(self) -> str:
         """Where the client is."""
+        ...
 
     @property
     def listener(self) -> str:
         """Where it has connected to."""
+        ...
 
     @property
     def state(self) -> str:
         """What it is at."""
+        ...
 
 
 def encoded(numbers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:

@@ -28,7 +28,7 @@ from memproto.engine import Engine, JournalState
 from memproto.server.journal import JournalError, SqliteJournal
 from memproto.server.options import Options
 
-log = logging.getLogger("memproto.server")
+log: logging.Logger = logging.getLogger("memproto.server")
 
 _CHANGES = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush)
 _REFUSED = Failure(Status.OUT_OF_MEMORY, b"the journal cannot be written")
@@ -45,7 +45,7 @@ class Store:
         if options.persist is not None:
             self.journal = SqliteJournal(options.persist, full_sync=options.sync == "full", stop=stop)
         try:
-            self.engine = Engine(
+            self.engine: Engine = Engine(
                 memory_limit=options.memory,
                 item_size_max=options.item_size_max,
                 evict=options.evict,

@@ -46,15 +46,19 @@ class Host(Protocol):
 
     def connection(self) -> ServerConnection:
         """A connection for one datagram."""
+        ...
 
     def settle(self) -> bool:
         """Write to the disk what has changed; whether that was possible."""
+        ...
 
     def now(self) -> float:
         """The time for the engine, in Unix seconds."""
+        ...
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
         """Carry out a request. Raises ``Hangup``."""
+        ...
 
 
 class Datagrams(asyncio.DatagramProtocol):
@@ -145,7 +149,7 @@ class Conversation:
         self._silent = False  # the last datagram had nothing to say
         request = accept_request(data)
         #: Whether there are no more commands.
-        self.over = request is None
+        self.over: bool = request is None
         self._request_id = 0 if request is None else request.request_id
         if request is not None:
             self._connection.receive_data(request.payload)
