@@ -86,7 +86,7 @@ def _uncounted(trees: dict[str, ast.Module]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trees() -> dict[str, ast.Module]:
-    return {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.rglob("*.py"))}
+    return {path.relative_to(FOLDER).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.rglob("*.py"))}
 
 
 def test_every_test_asserts_something(trees: dict[str, ast.Module]) -> None:

@@ -446,7 +446,7 @@ def test_a_malformed_request_has_its_own_reply(data: st.DataObject) -> None:
 
 
 def test_what_binary_cannot_say_has_no_binary_reply() -> None:
-    with pytest.raises(TypeError, match=r"^Debug cannot be said in binary$"):
+    with pytest.raises(TypeError, match=r"^MetaDebug cannot be said in binary$"):
         replies_to(MetaDebug(b"k"))
 
 

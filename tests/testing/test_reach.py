@@ -676,7 +676,7 @@ def test_another_import_that_fails_is_not_taken_for_a_missing_extra(monkeypatch:
     monkeypatch.delattr(memproto.testing, "strategies")
     monkeypatch.delattr(memproto.testing, "text")
     monkeypatch.setitem(sys.modules, "memproto.binary._layout", None)
-    with pytest.raises(ModuleNotFoundError, match=r"memproto\._layout"):
+    with pytest.raises(ModuleNotFoundError, match=r"memproto\.binary\._layout"):
         _ = memproto.testing.requests
 
 
