@@ -109,7 +109,7 @@ class Fuse:
 
 def _folders(contestant: Contestant | AsyncContestant) -> tuple[str, ...]:
     own = contestant.package in ("memproto", "memproto.clients.async_client")
-    packages = ("memproto", "examples") if own else (contestant.package,)
+    packages = ("memproto",) if own else (contestant.package,)
     specs = [importlib.util.find_spec(package) for package in packages]
     found = [(spec.origin, spec.submodule_search_locations) for spec in specs if spec is not None]
     return tuple(str(Path(origin).parent) if places else origin for origin, places in found if origin is not None)

@@ -86,7 +86,8 @@ def _uncounted(trees: dict[str, ast.Module]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trees() -> dict[str, ast.Module]:
-    return {path.relative_to(FOLDER).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.rglob("*.py"))}
+    files = sorted(FOLDER.rglob("*.py"))
+    return {file.relative_to(FOLDER).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in files}
 
 
 def test_every_test_asserts_something(trees: dict[str, ast.Module]) -> None:
