@@ -4,10 +4,10 @@ It knows messages, not dialects; it does no I/O and reads no clock. ``Engine.exe
 reply, the same for the same requests and times. What should outlive the process goes through a :class:`Journal`.
 """
 
-from memproto.engine._core import JournalState
 from memproto.engine._dump import Dump
 from memproto.engine._engine import Engine
-from memproto.engine._items import ITEM_OVERHEAD, Entry, Journal, StoredItem, stored_size
+from memproto.engine._items import ITEM_OVERHEAD, Entry, stored_size
+from memproto.engine._journal import Journal, JournalState, StoredItem
 from memproto.engine._rules import MONTH, expires_at
 
 __all__ = [

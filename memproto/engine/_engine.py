@@ -1,4 +1,4 @@
-"""The engine: each request, the moment it comes, and the reply the rules of memcached give it."""
+"""The engine: a request and its time in, the reply by memcached's rules out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from memproto._fields import check_value
-from memproto.engine._administer import administer
-from memproto.engine._core import JournalState
+from memproto._fields import check_least, check_time, check_value
+from memproto.engine._admin import administer
+from memproto.engine._arithmetic import count
+from memproto.engine._cache import Cache
+from memproto.engine._deletes import delete, flush
 from memproto.engine._dump import Dump
-from memproto.engine._items import Entry, Journal
-from memproto.engine._meta import ask, facts, told_of, touched_by
-from memproto.engine._rules import NEVER, counted, expires_at, flushes_at, number_in, recounted
+from memproto.engine._journal import Journal, JournalState, StoredItem
+from memproto.engine._meta import debug_info
+from memproto.engine._reads import get, touch
 from memproto.engine._statistics import COUNTERS, settings, statistics
-from memproto.engine._stores import EXISTS, NOT_FOUND, Stores
+from memproto.engine._stores import concatenate, store
 from memproto.errors import LocalProtocolError
 from memproto.model import (
     Add,
@@ -22,18 +24,14 @@ from memproto.model import (
     AdminReply,
     AnyReply,
     Append,
-    Counter,
     Decrement,
     Delete,
-    Deleted,
     Failure,
     Flush,
     Get,
     Increment,
     InvalidRequest,
-    Item,
     MetaDebug,
-    MetaOptions,
     Noop,
     Ok,
     Prepend,
@@ -48,38 +46,36 @@ from memproto.model import (
     StatsReply,
     Status,
     Touch,
-    Touched,
     Unknown,
     UnknownLine,
-    Values,
     Verbosity,
     Version,
     VersionReply,
 )
 from memproto.model._checks import check_request
 
-_MISS = Values()
-_NO_MEMORY_TO_CREATE = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating new item")
-_NO_MEMORY_TO_COUNT = Failure(Status.OUT_OF_MEMORY, b"Out of memory incrementing value")
-_NOT_A_NUMBER = Failure(Status.DELTA_BAD_VALUE)
 _FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
 _OK = Ok()
 _BUSY = AdminReply((b"BUSY currently processing crawler request",))
-_NO_MARKS = JournalState()
+_NEW = JournalState()
 _NOOP = Noop()
+
+# Above this a CAS can only be one that a meta command chose.
+_CHOSEN_CAS = 1 << 63
 
 R = TypeVar("R")
 
 
-class Engine(Stores):
+class Engine:
     """A cache.
 
     ``memory_limit`` is the budget of all items and ``item_size_max`` the limit of one, in bytes. Without ``evict``
     a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0, and
     stores that are not ``strict`` ignore the one they carry; without ``flush`` a
     Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
-    features by it. A ``journal`` is loaded first and told every change; ``marks`` are the :attr:`marks` kept with it.
+    features by it. A ``journal`` is loaded first and told every change; ``journal_state`` is
+    the :attr:`journal_state` that was kept with it.
 
     Requests that are not a cache's business (SASL, unknown commands) are answered UNKNOWN_COMMAND,
     as memcached answers them in binary without ``-S``.
@@ -98,37 +94,49 @@ class Engine(Stores):
         flush: bool = True,
         version: bytes = b"1.6.18",
         journal: Journal | None = None,
-        marks: JournalState = _NO_MARKS,
+        journal_state: JournalState = _NEW,
     ) -> None:
-        super().__init__(memory_limit, item_size_max, evict, cas, journal, marks)
+        check_value("memory_limit", memory_limit, int)
+        check_value("item_size_max", item_size_max, int)
+        check_value("evict", evict, bool)
+        check_value("cas", cas, bool)
+        check_value("journal", journal, Journal | None)
+        check_value("journal_state", journal_state, JournalState)
         check_value("flush", flush, bool)
         check_value("version", version, bytes)
+        if item_size_max < 1 or memory_limit < item_size_max:
+            raise LocalProtocolError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
+        self._cache = cache = Cache(memory_limit, item_size_max, evict, cas, journal)
+        loaded = (entry.item.cas for entry in cache.items.entries.values())
+        cache.last_cas = max((number for number in loaded if number < _CHOSEN_CAS), default=0)
+        cache.last_cas = max(cache.last_cas, journal_state.cas)
+        cache.flush_at = journal_state.flush_at
         self._may_flush = flush
         self._version = VersionReply(version)
         # The last one that was begun.
-        self._dump = Dump(self._items, lambda _entry: None)
+        self._dump = Dump(cache.items, lambda _entry: None)
         self._dump.close()
         self._handlers: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
-            Get: self._get,
-            Set: self._store,
-            Add: self._store,
-            Replace: self._store,
-            Append: self._concatenate,
-            Prepend: self._concatenate,
-            Delete: self._delete,
-            Increment: self._count,
-            Decrement: self._count,
-            Touch: self._touch,
-            Flush: self._flush_whole,
+            Get: get,
+            Set: store,
+            Add: store,
+            Replace: store,
+            Append: concatenate,
+            Prepend: concatenate,
+            Delete: delete,
+            Increment: count,
+            Decrement: count,
+            Touch: touch,
+            MetaDebug: debug_info,
+            Flush: self._flush_wholly,
             Stats: self._stats,
-            Version: lambda _request, _now: self._version,
-            Noop: lambda _request, _now: _OK,
-            Quit: lambda _request, _now: _OK,
-            InvalidRequest: self._malformed,
-            MetaDebug: self._debug,
-            AdminCommand: self._administer_whole,
-            Verbosity: lambda _request, _now: _OK,
-            **dict.fromkeys((SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _request, _now: _UNKNOWN),
+            AdminCommand: self._administer_wholly,
+            InvalidRequest: _refuse,
+            Version: lambda _cache, _request, _now: self._version,
+            **dict.fromkeys((Noop, Quit, Verbosity), lambda _cache, _request, _now: _OK),
+            **dict.fromkeys(
+                (SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _cache, _request, _now: _UNKNOWN
+            ),
         }
 
     def execute(self, request: Request[R], now: float) -> R | Failure:
@@ -137,19 +145,18 @@ class Engine(Stores):
         Every request has a reply. ``now`` should not go back.
 
         Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if ``request`` is no request, or if a field
-        of it, or ``now``, is of a wrong type, or if ``now`` is infinite or NaN. What the journal
-        raises comes out as it is.
+        of it, or ``now``, is of a wrong type, or if ``now`` is infinite or NaN. It passes on
+        what the journal raises.
         """
         check_request(request)
         try:
-            # NaN and infinity are not usual either.
-            usual = now < self._flush_at
+            usual = now < self._cache.flush_at
         except TypeError:
             raise LocalProtocolError(f"now is {type(now).__name__}, must be Unix seconds, a float or an int") from None
         if not usual:
-            self._flush_if_due(now)
+            self._cache.flush_when_time(now)
         # The table gives each request the rule that makes its own kind of reply.
-        return self._handlers[type(request)](request, now)  # type: ignore[return-value]
+        return self._handlers[type(request)](self._cache, request, now)  # type: ignore[return-value]
 
     def begin(self, request: Request[R], now: float) -> R | Failure | Dump:
         """Carry out one request as :meth:`execute` does, but in slices what concerns all items.
@@ -169,204 +176,123 @@ class Engine(Stores):
         self.execute(_NOOP, now)
         if isinstance(request, Flush):
             return self._flush(request, now)  # type: ignore[return-value]
-        reply = administer(request.words, self._items)
+        reply = administer(request.words, self._cache.items)
         if isinstance(reply, Dump):
             if not self._dump.done:
                 return _BUSY  # type: ignore[return-value]
             self._dump = reply
         return reply  # type: ignore[return-value]
 
-    # --- reading
-
-    def _get(self, request: Get, now: float) -> AnyReply:
-        keys = request.keys
-        if request.meta is not None:
-            return self._meta_get(request, request.meta, now)
-        if request.exptime is not None:
-            return self._get_and_touch(keys, request.exptime, now)
-        entries = self._items.entries
-        if len(keys) == 1:
-            # Apart from the rest, because it needs no list.
-            (key,) = keys
-            entry = entries.get(key)
-            if entry is None or entry.expires <= now:
-                self._missed(key, entry)
-                return _MISS
-            entries.move_to_end(key)
-            entry.fetched = True
-            entry.accessed = now
-            self._counters["get_hits"] += 1
-            return Values((entry.item,))
-        found = []
-        for key in keys:
-            entry = entries.get(key)
-            if entry is None or entry.expires <= now:
-                self._missed(key, entry)
-                continue
-            entries.move_to_end(key)
-            entry.fetched = True
-            entry.accessed = now
-            found.append(entry.item)
-        self._counters["get_hits"] += len(found)
-        return Values(tuple(found)) if found else _MISS
-
-    def _missed(self, key: bytes, expired: Entry | None) -> None:
-        self._counters["get_misses"] += 1
-        if expired is not None:
-            self._items.expire(key, expired)
-
-    def _get_and_touch(self, keys: tuple[bytes, ...], exptime: int, now: float) -> AnyReply:
-        # As with memcached's binary protocol these count as touches and not as gets.
-        touched = [self._touched(key, exptime, now) for key in keys]
-        return Values(tuple(entry.item for entry in touched if entry is not None))
-
-    def _meta_get(self, request: Get, options: MetaOptions, now: float) -> AnyReply:
-        # A get that sets the expiry counts as a touch.
-        hits, misses = ("get_hits", "get_misses") if request.exptime is None else ("touch_hits", "touch_misses")
-        found = []
-        for key in request.keys:
-            entry = self._items.find(key, now)
-            self._counters[misses if entry is None else hits] += 1
-            created = entry is None and options.vivify is not None
-            if entry is None:
-                if options.vivify is None:
-                    continue
-                # As with memcached such an item does not remember a base64 key.
-                item = Item(key, b"", 0, self._next_cas(options))
-                entry = self._put(item, expires_at(options.vivify, now), now) or Entry(item, now)
-                entry.accessed = now
-            found.append(ask(self._items, entry, created, request, options, now))
-        return Values(tuple(found))
-
-    def _debug(self, request: MetaDebug, now: float) -> AnyReply:
-        entry = self._items.find(request.key, now)
-        return NOT_FOUND if entry is None else facts(entry, now, self._with_cas)
-
-    def _touch(self, request: Touch, now: float) -> AnyReply:
-        entry = self._touched(request.key, request.exptime, now)
-        return NOT_FOUND if entry is None else Touched(entry.item.flags, entry.item.cas)
-
-    def _touched(self, key: bytes, exptime: int, now: float) -> Entry | None:
-        entry = self._items.find(key, now)
-        if entry is None:
-            self._counters["touch_misses"] += 1
-            return None
-        self._counters["touch_hits"] += 1
-        entry.fetched = True
-        expires = expires_at(exptime, now)
-        if expires <= now:
-            self._items.discard(key)
-        else:
-            self._items.change(entry, entry.item, expires)
-        return entry
-
-    # --- the rest
-
-    def _malformed(self, request: InvalidRequest, now: float) -> AnyReply:
-        if request.reply.status == Status.VALUE_TOO_LARGE:
-            self._too_large(request.request)
-        return request.reply
-
-    def _delete(self, request: Delete, now: float) -> AnyReply:
-        entry = self._items.find(request.key, now)
-        if entry is None:
-            self._counters["delete_misses"] += 1
-            return NOT_FOUND
-        if request.cas and entry.item.cas != max(request.cas, 0):
-            return EXISTS
-        self._counters["delete_hits"] += 1
-        options = request.meta
-        if options is None:
-            self._items.discard(request.key)
-            return Deleted()
-        return self._deface(entry, options, now)
-
-    def _deface(self, entry: Entry, options: MetaOptions, now: float) -> AnyReply:
-        """A delete that keeps the item: marked stale, or without its value."""
-        item = entry.item
-        value, flags = (b"", 0) if options.drop_value else (item.value, item.flags)
-        item = Item(item.key, value, flags, self._next_cas(options), item.base64)
-        expires = touched_by(options, entry.expires, now)
-        if options.invalidate:
-            entry.stale = True
-            # Another may win the right to make it anew.
-            entry.leased = False
-        self._items.change(entry, item, expires)
-        return Deleted()
-
-    def _count(self, request: Increment | Decrement, now: float) -> AnyReply:
-        up = isinstance(request, Increment)
-        entry = self._items.find(request.key, now)
-        if entry is None:
-            if request.exptime is not None:
-                return self._create_counter(request, request.exptime, now)
-            self._counters["incr_misses" if up else "decr_misses"] += 1
-            return NOT_FOUND
-        old = entry.item
-        if not old.value:
-            # memcached looks at the length first and at the CAS then.
-            return _NOT_A_NUMBER
-        if request.cas and old.cas != request.cas:
-            return EXISTS
-        number = number_in(old.value)
-        if number is None:
-            return _NOT_A_NUMBER
-        self._counters["incr_hits" if up else "decr_hits"] += 1
-        number = counted(number, request.delta if up else -request.delta)
-        value = recounted(old.value, number)
-        before = entry.expires
-        expires = touched_by(request.meta, before, now)
-        if len(value) > len(old.value):
-            if self._is_too_large(old.key, len(value), old.flags) or not self._has_room(old.key, len(value)):
-                return self._no_memory(request, _NO_MEMORY_TO_COUNT)
-            item = Item(old.key, value, old.flags, self._next_cas(request.meta))
-            self._put(item, expires, now)
-        else:
-            item = Item(old.key, value, old.flags, self._next_cas(request.meta), old.base64)
-            self._items.change(entry, item, expires)
-        return Counter(number, item.cas, told_of(request.meta, before, expires, now))
-
-    def _create_counter(self, request: Increment | Decrement, exptime: int, now: float) -> AnyReply:
-        key, value = request.key, str(request.initial).encode()
-        if self._is_too_large(key, len(value), 0) or not self._has_room(key, len(value)):
-            return self._no_memory(request, _NO_MEMORY_TO_CREATE)
-        item = Item(key, value, 0, self._next_cas(request.meta))
-        expires = expires_at(exptime, now)
-        self._put(item, expires, now)
-        return Counter(request.initial, item.cas, told_of(request.meta, expires, expires, now))
-
     def _flush(self, request: Flush, now: float) -> AnyReply:
-        if not self._may_flush:
-            return _FORBIDDEN
-        self._counters["cmd_flush"] += 1
-        self._flush_at = flushes_at(request.exptime, now)
-        if self._flush_at <= now:
-            self._items.clear()
-            self._flush_at = NEVER
-        if self._flush_at == NEVER:
-            # memcached numbers a flush among the stores, unless it is put off.
-            self._next_cas()
-        return _OK
+        return flush(self._cache, request, now) if self._may_flush else _FORBIDDEN
 
-    def _flush_whole(self, request: Flush, now: float) -> AnyReply:
+    def _flush_wholly(self, cache: Cache, request: Flush, now: float) -> AnyReply:
         reply = self._flush(request, now)
-        self._items.finish()
+        cache.items.finish()
         return reply
 
-    def _administer_whole(self, request: AdminCommand, now: float) -> AnyReply:
-        reply = administer(request.words, self._items)
-        self._items.finish()
+    def _administer_wholly(self, cache: Cache, request: AdminCommand, now: float) -> AnyReply:
+        reply = administer(request.words, cache.items)
+        cache.items.finish()
         return reply.read(now, sys.maxsize) if isinstance(reply, Dump) else reply
 
-    # --- statistics
-
-    def _stats(self, request: Stats, now: float) -> AnyReply:
+    def _stats(self, cache: Cache, request: Stats, now: float) -> AnyReply:
+        items = cache.items
         if request.group == b"reset":
-            self._counters = dict.fromkeys(COUNTERS, 0)
-            self._items.forget_counts()
+            cache.counters = dict.fromkeys(COUNTERS, 0)
+            items.forget_counts()
             return StatsReply()
         if request.group == b"settings":
-            return StatsReply(
-                settings(self._items.budget, self._item_size_max, self._evict, self._with_cas, self._may_flush)
-            )
-        return statistics(request.group, self._counters, self._items)
+            return StatsReply(settings(items.budget, cache.item_size_max, cache.evict, cache.with_cas, self._may_flush))
+        return statistics(request.group, cache.counters, items)
+
+    # --- memory
+
+    def __len__(self) -> int:
+        """How many items are held, including expired ones that no request has found yet."""
+        return len(self._cache.items.entries)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the budget are used."""
+        return self._cache.items.size
+
+    @property
+    def memory_limit(self) -> int:
+        """The budget in bytes, which ``cache_memlimit`` may have changed."""
+        return self._cache.items.budget
+
+    @property
+    def copied(self) -> int:
+        """How many bytes of values append and prepend have copied so far; the requests do not show it."""
+        return self._cache.copied
+
+    def shrink(self, size: int, most: int = sys.maxsize) -> int:
+        """Evict the least recently used items until :attr:`size` is at most this, or one item is left; return how many.
+
+        At most ``most`` items are evicted. It is for an embedder who sees that the process is short of memory; the
+        budget stays.
+        Raises :class:`~memproto.LocalProtocolError` for a negative number.
+        """
+        check_least("size", size, 0)
+        check_least("most", most, 0)
+        return self._cache.items.shrink(size, most)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a request that was begun has left something for :meth:`work` to do."""
+        return self._cache.items.pending
+
+    def work(self, most: int = 1000) -> None:
+        """Do a part of what is left: free or evict at most so many items.
+
+        Needed after a flush or a smaller ``cache_memlimit`` that was begun with ``Engine.begin``, and after a delayed
+        flush. If the embedder does not call it, stores do the work, as far as they need the memory.
+        Raises :class:`~memproto.LocalProtocolError` for a negative number.
+        """
+        check_least("most", most, 0)
+        self._cache.items.work(most)
+
+    def expire(self, now: float, most: int = 1000) -> int:
+        """Remove those of the next ``most`` items that have expired; return how many.
+
+        An embedder who calls it now and then goes round all items. Without it an expired item stays until a client
+        asks for it, or until it is the least recently used when room is needed.
+        Raises :class:`~memproto.LocalProtocolError` for a negative number, and for a ``now`` that is no finite number.
+        """
+        check_time("now", now)
+        check_least("most", most, 0)
+        self._cache.flush_when_time(now)
+        return self._cache.items.crawl(now, most)
+
+    # --- for an embedder with a journal
+
+    @property
+    def journal_state(self) -> JournalState:
+        """What a journal has to keep besides the items, so that no CAS is given twice and no flush is forgotten.
+
+        Set it back only if no later reply has been sent.
+        """
+        return JournalState(self._cache.last_cas, self._cache.flush_at)
+
+    @journal_state.setter
+    def journal_state(self, state: JournalState) -> None:
+        self._cache.last_cas, self._cache.flush_at = state
+
+    def restore(self, key: bytes, stored: StoredItem | None) -> None:
+        """Put back the item that a key had, or none, without a report to the journal.
+
+        For an embedder whose journal could not keep a change.
+        """
+        self._cache.items.restore(key, stored)
+
+    def reload(self) -> None:
+        """Hold the items that the journal has and nothing else. The journal state and the counters stay."""
+        self._cache.items.load()
+
+
+def _refuse(cache: Cache, request: InvalidRequest, now: float) -> AnyReply:
+    """The reply that an invalid request brings along; one that is too large counts, and may remove the old item."""
+    if request.reply.status == Status.VALUE_TOO_LARGE:
+        cache.too_large(request.request)
+    return request.reply

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol, runtime_checkable
 
+from memproto.engine._journal import Journal, StoredItem
 from memproto.model import Item
 
 #: What one item costs beside its key and value, in bytes. memcached's own header is 48 to 56; objects of Python cost
@@ -40,47 +39,9 @@ class Entry:
         self.accessed: float = 0.0
         #: Whether it was read since it was stored.
         self.fetched: bool = False
-        #: Whether it was marked stale, and whether somebody was told to make it anew.
+        #: Whether it was marked stale, and whether a client has won the right to recompute it.
         self.stale: bool = False
         self.leased: bool = False
-
-
-class StoredItem(NamedTuple):
-    """What has to be kept of an item."""
-
-    item: Item
-    #: When it expires, in Unix seconds; ``math.inf`` for never.
-    expires: float
-    #: Whether it was marked stale, which only meta can ask for.
-    stale: bool = False
-
-
-@runtime_checkable
-class Journal(Protocol):
-    """Where an embedder makes the items outlive the process. Told of each change before the reply to it is given.
-
-    What it raises comes out of ``Engine.execute`` in the middle of a change; so one that can fail had better only
-    remember what it is told, write it later, and undo what could not be written with ``Engine.restore``.
-    """
-
-    def put(self, saved: StoredItem) -> None:
-        """An item was stored or changed."""
-
-    def discard(self, key: bytes) -> None:
-        """An item was deleted, evicted or found expired."""
-
-    def clear(self) -> None:
-        """All items were flushed."""
-
-    def newest_first(self) -> Iterable[StoredItem]:
-        """All items put and not discarded since, the one put last at the beginning.
-
-        The engine stops reading as soon as its budget is full, so what is not read need not be in memory.
-        """
-        ...
-
-    def keep_newest(self, count: int) -> None:
-        """Forget all but the ``count`` items that were put last: there was no room for the others."""
 
 
 class Items:
@@ -148,13 +109,13 @@ class Items:
             self._journal.keep_newest(len(self.entries))
         self._set_room()
 
-    def restore(self, key: bytes, saved: StoredItem | None) -> None:
+    def restore(self, key: bytes, stored: StoredItem | None) -> None:
         """Put back what a key had, or that it had nothing, without telling the journal."""
         entry = self.entries.pop(key, None)
         if entry is not None:
             self.size -= _cost(entry.item)
-        if saved is not None:
-            self._insert(*saved)
+        if stored is not None:
+            self._insert(*stored)
 
     def find(self, key: bytes, now: float) -> Entry | None:
         """The entry of a key that is there and has not expired. Its place in the order stays."""

@@ -43,7 +43,7 @@ def flushes_at(exptime: int | None, now: float) -> float:
     return exptime - 1 if exptime > now - 1 else NEVER
 
 
-def number_in(value: bytes) -> int | None:
+def parse_number(value: bytes) -> int | None:
     """The unsigned 64-bit number that a stored value spells in memcached's reading, ``None`` if it spells none."""
     match = _NUMBER.match(value)
     if match is None:
@@ -63,11 +63,11 @@ def number_in(value: bytes) -> int | None:
     return number
 
 
-def counted(number: int, delta: int) -> int:
+def add_delta(number: int, delta: int) -> int:
     """``number`` plus a signed ``delta``: wraps above 2**64 - 1, stops at 0."""
     return max(number + delta, 0) % _NUMBERS
 
 
-def recounted(old: bytes, number: int) -> bytes:
+def format_counter(old: bytes, number: int) -> bytes:
     """The text to store for a new number: a shorter one is padded, because memcached writes it in place."""
     return str(number).encode().ljust(len(old))

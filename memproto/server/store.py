@@ -52,7 +52,7 @@ class Store:
                 cas=options.cas,
                 flush=options.flush,
                 journal=self.journal,
-                marks=JournalState() if self.journal is None else self.journal.marks(),
+                journal_state=JournalState() if self.journal is None else self.journal.marks(),
             )
         except BaseException:
             if self.journal is not None:
@@ -88,7 +88,7 @@ class Store:
     def unsettled(self) -> bool:
         """Whether there is a change that is not in the file."""
         journal = self.journal
-        return journal is not None and (journal.dirty or self.engine.marks != journal.marks())
+        return journal is not None and (journal.dirty or self.engine.journal_state != journal.marks())
 
     def settle(self) -> bool:
         """Write what has changed since the last time; if that fails, the engine holds what the file has again.
@@ -98,7 +98,7 @@ class Store:
         if self.journal is None or not self.unsettled():
             return True
         try:
-            self.journal.commit(self.engine.marks)
+            self.journal.commit(self.engine.journal_state)
         except JournalError as error:
             if not self._failing:
                 # Without the trace: this is for those who run the server.
@@ -118,7 +118,7 @@ class Store:
         for key, saved in undo.items.items():
             self.engine.restore(key, saved)
         # No answer that tells a number given out since has left.
-        self.engine.marks = journal.marks()
+        self.engine.journal_state = journal.marks()
 
     def refuse(self, request: AnyRequest, now: float) -> AnyReply:
         """The reply while nothing can be written: what only reads is carried out, as the file has it."""

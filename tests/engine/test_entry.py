@@ -67,9 +67,9 @@ def _filled() -> Engine:
 
 
 def _state(engine: Engine) -> tuple[object, ...]:
-    entries = engine._items.entries
+    entries = engine._cache.items.entries
     items = [(key, entry.item, entry.expires, entry.accessed, entry.fetched) for key, entry in entries.items()]
-    return items, engine.size, engine.marks, dict(engine._counters)
+    return items, engine.size, engine.journal_state, dict(engine._cache.counters)
 
 
 def test_every_wrong_field_of_every_request_is_refused_and_nothing_changes() -> None:

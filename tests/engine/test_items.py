@@ -299,12 +299,12 @@ def test_what_is_stale_is_kept_as_stale() -> None:
 
 
 def test_the_marks_are_what_goes_on_beside_the_items() -> None:
-    engine = Engine(journal=Recorder((Item(b"a", b"1", 0, 40), inf)), marks=JournalState(50))
-    assert engine.marks == JournalState(50, inf)
+    engine = Engine(journal=Recorder((Item(b"a", b"1", 0, 40), inf)), journal_state=JournalState(50))
+    assert engine.journal_state == JournalState(50, inf)
     assert engine.execute(Set(b"gone", b"", exptime=-1), NOW) == Stored(51)
     run(engine, Flush(10))
-    assert engine.marks == JournalState(51, NOW + 9)
-    again = Engine(journal=Recorder((Item(b"a", b"1", 0, 40), inf)), marks=engine.marks)
+    assert engine.journal_state == JournalState(51, NOW + 9)
+    again = Engine(journal=Recorder((Item(b"a", b"1", 0, 40), inf)), journal_state=engine.journal_state)
     assert there(again, "a", NOW + 8) == "a"
     assert there(again, "a", NOW + 9) == ""
     assert again.execute(Set(b"a", b""), NOW + 9) == Stored(52)
@@ -338,11 +338,11 @@ def test_all_can_be_loaded_anew() -> None:
     journal.since()
     engine.reload()
     assert journal.since() == [("load",), ("loaded",)]
-    assert (len(engine), engine.size, engine.marks) == (1, ONE, JournalState(41, NOW + 9))
-    engine.marks = JournalState(40)
+    assert (len(engine), engine.size, engine.journal_state) == (1, ONE, JournalState(41, NOW + 9))
+    engine.journal_state = JournalState(40)
     assert there(engine, "ab", NOW + 20) == "a"
     assert engine.execute(Set(b"a", b""), NOW) == Stored(41)
-    engine.marks = JournalState(41, NOW + 30)
+    engine.journal_state = JournalState(41, NOW + 30)
     assert there(engine, "ab", NOW + 30) == ""
 
 

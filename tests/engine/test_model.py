@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memproto import AnyRequest, Flush, Get, Set, Values
 from memproto.engine import ITEM_OVERHEAD, Engine, StoredItem
-from memproto.engine._rules import number_in
+from memproto.engine._rules import parse_number
 from tests.support.cache_requests import KEYS, cache_requests, exptimes, texts
 from tests.support.model import Model, number_of
 from tests.support.reached import reached, reaches
@@ -59,7 +59,7 @@ def test_the_engine_agrees_with_the_model(look: bool, timed: list[tuple[float, A
 @example(b"0" * 30)
 @example(b"0" * 30 + b"x")
 def test_both_read_numbers_alike(text: bytes) -> None:
-    assert number_in(text) == number_of(text)
+    assert parse_number(text) == number_of(text)
 
 
 class Kept:

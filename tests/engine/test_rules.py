@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from memproto.engine import MONTH, expires_at
-from memproto.engine._rules import counted, flushes_at, number_in, recounted
+from memproto.engine._rules import add_delta, flushes_at, format_counter, parse_number
 
 NOW = 1_700_000_000.5
 
@@ -90,7 +90,7 @@ def test_when_a_flush_takes_effect(exptime: int | None, moment: float) -> None:
     ],
 )
 def test_texts_that_are_numbers(text: bytes, number: int) -> None:
-    assert number_in(text) == number
+    assert parse_number(text) == number
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_texts_that_are_numbers(text: bytes, number: int) -> None:
     ],
 )
 def test_texts_that_are_no_numbers(text: bytes) -> None:
-    assert number_in(text) is None
+    assert parse_number(text) is None
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_texts_that_are_no_numbers(text: bytes) -> None:
 )
 def test_a_megabyte_that_is_no_number_is_read_once(text: bytes) -> None:
     # Tried over and over it would take minutes; nothing is timed here.
-    assert number_in(text) is None
+    assert parse_number(text) is None
 
 
 def test_a_megabyte_that_is_a_number() -> None:
-    assert number_in(b"0" * 2**20 + b"7") == 7
+    assert parse_number(b"0" * 2**20 + b"7") == 7
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_megabyte_that_is_a_number() -> None:
     ],
 )
 def test_counting(number: int, delta: int, result: int) -> None:
-    assert counted(number, delta) == result
+    assert add_delta(number, delta) == result
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_counting(number: int, delta: int, result: int) -> None:
     ],
 )
 def test_the_new_text_is_no_shorter_than_the_old(old: bytes, number: int, text: bytes) -> None:
-    assert recounted(old, number) == text
+    assert format_counter(old, number) == text

@@ -104,7 +104,7 @@ def test_requests_in_slices_give_the_replies_and_the_state_of_requests_at_once(
     at_once.work()
     assert not at_once.pending
     assert list(journals[0].items.items()) == list(journals[1].items.items())
-    assert (sliced.size, len(sliced), sliced.marks) == (at_once.size, len(at_once), at_once.marks)
+    assert (sliced.size, len(sliced), sliced.journal_state) == (at_once.size, len(at_once), at_once.journal_state)
     assert sliced.execute(METADUMP, now) == at_once.execute(METADUMP, now)
     assert sliced.execute(Stats(), now) == at_once.execute(Stats(), now)
 
@@ -196,8 +196,8 @@ class Counted(OrderedDict[bytes, Entry]):
 
 
 def counted(engine: Engine) -> Counted:
-    table = Counted(engine._items.entries)
-    engine._items.entries = table
+    table = Counted(engine._cache.items.entries)
+    engine._cache.items.entries = table
     return table
 
 
@@ -257,7 +257,7 @@ def test_a_smaller_budget_holds_at_once_for_who_executes() -> None:
 def test_a_flush_while_a_smaller_budget_is_not_yet_reached_asks_no_more_of_a_store() -> None:
     engine = filled(1000)
     engine.begin(command("cache_memlimit 8"), NOW)
-    engine._items.resize(ITEM_OVERHEAD * 10)
+    engine._cache.items.resize(ITEM_OVERHEAD * 10)
     table = counted(engine)
     engine.begin(Flush(), NOW)
     engine.begin(Set(b"new", bytes(10)), NOW)
@@ -292,8 +292,8 @@ def test_each_part_of_a_dump_looks_at_a_bounded_number_of_items() -> None:
         def get(self, key: bytes, default: object = None) -> Entry | None:  # type: ignore[override]
             return get(key)
 
-    table = OrderedDict(engine._items.entries)
-    engine._items.entries = Table(table)
+    table = OrderedDict(engine._cache.items.entries)
+    engine._cache.items.entries = Table(table)
     dump = begun(engine, METADUMP)
     while not dump.done:
         before = looked

@@ -100,7 +100,7 @@ def test_no_step_of_the_wall_clock_loses_or_keeps_an_item_over_restarts(
     assert found(server, b"of %d" % steps[-1])
     machine.passes(15 * len(steps) - 5)
     assert not found(server, b"of %d" % steps[-1])
-    assert server.store.engine.marks.flush_at < inf
+    assert server.store.engine.journal_state.flush_at < inf
     machine.passes(999 - server.now() + server.started)
     machine.passes(1000)
     assert not found(server, b"forever")

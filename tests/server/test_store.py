@@ -100,7 +100,7 @@ def test_what_cannot_be_written_did_not_happen(tmp_path: Path, caplog: pytest.Lo
     store.engine.execute(Set(b"gone", b"1"), NOW)
     assert store.settle()
     full(store)
-    marks = store.engine.marks
+    marks = store.engine.journal_state
     for request in (Set(b"k", bytes(100_000)), Delete(b"gone"), Set(b"new", bytes(100_000)), Flush(10)):
         store.engine.execute(request, NOW)
     with caplog.at_level(logging.ERROR):
@@ -110,7 +110,7 @@ def test_what_cannot_be_written_did_not_happen(tmp_path: Path, caplog: pytest.Lo
     (told,) = caplog.messages
     assert told.startswith("cannot write, so every change is refused until it can be written again: ")
     assert not store.unsettled()
-    assert store.engine.marks == marks
+    assert store.engine.journal_state == marks
     found = values(store.engine.execute(Get((b"k", b"gone", b"new")), NOW + 20))
     assert found == (Item(b"k", b"old", 7, 1), Item(b"gone", b"1", 0, 2))
     assert values(store.engine.execute(Get((b"k",)), NOW + 60)) == ()

@@ -438,7 +438,7 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Engine(cas=None), "cas is None, must be a bool"),  # type: ignore[arg-type]
     (lambda: Engine(flush=0), "flush is int, must be a bool"),  # type: ignore[arg-type]
     (lambda: Engine(journal={}), "journal is dict, must be a Journal or None"),  # type: ignore[arg-type]
-    (lambda: Engine(marks=5), "marks is int, must be a JournalState"),  # type: ignore[arg-type]
+    (lambda: Engine(journal_state=5), "journal_state is int, must be a JournalState"),  # type: ignore[arg-type]
     (lambda: Engine(memory_limit=0, item_size_max=0), "item_size_max is 0, must be 1 to memory_limit (0)"),
     (lambda: Engine().execute(Noop(), math.nan), "now is nan, must be finite"),
     (lambda: Engine().execute(Noop(), math.inf), "now is inf, must be finite"),

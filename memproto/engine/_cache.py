@@ -1,0 +1,98 @@
+"""The state that every rule of the cache works with: the items, the counters, the CAS numbers given out."""
+
+from __future__ import annotations
+
+from memproto._fields import check_time
+from memproto.engine._items import FLAGS_SIZE, Entry, Items, stored_size
+from memproto.engine._journal import Journal
+from memproto.engine._rules import NEVER
+from memproto.engine._statistics import COUNTERS
+from memproto.model import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set, Status
+
+NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
+EXISTS = Failure(Status.KEY_EXISTS)
+_TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
+_NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
+
+_STORES = (Set, Add, Replace, Append, Prepend)
+
+
+class Cache:
+    """The state of an engine. The rules are functions that take it, a request and the time."""
+
+    __slots__ = (
+        "_item_room",
+        "copied",
+        "counters",
+        "evict",
+        "flush_at",
+        "item_size_max",
+        "items",
+        "last_cas",
+        "with_cas",
+    )
+
+    def __init__(
+        self, memory_limit: int, item_size_max: int, evict: bool, with_cas: bool, journal: Journal | None
+    ) -> None:
+        self.items = Items(memory_limit, journal)
+        self.item_size_max = item_size_max
+        # How many bytes of an item's size its key, value and flags may take.
+        self._item_room = item_size_max - stored_size(b"", 0, 0, with_cas)
+        self.evict = evict
+        self.with_cas = with_cas
+        self.last_cas = 0
+        self.flush_at = NEVER
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        #: How many bytes of values append and prepend have copied.
+        self.copied = 0
+
+    def next_cas(self, options: MetaOptions | None = None) -> int:
+        """The CAS of an item that is stored now; a meta command may choose it."""
+        if not self.with_cas:
+            return 0
+        if options is not None and options.new_cas:
+            return options.new_cas
+        self.last_cas = self.last_cas + 1
+        return self.last_cas
+
+    def put(self, item: Item, expires: float, now: float, stale: bool = False) -> Entry | None:
+        """Store a new item. If it has expired already, there is no entry."""
+        self.counters["total_items"] += 1
+        if expires <= now:
+            self.items.discard(item.key)
+            return None
+        entry = self.items.put(item, expires, stale)
+        entry.accessed = now
+        return entry
+
+    def is_too_large(self, key: bytes, length: int, flags: int) -> bool:
+        """Whether an item with a value of this length is over the item size limit."""
+        return len(key) + length + (FLAGS_SIZE if flags else 0) > self._item_room
+
+    def has_room(self, key: bytes, length: int) -> bool:
+        """Whether a value of this length can be stored: without eviction it must fit into the budget."""
+        return self.evict or self.items.fits(key, length)
+
+    def too_large(self, request: object) -> Failure:
+        """The reply to a store over the item size limit."""
+        self.counters["store_too_large"] += 1
+        return self._failed(request, _TOO_LARGE)
+
+    def no_memory(self, request: object, reply: Failure = _NO_MEMORY) -> Failure:
+        """The reply to a store for which there is no room."""
+        self.counters["store_no_memory"] += 1
+        return self._failed(request, reply)
+
+    def _failed(self, request: object, reply: Failure) -> Failure:
+        # Some stores that fail must not leave the value that they were to replace.
+        if isinstance(request, _STORES) and request.unlink:
+            self.items.discard(request.key)
+        return reply
+
+    def flush_when_time(self, now: float) -> None:
+        """Carry out a delayed flush whose time has come. Raises LocalProtocolError if ``now`` is no finite time."""
+        check_time("now", now)
+        if now >= self.flush_at:
+            self.items.clear()
+            self.flush_at = NEVER
