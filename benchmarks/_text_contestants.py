@@ -101,8 +101,8 @@ def _client_encodes(dialect: Dialect, request: Get | Set) -> Timer:
 
 
 def _client_writes(dialect: Dialect, request: Get | Set) -> Timer:
-    ask = TextClient(Limits(), dialect).ask
-    return repeated(lambda: b"".join(ask(request).parts))
+    encode = TextClient(Limits(), dialect).encode
+    return repeated(lambda: b"".join(encode(request).parts))
 
 
 def _answers(reply: bytes, size: int) -> list[bytes]:
@@ -133,13 +133,16 @@ def _client_reads(dialect: Dialect, request: Get | Set, reply: bytes, batch: int
     replies = _answers(reply, batch)
 
     def prepare(size: int) -> Callable[[], None]:
-        client, buffer = TextClient(Limits(), dialect), ReceiveBuffer()
-        waiting: deque[Exchange[object]] = deque(client.ask(request) for _ in range(size))
+        limits, buffer = Limits(), ReceiveBuffer()
+        client = TextClient(limits, dialect)
+        waiting: deque[Exchange[object]] = deque(client.encode(request) for _ in range(size))
 
         def run() -> None:
             for data in replies[:size]:
                 buffer.feed(data)
-                client.advance(buffer, waiting)
+                exchange = waiting[0]
+                if exchange._reader.read(buffer, exchange, limits) is None:
+                    client.read_irregular(buffer, waiting)
                 waiting.popleft()
 
         return run

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange
-from memproto.model import AnyReply, Envelope, Request, Silence
+from memproto.model import AnyReply, Envelope, Failure, Request, Silence
 
 __all__ = ["ClientDialect", "ReceiveBuffer", "ServerDialect"]
 
@@ -48,19 +48,38 @@ class ServerDialect(Protocol):
 
 
 class ClientDialect(Protocol):
-    """The client's half of a dialect."""
+    """The client's half of a dialect. One object per connection.
 
-    @property
-    def mid_request(self) -> bool:
-        """Whether a reply has been read in part of which nothing is in the buffer."""
-        ...
+    The connection first calls the reader of the oldest exchange (:class:`ReplyReader`), which knows the regular form
+    of the reply; ``read_irregular`` reads everything else.
+    """
 
     #: The serial number of the next request; it changes only when a request has been encoded.
     opaque: int
 
-    def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
-        """Lay out a request. Raises LocalProtocolError."""
+    @property
+    def regular(self) -> bool:
+        """Whether the reader of the oldest exchange may read; only :meth:`read_irregular` changes it.
+
+        It may not while :meth:`read_irregular` has consumed a part of that reply and keeps it here, and not under
+        limits that the readers do not check.
+        """
         ...
 
-    def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
-        """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+    def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
+        """Encode a request. Raises LocalProtocolError, with nothing changed."""
+        ...
+
+    def read_irregular(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        """Read the reply to the oldest exchange whatever its form; ``waiting`` may be empty.
+
+        ``None`` if more bytes are needed: what is needed is then noted in the buffer, or the buffer is discarding. It
+        is not called while the need lasts, and with an empty buffer only if ``regular`` is false.
+
+        Raises RemoteProtocolError.
+        """
+        ...
+
+    def fault_after(self, request: Request[object], failure: Failure) -> str:
+        """Why nothing that follows this failure can be read as replies; empty if it can."""
+        ...

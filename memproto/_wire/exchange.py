@@ -15,15 +15,19 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Collector:
-    """What reads the reply to one request, or to any request of a kind: then the exchange has all that differs."""
+class ReplyReader:
+    """Reads the replies to one kind of request, or to one request, in their regular form.
+
+    Where one object serves all requests of a kind, whatever differs is in the exchange.
+    """
 
     __slots__ = ()
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        """The reply if it is here whole and in its usual form; what is not usual is left to stricter readers.
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        """Read the reply if it is complete, in ``buffer.data``, and of the regular form; ``None`` otherwise.
 
-        It never raises: ``None``, with whatever is not clear at once left in the buffer, calls the other reader.
+        It never waits and never raises. Unless it returns the reply it consumes nothing, except that a reader of many
+        items may consume items that are complete. ``None`` leads to :meth:`ClientDialect.read_irregular`.
         """
         return None
 
@@ -31,16 +35,16 @@ class Collector:
 class Exchange(Generic[R_co]):
     """A request that was sent, and the place of its reply. Made by :meth:`ClientConnection.send`."""
 
-    __slots__ = ("_abandoned", "_reply", "collector", "due", "opaque", "parts", "quiet", "request")
+    __slots__ = ("_abandoned", "_expected", "_opaque", "_reader", "_reply", "parts", "quiet", "request")
 
     def __init__(
         self,
         request: Request[R_co],
         parts: tuple[bytes, ...],
         quiet: bool,
-        collector: Collector,
+        reader: ReplyReader,
         opaque: int = 0,
-        due: bytes = b"",
+        expected: bytes = b"",
     ) -> None:
         #: What was asked.
         self.request: Request[R_co] = request
@@ -48,10 +52,10 @@ class Exchange(Generic[R_co]):
         self.parts: tuple[bytes, ...] = parts
         #: Whether silence is an answer.
         self.quiet: bool = quiet
-        # The rest is the dialect's own: what reads the reply, the (first) opaque, and the bytes that tell it.
-        self.collector: Collector = collector
-        self.opaque: int = opaque
-        self.due: bytes = due
+        # For the dialect: what reads the reply, the (first) opaque, and bytes that stand in a regular reply.
+        self._reader: ReplyReader = reader
+        self._opaque: int = opaque
+        self._expected: bytes = expected
         self._reply: object = None
         self._abandoned = False
 
@@ -70,7 +74,7 @@ class Exchange(Generic[R_co]):
         return f"Exchange({self.request!r}, reply={self._reply!r})"
 
 
-class LineCollector(Collector):
+class LineCollector(ReplyReader):
     """What reads the reply to one text request from the head of the stream; keeps what came so far between calls."""
 
     __slots__ = ()
@@ -80,7 +84,7 @@ class LineCollector(Collector):
         raise NotImplementedError
 
 
-class ShortCollector(Collector):
+class ShortCollector(ReplyReader):
     """What reads only the usual replies to a kind of text request, and has another do the rest."""
 
     __slots__ = ()
@@ -105,7 +109,7 @@ class TooLarge(NamedTuple):
     failure: Failure
 
 
-class PacketCollector(Collector):
+class PacketCollector(ReplyReader):
     """What turns the packets for one binary request into its reply."""
 
     __slots__ = ()

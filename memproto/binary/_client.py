@@ -33,6 +33,7 @@ from memproto.model import (
     AnyReply,
     Delete,
     Deleted,
+    Failure,
     Get,
     Magic,
     Opcode,
@@ -111,7 +112,7 @@ _SHORT_WAYS: Final = {
 class BinaryClient:
     """Lays out requests with opaques of their own, and reads reply packets."""
 
-    __slots__ = ("_limits", "_short", "_silent", "_skipped", "_specs", "mid_request", "opaque")
+    __slots__ = ("_limits", "_silent", "_skipped", "_skipping", "_specs", "_wide", "opaque", "regular")
 
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), first_opaque: int = 0) -> None:
         self._limits = limits
@@ -119,14 +120,14 @@ class BinaryClient:
         self.opaque = first_opaque
         # How many more of those that wait have been passed over by the packet that is next in the buffer.
         self._silent = 0
-        # Whether a packet over a limit is being skipped, and what is to be told when it has gone by.
-        self.mid_request = False
+        # Whether a packet over a limit is being skipped, and the reply that follows from it.
+        self._skipping = False
         self._skipped: AnyReply | None = None
-        # The short ways do not look at a limit that no usual reply can reach.
-        self._short = limits.head >= HIT_SIZE + MAX_KEY
+        # The readers do not check a limit that no regular reply can reach.
+        self._wide = self.regular = limits.head >= HIT_SIZE + MAX_KEY
 
-    def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
-        """Lay out a request. Raises LocalProtocolError."""
+    def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
+        """Encode a request. Raises LocalProtocolError."""
         opaque = self.opaque
         way = _SHORT_WAYS[quiet].get(type(request))
         if way is not None:
@@ -176,27 +177,23 @@ class BinaryClient:
         self.opaque = (end + 1) % OPAQUES
         return b"".join(pieces), Many(keys, OPCODES[opcode], self._limits)
 
-    def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
-        """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        if buffer.need or (buffer.at == len(buffer.data) and not (len(buffer) and buffer.gather(1))):
-            return None
-        if waiting and self._short and not self.mid_request:
-            exchange = waiting[0]
-            reply = exchange.collector.quick(buffer, exchange, self._limits)
-            if reply is not None:
-                return reply
-        return self._advance(buffer, waiting)
+    def fault_after(self, request: Request[object], failure: Failure) -> str:
+        """Never a fault: the opaque of each packet says which request it answers."""
+        return ""
 
-    def _advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+    def read_irregular(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        """The reply to the oldest exchange whatever its form; ``None`` if more bytes are needed.
+
+        Raises RemoteProtocolError.
+        """
         if self._silent:
             self._silent -= 1
             return Silence()
         while True:
-            if self.mid_request:
-                if not buffer.gather(1):
+            if self._skipping:
+                if buffer.discarding:
                     return None
-                buffer.at += 1
-                self.mid_request = False
+                self._skipping, self.regular = False, self._wide
                 reply, self._skipped = self._skipped, None
                 if reply is not None:
                     return reply
@@ -211,17 +208,16 @@ class BinaryClient:
                 self._silent = index - 1
                 return Silence()
             exchange = waiting[0]
-            assert isinstance(exchange.collector, PacketCollector)
+            assert isinstance(exchange._reader, PacketCollector)
             if isinstance(packet, TooLarge):
-                self._skipped = exchange.collector.skip(packet, exchange)
-                self.mid_request = True
-                # All but the last byte, so that there is something to read when it has gone by.
-                buffer.discard(HEADER_SIZE + packet.body_length - 1)
+                self._skipped = exchange._reader.skip(packet, exchange)
+                self._skipping, self.regular = True, False
+                buffer.discard(HEADER_SIZE + packet.body_length)
                 continue
-            reply = exchange.collector.take(packet, exchange)
-            if reply is None and self._short:
-                # Behind an unusual packet, or one that came in pieces, there may be many usual ones.
-                reply = exchange.collector.quick(buffer, exchange, self._limits)
+            reply = exchange._reader.take(packet, exchange)
+            if reply is None and self._wide:
+                # Behind an irregular packet, or one that came in pieces, there may be many regular ones.
+                reply = exchange._reader.read(buffer, exchange, self._limits)
             if reply is not None:
                 return reply
 
@@ -289,9 +285,9 @@ def _check_keys(keys: tuple[bytes, ...]) -> None:
 def _answered(opaque: int, waiting: Iterable[Exchange[object]]) -> int:
     """Which of those that wait this opaque belongs to. Raises RemoteProtocolError."""
     for index, exchange in enumerate(waiting):
-        assert isinstance(exchange.collector, PacketCollector)
-        if (opaque - exchange.opaque) % OPAQUES <= exchange.collector.more:
+        assert isinstance(exchange._reader, PacketCollector)
+        if (opaque - exchange._opaque) % OPAQUES <= exchange._reader.more:
             return index
         if not exchange.quiet:
-            raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange.opaque:#010x}")
+            raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange._opaque:#010x}")
     raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")

@@ -86,12 +86,12 @@ class OneCas(One):
         self.first = first_of(_RESPONSE, spec.opcode)
         self.kind = kind
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         data, at = buffer.data, buffer.at
         if len(data) - at < HEADER_SIZE:
             return None
         first, body_length, opaque, cas = unpack_short(data, at)
-        if first != self.first or body_length or opaque != exchange.opaque:
+        if first != self.first or body_length or opaque != exchange._opaque:
             return None
         buffer.at = at + HEADER_SIZE
         return self.kind(cas)
@@ -107,13 +107,13 @@ class OneItem(One):
         self.hit = first_of(_RESPONSE, spec.opcode, extras=FLAGS.size)
         self.miss = first_of(_RESPONSE, spec.opcode, status=Status.KEY_NOT_FOUND)
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         data, at = buffer.data, buffer.at
         if len(data) - at < HIT_SIZE:
             return None
         first, body_length, opaque, cas, flags = _unpack_hit(data, at)
         start, end = at + HIT_SIZE, at + HEADER_SIZE + body_length
-        if opaque != exchange.opaque or body_length - FLAGS.size > limits.value or end > len(data):
+        if opaque != exchange._opaque or body_length - FLAGS.size > limits.value or end > len(data):
             return None
         if first == self.hit and start <= end:
             request = exchange.request
@@ -168,9 +168,9 @@ class Many(PacketCollector):
         self.gathered = Gathered(limits)
         self.next = 0
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         """Take the hits that are here whole; the reply if the end is here too."""
-        data, at, keys, serial, ahead = buffer.data, buffer.at, self.keys, exchange.opaque, self.next
+        data, at, keys, serial, ahead = buffer.data, buffer.at, self.keys, exchange._opaque, self.next
         gathered, count, here, most = self.gathered, self.more, len(data), limits.value
         if gathered.size + here - at > limits.answer:
             # Near the limit the sum is looked at value by value.
@@ -207,7 +207,7 @@ class Many(PacketCollector):
         return gathered.reply()
 
     def take(self, packet: Packet, exchange: Exchange[object]) -> AnyReply | None:
-        index = (packet.opaque - exchange.opaque) % OPAQUES
+        index = (packet.opaque - exchange._opaque) % OPAQUES
         if index == len(self.keys):
             reply = read_reply(packet, Noop(), OPCODES[Opcode.NOOP])
             if isinstance(reply, Failure):
@@ -218,7 +218,7 @@ class Many(PacketCollector):
         return None
 
     def skip(self, packet: TooLarge, exchange: Exchange[object]) -> AnyReply | None:
-        index = (packet.opaque - exchange.opaque) % OPAQUES
+        index = (packet.opaque - exchange._opaque) % OPAQUES
         if index == len(self.keys):
             check_opcode(packet.opcode, OPCODES[Opcode.NOOP])
             return packet.failure

@@ -21,7 +21,7 @@ from memproto.connection._state import CLIENT, ClientInput, ClientState
 from memproto.connection.events import ClientEvent, ConnectionClosed, ReplyReceived
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import AnyReply, Dialect, Noop, Ok, Quit, Request, Signal, Silence
+from memproto.model import AnyReply, Dialect, Failure, Noop, Ok, Quit, Request, Signal, Silence
 from memproto.text._client import TextClient
 
 __all__ = ["ClientConnection", "Exchange"]
@@ -53,12 +53,14 @@ class ClientConnection:
     __slots__ = (
         "_buffer",
         "_dialect",
+        "_distrust",
         "_eof",
         "_fault",
         "_limits",
         "_outstanding",
         "_parted",
         "_receiving",
+        "_regular",
         "_spoken",
         "_state",
     )
@@ -85,6 +87,10 @@ class ClientConnection:
         self._outstanding: deque[Exchange[object]] = deque()
         self._eof = self._parted = False
         self._fault: RemoteProtocolError | None = None
+        # Why nothing that comes next can be read as replies; it becomes a fault when the next event is asked for.
+        self._distrust = ""
+        # Whether the reader of the oldest exchange may read.
+        self._regular = self._dialect.regular
         self._enter(ClientState.OPEN)
 
     def _enter(self, state: ClientState) -> None:
@@ -138,7 +144,7 @@ class ClientConnection:
     def _send(self, request: Request[R], quiet: bool) -> Exchange[R]:
         if self._state is not _OPEN or self._eof or len(self._outstanding) >= self._limits.outstanding:
             raise self._refusal(1)
-        exchange = self._dialect.ask(request, quiet)
+        exchange = self._dialect.encode(request, quiet)
         if type(request) is Quit:
             # First, so that an interruption here leaves a connection on which nothing more is sent.
             self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
@@ -178,8 +184,8 @@ class ClientConnection:
         dialect = self._dialect
         before = dialect.opaque
         try:
-            exchanges: list[Exchange[R | Silence]] = [dialect.ask(request, quiet) for request in first]
-            exchanges.append(dialect.ask(last))
+            exchanges: list[Exchange[R | Silence]] = [dialect.encode(request, quiet) for request in first]
+            exchanges.append(dialect.encode(last))
         except BaseException:
             dialect.opaque = before
             raise
@@ -206,7 +212,7 @@ class ClientConnection:
         if not self._outstanding or not self._outstanding[-1].quiet or not self.reusable:
             return b""
         # The limit is for what the embedder asks; at the limit nothing else could settle it.
-        exchange = self._dialect.ask(Noop())
+        exchange = self._dialect.encode(Noop())
         self._outstanding.append(exchange)
         self.abandon(exchange)
         return exchange.data
@@ -249,15 +255,21 @@ class ClientConnection:
         if self._fault is not None:
             raise RemoteProtocolError(f"the connection has failed already: {self._fault}")
         waiting = self._outstanding
+        reply: AnyReply | Silence | None
         try:
             while self._receiving:
-                reply = self._dialect.advance(self._buffer, waiting)
+                reply = None
+                if self._regular and waiting:
+                    exchange = waiting[0]
+                    reply = exchange._reader.read(self._buffer, exchange, self._limits)
                 if reply is None:
-                    if not self._eof:
-                        return _NEED_DATA
-                    reply = self._end()
+                    reply = self._read_irregular()
                     if reply is None:
-                        break
+                        if not self._eof:
+                            return _NEED_DATA
+                        reply = self._end()
+                        if reply is None:
+                            break
                 exchange = waiting.popleft()
                 if not exchange._abandoned:
                     exchange._reply = reply
@@ -269,10 +281,25 @@ class ClientConnection:
             raise
         return ConnectionClosed()
 
+    def _read_irregular(self) -> AnyReply | Silence | None:
+        """The reply to the oldest exchange whatever its form, ``None`` if more bytes are needed."""
+        if self._distrust:
+            raise RemoteProtocolError(self._distrust)
+        if self._buffer.need or (self._regular and not len(self._buffer)):
+            return None
+        dialect, waiting = self._dialect, self._outstanding
+        # First, so that an interruption leaves no part of a reply to a reader that does not know of it.
+        self._regular = False
+        reply = dialect.read_irregular(self._buffer, waiting)
+        if isinstance(reply, Failure):
+            self._distrust = dialect.fault_after(waiting[0].request, reply)
+        self._regular = dialect.regular and not self._distrust
+        return reply
+
     def _end(self) -> AnyReply | Silence | None:
         """What the end of the stream says to the first of those that wait, ``None`` if nobody waits."""
         waiting = self._outstanding
-        if len(self._buffer) or self._dialect.mid_request:
+        if len(self._buffer) or self._buffer.discarding:
             raise RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
         if not waiting:
             self._enter(CLIENT[self._state][ClientInput.END])

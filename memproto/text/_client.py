@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32
-from memproto._wire.exchange import OPAQUES, Collector, Exchange, Gathered, LineCollector, ShortCollector
+from memproto._wire.exchange import OPAQUES, Exchange, Gathered, LineCollector, ShortCollector
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
@@ -267,23 +267,24 @@ class _Several(LineCollector):
 class TextClient:
     """Lays out requests in classic or meta text, and reads their replies in order."""
 
-    __slots__ = ("_distrust", "_limits", "_meta", "_ways", "opaque")
+    __slots__ = ("_limits", "_meta", "_started", "_ways", "opaque")
 
     def __init__(self, limits: Limits, dialect: Dialect, first_opaque: int = 0) -> None:
         self._limits = limits
         self._meta = dialect is Dialect.META
-        self._distrust = ""
+        # What has begun to read the reply to the oldest exchange.
+        self._started: LineCollector | None = None
         self.opaque = first_opaque
         ways = _META_WAYS if self._meta else _CLASSIC_WAYS
         self._ways = ways if limits.line >= _SHORT_LINES else _NO_WAYS
 
     @property
-    def mid_request(self) -> bool:
-        """Never: whoever waits here is owed an answer, and the end of the stream before it is a fault anyway."""
-        return False
+    def regular(self) -> bool:
+        """Whether the reader of the oldest exchange may read: not behind a part of the reply that was read already."""
+        return self._started is None
 
-    def ask(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
-        """Lay out a request. Raises LocalProtocolError."""
+    def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
+        """Encode a request. Raises LocalProtocolError."""
         opaque = self.opaque
         way = None if quiet else self._ways.get(type(request))
         if way is not None:
@@ -375,26 +376,29 @@ class TextClient:
             # As the first byte of a connection it would choose another protocol.
             raise LocalProtocolError(f"line begins with {line[0]:#04x}, must begin with printable ASCII")
 
-    def advance(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
-        """The reply to the first that waits; ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        if self._distrust:
-            raise RemoteProtocolError(self._distrust)
-        if buffer.need or (buffer.at == len(buffer.data) and not (len(buffer) and buffer.gather(1))):
-            return None
-        if not waiting:
-            raise RemoteProtocolError(f"byte {buffer.data[buffer.at]:#04x} came that nothing asked for")
-        exchange = waiting[0]
-        collector = exchange.collector
-        reply = collector.quick(buffer, exchange, self._limits)
-        return self._take(buffer, exchange, collector) if reply is None else reply
+    def fault_after(self, request: Request[object], failure: Failure) -> str:
+        """Many servers that refuse a command line take its data for commands, whose replies answer nothing."""
+        if failure.status in _UNREAD and isinstance(request, _STORES):
+            return f"the server may have read the data of {request!r:.80} as commands"
+        return ""
 
-    def _take(
-        self, buffer: ReceiveBuffer, exchange: Exchange[object], collector: Collector
-    ) -> AnyReply | Silence | None:
-        if isinstance(collector, ShortCollector):
-            exchange.collector = collector = collector.careful(exchange, self._limits)
-        assert isinstance(collector, LineCollector)
-        reply = collector.take(buffer)
-        if isinstance(reply, Failure) and reply.status in _UNREAD and isinstance(exchange.request, _STORES):
-            self._distrust = f"the server may have read the data of {exchange.request!r:.80} as commands"
+    def read_irregular(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
+        """The reply to the oldest exchange whatever its form; ``None`` if more bytes are needed.
+
+        Raises RemoteProtocolError.
+        """
+        if not waiting:
+            buffer.gather(1)
+            raise RemoteProtocolError(f"byte {buffer.data[buffer.at]:#04x} came that nothing asked for")
+        started = self._started
+        if started is None:
+            exchange = waiting[0]
+            reader = exchange._reader
+            if isinstance(reader, ShortCollector):
+                reader = reader.careful(exchange, self._limits)
+            assert isinstance(reader, LineCollector)
+            self._started = started = reader
+        reply = started.take(buffer)
+        if reply is not None:
+            self._started = None
         return reply

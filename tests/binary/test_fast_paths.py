@@ -62,7 +62,7 @@ QUICK = [
     for module in (_binary_collectors, _classic_collectors, _meta_hits)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
-    for name in ("quick", "_take_whole", "_take_plain")
+    for name in ("read", "_take_whole", "_take_plain")
     if name in vars(kind)
 ]
 
@@ -71,14 +71,14 @@ def test_every_fast_path_for_replies_is_known_here() -> None:
     assert sorted(f"{kind.__name__}.{name}" for kind, name in QUICK) == [
         "HitsCollector._take_plain",
         "ItemCollector._take_whole",
-        "Many.quick",
-        "OneCas.quick",
-        "OneDeleted.quick",
-        "OneHit.quick",
-        "OneItem.quick",
-        "OneStored.quick",
-        "OneValue.quick",
-        "OneWord.quick",
+        "Many.read",
+        "OneCas.read",
+        "OneDeleted.read",
+        "OneHit.read",
+        "OneItem.read",
+        "OneStored.read",
+        "OneValue.read",
+        "OneWord.read",
     ]
     usual = {Get, Set, Add, Replace, Delete}
     assert [set(ways) for ways in _binary_client._SHORT_WAYS.values()] == [usual, usual]
@@ -125,9 +125,12 @@ _REQUESTS: list[tuple[object, str]] = [
     (_classic_requests, "request_parts"),
     (_meta_requests, "encode"),
 ]
-_ONE: list[tuple[object, str]] = [(_binary_client.BinaryClient, "_advance"), (_text_client.TextClient, "_take")]
+_ONE: list[tuple[object, str]] = [
+    (_binary_client.BinaryClient, "read_irregular"),
+    (_text_client.TextClient, "read_irregular"),
+]
 _MANY: list[tuple[object, str]] = [
-    (_binary_client.BinaryClient, "_advance"),
+    (_binary_client.BinaryClient, "read_irregular"),
     (_classic_collectors.ItemCollector, "_head"),
     (_meta_replies.MetaCollector, "take"),
 ]
@@ -343,7 +346,7 @@ def test_a_type_error_of_another_origin_is_not_hidden(monkeypatch: pytest.Monkey
         raise TypeError("of another origin")
 
     client = ClientConnection()
-    monkeypatch.setattr(_binary_client.BinaryClient, "ask", broken)
+    monkeypatch.setattr(_binary_client.BinaryClient, "encode", broken)
     with pytest.raises(TypeError, match=r"^of another origin$"):
         client.send(Noop())
     with pytest.raises(TypeError, match=r"^of another origin$"):

@@ -329,7 +329,7 @@ class OneWord(ShortCollector):
         self.line = line
         self.kind = kind
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         if not buffer.data.startswith(self.line, buffer.at):
             return None
         buffer.at += len(self.line)
@@ -348,8 +348,8 @@ class OneValue(ShortCollector):
 
     __slots__ = ()
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        data, at, due = buffer.data, buffer.at, exchange.due
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        data, at, due = buffer.data, buffer.at, exchange._expected
         if not data.startswith(due, at):
             if not data.startswith(b"END\r\n", at):
                 return None

@@ -34,8 +34,8 @@ class OneHit(ShortCollector):
 
     __slots__ = ()
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        data, at, due = buffer.data, buffer.at, exchange.due
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        data, at, due = buffer.data, buffer.at, exchange._expected
         hit = _HIT(data, at)
         if hit is None:
             miss = b"EN" + due
@@ -56,7 +56,7 @@ class OneHit(ShortCollector):
         return Values((Item(request.keys[0], data[start:stop], flags, cas),))
 
     def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
-        return MetaCollector(exchange.request, (*TELL_ITEM, opaque_flag(exchange.opaque)), limits, True)
+        return MetaCollector(exchange.request, (*TELL_ITEM, opaque_flag(exchange._opaque)), limits, True)
 
 
 class OneStored(ShortCollector):
@@ -64,18 +64,18 @@ class OneStored(ShortCollector):
 
     __slots__ = ()
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         done = _STORED(buffer.data, buffer.at)
-        if done is None or not buffer.data.startswith(exchange.due, done.end()):
+        if done is None or not buffer.data.startswith(exchange._expected, done.end()):
             return None
         cas = int(done[1])
         if cas > U64:
             return None
-        buffer.at = done.end() + len(exchange.due)
+        buffer.at = done.end() + len(exchange._expected)
         return Stored(cas)
 
     def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
-        return MetaCollector(exchange.request, (*TELL_CAS, opaque_flag(exchange.opaque)), limits, True)
+        return MetaCollector(exchange.request, (*TELL_CAS, opaque_flag(exchange._opaque)), limits, True)
 
 
 class OneDeleted(ShortCollector):
@@ -83,15 +83,15 @@ class OneDeleted(ShortCollector):
 
     __slots__ = ()
 
-    def quick(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        line = b"HD" + exchange.due
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        line = b"HD" + exchange._expected
         if not buffer.data.startswith(line, buffer.at):
             return None
         buffer.at += len(line)
         return Deleted()
 
     def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
-        return MetaCollector(exchange.request, (opaque_flag(exchange.opaque),), limits, True)
+        return MetaCollector(exchange.request, (opaque_flag(exchange._opaque),), limits, True)
 
 
 class HitsCollector(LineCollector):
