@@ -15,8 +15,9 @@ with tarfile.open(sdist) as archive_of_sources:
 strays = [name for name in in_wheel if not (name.startswith(("memproto/", "memproto-")))]
 if strays or "memproto/py.typed" not in in_wheel:
     sys.exit(f"wheel: strays {strays}, py.typed {'memproto/py.typed' in in_wheel}")
-wanted = {"memproto", "examples", "tests", "benchmarks", "docs"}
-files = {"pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "PKG-INFO", ".gitignore"}
+wanted = {"memproto", "examples", "tests", "benchmarks", "docs", ".ci", "noxfile.py", "CHANGELOG.md", "CONTRIBUTING.md"}
+wanted |= {"README.md", "SECURITY.md", "LICENSE"}
+files = {"pyproject.toml", "PKG-INFO", ".gitignore"}
 tops = {name.split("/")[1] for name in in_sdist if "/" in name}
 if not wanted <= tops or tops - wanted - files:
     sys.exit(f"sdist: missing {wanted - tops}, strays {tops - wanted - files}")

@@ -29,13 +29,9 @@ from memproto.connection._state import CLIENT, SERVER
 from memproto.model import STATUSES
 from memproto.text.classic._requests import PARSERS
 from memproto.text.meta._flags import FLAGS_OF
+from tests.support.pages import DOCS, PAGES, ROOT, WITH_CODE, blocks
 from tests.support.peers import require
 
-ROOT = Path(__file__).parent.parent.parent
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-
-_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INCLUDE = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)```$", re.MULTILINE)
 
 
@@ -56,23 +52,17 @@ def tables() -> Iterator[ModuleType]:
     del sys.modules["tables"]
 
 
-def _blocks(page: Path) -> list[tuple[int, str]]:
-    """The Python blocks of a page with the line each begins on."""
-    text = page.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, match.start(1)), match[1]) for match in _BLOCK.finditer(text)]
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
-    for line, code in _blocks(page):
+    for line, code in blocks(page):
         exec(compile("\n" * line + code, str(page), "exec"), module.__dict__)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_can_fail(page: Path) -> None:
-    assert any("assert " in code for _, code in _blocks(page))
+    assert any("assert " in code for _, code in blocks(page))
 
 
 def test_the_readme_has_the_two_commands_of_the_quick_start() -> None:

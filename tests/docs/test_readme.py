@@ -9,7 +9,7 @@ import pytest
 
 from memproto import ServerConnection
 from memproto.engine import Engine
-from tests.docs.test_docs import ROOT, _blocks
+from tests.support.pages import ROOT, blocks
 
 Serve = Callable[[ServerConnection, Engine, bytes, float], tuple[bytes, bool]]
 
@@ -26,7 +26,7 @@ LONG_LINE = b"x" * 3000 + b"\r\n"
 @pytest.fixture(scope="module")
 def serve() -> Serve:
     module = ModuleType("readme")
-    (_, code), *_ = _blocks(ROOT / "README.md")
+    (_, code), *_ = blocks(ROOT / "README.md")
     exec(compile(code, "README.md", "exec"), module.__dict__)
     found: Serve = module.__dict__["serve"]
     return found
