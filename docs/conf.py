@@ -23,9 +23,10 @@ nitpick_ignore = [
     # Classes of other projects, whose documentation is not linked.
     *(
         ("py:class", f"collections.abc.{name}")
-        for name in ("Callable", "Collection", "Hashable", "Iterable", "Mapping", "Sequence")
+        for name in ("Callable", "Collection", "Generator", "Hashable", "Iterable", "Iterator", "Mapping", "Sequence")
     ),
     ("py:class", "re.Pattern"),
+    ("py:class", "ssl.SSLContext"),
     ("py:class", "hypothesis.strategies.SearchStrategy"),
     ("py:class", "st.SearchStrategy"),
     # Names for type checkers only.
@@ -37,6 +38,13 @@ nitpick_ignore = [
     ("py:class", "memproto.connection.events.R_co"),
     ("py:class", "memproto._wire.packing.Declaration"),
     ("py:class", "memproto.conventions._table.M"),
+]
+
+# Type variables of the clients, and what only their signatures name.
+nitpick_ignore_regex = [
+    ("py:class", r"memproto\.clients\.\w+\.(R|T|V|_Options)"),
+    ("py:class", r"memproto\.clients\.routing\.\w+"),
+    ("py:class", "Fault"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]

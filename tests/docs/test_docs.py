@@ -16,6 +16,7 @@ import pytest
 
 import memproto
 import memproto.binary
+import memproto.clients
 import memproto.commands
 import memproto.conventions
 import memproto.engine
@@ -129,6 +130,7 @@ def test_the_reference_has_every_public_name() -> None:
         memproto,
         memproto.serde,
         memproto.commands,
+        memproto.clients,
         memproto.binary,
         memproto.text,
         memproto.udp,
