@@ -6,7 +6,7 @@ import sys
 
 TESTS = 27
 
-server = subprocess.Popen([sys.executable, "-m", "memproto.server", "-p", "-1"], stderr=subprocess.PIPE, text=True)
+server = subprocess.Popen([sys.executable, "-m", "memproto", "serve", "-p", "-1"], stderr=subprocess.PIPE, text=True)
 try:
     assert server.stderr is not None
     port = server.stderr.readline().rpartition(":")[2].strip()

@@ -36,7 +36,7 @@ def command(name: str, port: int, connections: int) -> list[str]:
     if name == MEMCACHED:
         user = ["-u", "root"] if os.geteuid() == 0 else []
         return [MEMCACHED, "-t", "1", "-U", "0", *user, *common]
-    return [sys.executable, "-m", "memproto.server", "--loop", name, *common]
+    return [sys.executable, "-m", "memproto", "serve", "--loop", name, *common]
 
 
 class Server:

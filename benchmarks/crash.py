@@ -283,7 +283,7 @@ class Child:
 
     def __init__(self, path: Path, arguments: tuple[str, ...]) -> None:
         start = time.perf_counter()
-        command = (sys.executable, "-m", "memproto.server", "-p", "-1", "--persist", str(path), *arguments)
+        command = (sys.executable, "-m", "memproto", "serve", "-p", "-1", "--persist", str(path), *arguments)
         self.process = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         watch = threading.Timer(_PATIENCE, self.process.kill)

@@ -25,6 +25,7 @@ nitpick_ignore = [
         ("py:class", f"collections.abc.{name}")
         for name in ("Callable", "Collection", "Generator", "Hashable", "Iterable", "Iterator", "Mapping", "Sequence")
     ),
+    ("py:class", "asyncio.locks.Event"),
     ("py:class", "re.Pattern"),
     ("py:class", "ssl.SSLContext"),
     ("py:class", "hypothesis.strategies.SearchStrategy"),

@@ -1,1 +1,74 @@
-"""The command ``memproto``: one module for each subcommand."""
+"""The command ``memproto``: one module for each subcommand, which is imported when it is used.
+
+To add a subcommand, write a module with ``main(arguments) -> int`` and enter it in the table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from memproto import __version__
+
+#: Takes the arguments after the name of the subcommand; the exit code.
+Main: TypeAlias = Callable[[Sequence[str]], int]
+
+
+class Subcommand(NamedTuple):
+    """One line about it, and a function that imports it."""
+
+    summary: str
+    load: Callable[[], Main]
+
+
+def _serve() -> Main:
+    from memproto.cli.serve import main
+
+    return main
+
+
+def _demo() -> Main:
+    from memproto.cli.demo import main
+
+    return main
+
+
+SUBCOMMANDS = {
+    "serve": Subcommand("run a server, with memcached's options", _serve),
+    "demo": Subcommand("show a client and a server talk, with each byte explained", _demo),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the subcommand that the first argument names; the exit code. ``None`` is the command line of this process.
+
+    Raises ``SystemExit`` where a subcommand does, as ``memproto serve --help`` does.
+    """
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in SUBCOMMANDS:
+        return SUBCOMMANDS[name].load()(rest)
+    if name in ("-h", "--help"):
+        print(_help())
+    elif name in ("-V", "--version"):
+        print(f"memproto {__version__}")
+    else:
+        print(f"memproto: error: no subcommand {name!r}" if name else _help(), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _help() -> str:
+    rows = [f"  {name:8} {subcommand.summary}" for name, subcommand in SUBCOMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: memproto SUBCOMMAND [options]",
+            "",
+            "The memcached protocol on the command line.",
+            "",
+            *rows,
+            "",
+            "  memproto SUBCOMMAND --help   the options of a subcommand",
+            "  memproto --version           the version",
+        ]
+    )

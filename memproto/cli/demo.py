@@ -1,4 +1,4 @@
-"""A server and a client talk, and every byte of it is explained. ``python -m memproto.cli.demo``.
+"""``memproto demo``: a server and a client talk, and every byte of it is explained.
 
 Starts the reference server on a free port, asks it a bit of everything in each dialect, and stops it. The exit code is
 0 if every answer was the expected one.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 
 from memproto import Dialect, Item, ProtocolError
 from memproto.cli.explain import explain
@@ -99,11 +99,11 @@ def _port_of(server: subprocess.Popen[str]) -> int:
     return int(line.rpartition(":")[2])
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the demonstration; the exit code."""
-    command = [sys.executable, "-m", "memproto.server", "-p", "-1", "--loop", "asyncio"]
-    root = Path(__file__).resolve().parent.parent
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root)  # noqa: S603
+    ArgumentParser(prog="memproto demo", description=__doc__).parse_args(arguments)
+    command = [sys.executable, "-m", "memproto", "serve", "-p", "-1", "--loop", "asyncio"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
     watchdog = threading.Timer(PATIENCE, server.kill)
     watchdog.start()
     problem = None
@@ -127,7 +127,3 @@ def main() -> int:
         return 1
     print(f"\n{exchanges} exchanges, all as expected; the server has stopped")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

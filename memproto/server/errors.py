@@ -1,12 +1,17 @@
-"""Why the server cannot start; each error knows the exit code that memcached has for it."""
+"""Why the server cannot start."""
 
 from __future__ import annotations
 
 
 class StartError(Exception):
-    """What was asked for cannot be had; the text is one line for the user."""
+    """The server cannot start as its options say; the text is one line for the user."""
 
+    #: The exit code that memcached has for it.
     code = 64  # EX_USAGE
+
+
+class OptionsError(StartError, ValueError):
+    """An option is out of range, or two do not go together; the text says which and why."""
 
 
 class ListenError(StartError):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from memproto import Item
 from memproto.engine import JournalState, StoredItem
-from memproto.server._journal_file import (
+from memproto.server.journal_file import (
     IO_ERROR,
     Interrupted,
     JournalError,
@@ -30,8 +30,8 @@ from memproto.server._journal_file import (
     told,
     transaction,
 )
-from memproto.server._journal_log import log_fault
-from memproto.server._journal_state import (
+from memproto.server.journal_log import log_fault
+from memproto.server.journal_state import (
     State,
     Step,
     read_state,

@@ -11,12 +11,12 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
-from memproto.server._addresses import Endpoint
-from memproto.server.accepting import Acceptor
-from memproto.server.encrypted import Encrypted
+from memproto.server.acceptor import Acceptor
+from memproto.server.addresses import Endpoint
 from memproto.server.errors import ListenError
 from memproto.server.options import Options
 from memproto.server.tls import server_context
+from memproto.server.tls_protocol import Encrypted
 
 __all__ = ["ListenError", "Listeners"]
 

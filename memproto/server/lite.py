@@ -2,7 +2,7 @@
 
 ``set KEY SIZE`` and, on the next line, a value of up to SIZE bytes; ``get KEY``; ``exit``. A verb may be in either
 case, a command may have blanks at its end, and a bare LF ends a line as well as CR LF. Requests are the ordinary ones,
-so that any engine and any journal serve it: ``python -m memproto.server --dialect lite --persist PATH``, or in a
+so that any engine and any journal serve it: ``memproto serve --dialect lite --persist PATH``, or in a
 program ``ServerConnection(limits, codec=LiteDialect(limits))``.
 
 What the commands leave open is decided so that a value is never taken for a command: whoever writes a ``set`` of three

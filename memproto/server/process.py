@@ -38,7 +38,7 @@ def allow_connections(most: int) -> None:
         raise FilesError("failed to set rlimit for open files. Try starting as root or requesting smaller -c value.")
 
 
-def become(user: str | None) -> None:
+def drop_privileges(user: str | None) -> None:
     """Give up the rights of root for those of ``user``. Raises :class:`~memproto.server.errors.UserError`.
 
     Done before listening, as memcached does it: so a Unix socket and all files belong to the user, who can remove them.

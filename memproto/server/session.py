@@ -23,7 +23,7 @@ from memproto import (
     Values,
 )
 from memproto.engine import Dump
-from memproto.server.parts import LONG, LongReply, is_long
+from memproto.server.long_replies import LONG, LongReply, is_long
 from memproto.text import encode_reply_part
 
 # Their cost is the size of the item.

@@ -115,7 +115,7 @@ def settings(counts: Counts, options: Options) -> StatsReply:
                 "num_threads": 1,
                 "reqs_per_event": options.requests_per_turn,
                 "tcp_backlog": options.backlog,
-                "binding_protocol": _PROTOCOL_NAMES.get(options.protocol, options.protocol),
+                "binding_protocol": _PROTOCOL_NAMES.get(options.binding_protocol, options.binding_protocol),
                 "auth_enabled_sasl": "yes" if options.sasl else "no",
                 "auth_enabled_ascii": options.auth_file if options.auth_file and not options.sasl else "no",
                 "maxconns_fast": "yes",

@@ -26,7 +26,7 @@ MISS = bytes.fromhex("81000000 00000001 00000009 0000002a 0000000000000000 4e6f7
 
 def test_the_demonstration_runs() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "memproto.cli.demo"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "memproto", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.endswith("51 exchanges, all as expected; the server has stopped\n")
@@ -44,7 +44,7 @@ def test_the_demonstration_runs() -> None:
 
 def test_a_wrong_answer_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(Client, "version", lambda self: b"0.0.0")
-    assert demo.main() == 1
+    assert demo.main([]) == 1
     assert "version: expected b'1.6.18', got b'0.0.0'" in capsys.readouterr().err
 
 
@@ -55,7 +55,7 @@ def test_a_server_that_does_not_start_is_told(
     no_server.write_text("#!/bin/sh\necho no such thing >&2\n", encoding="ascii")
     no_server.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(no_server))
-    assert demo.main() == 1
+    assert demo.main([]) == 1
     assert "the server did not start: no such thing" in capsys.readouterr().err
 
 

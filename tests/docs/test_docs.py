@@ -69,7 +69,7 @@ def test_the_code_of_a_page_can_fail(page: Path) -> None:
 def test_the_readme_has_the_two_commands_of_the_quick_start() -> None:
     commands = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
     assert [command.count("\n") for command in commands] == [1, 1]
-    assert commands[0].rstrip().endswith("-m memproto.cli.demo")
+    assert commands[0].rstrip().endswith("/memproto demo")
     assert commands[1].rstrip().endswith("/pytest")
 
 

@@ -23,10 +23,10 @@ from benchmarks._abuse_server import MEGABYTE, Watched
 from benchmarks.connections import allowed
 from memproto import Get, Set, Values
 from memproto.engine import ITEM_OVERHEAD, Engine
-from memproto.server import footprint
-from memproto.server.footprint import Footprint
-from memproto.server.host import Server
-from memproto.server.options import parse
+from memproto.server import process_memory
+from memproto.server.command_line import parse_arguments
+from memproto.server.process_memory import ProcessMemory
+from memproto.server.server import Server
 from memproto.server.session import Session
 from tests.server.test_tls import TLS
 from tests.support.peers import DEADLINE, require, running_example
@@ -236,10 +236,10 @@ def test_shrinking_evicts_the_least_recently_used_and_keeps_the_last() -> None:
 
 def test_growth_beyond_the_budget_is_excess(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter([1000, 1104, 1105, 1104, 1200, 1190, 1190])
-    monkeypatch.setattr(Footprint, "resident", lambda self: next(sizes) * MEGABYTE)
+    monkeypatch.setattr(ProcessMemory, "resident", lambda self: next(sizes) * MEGABYTE)
     trimmed: list[bool] = []
-    monkeypatch.setattr(footprint, "trim", lambda: trimmed.append(True))
-    grown = Footprint()
+    monkeypatch.setattr(process_memory, "trim", lambda: trimmed.append(True))
+    grown = ProcessMemory()
     assert grown.excess(100 * MEGABYTE) == 0
     assert trimmed == []
     assert grown.excess(100 * MEGABYTE) == 0
@@ -252,13 +252,13 @@ def test_growth_beyond_the_budget_is_excess(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_where_the_system_does_not_tell_there_is_no_excess(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(footprint, "_STATM", tmp_path / "none")
-    assert Footprint().resident() == 0
-    assert Footprint().excess(1) == 0
+    monkeypatch.setattr(process_memory, "_STATM", tmp_path / "none")
+    assert ProcessMemory().resident() == 0
+    assert ProcessMemory().excess(1) == 0
 
 
 def test_without_a_file_to_open_the_growth_is_known_all_the_same() -> None:
-    grown = Footprint()
+    grown = ProcessMemory()
     before = grown.resident()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -273,21 +273,21 @@ def test_without_a_file_to_open_the_growth_is_known_all_the_same() -> None:
 
 def test_a_library_is_asked_to_trim_if_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(footprint, "_TRIM", asked.append)
-    footprint.trim()
+    monkeypatch.setattr(process_memory, "_TRIM", asked.append)
+    process_memory.trim()
     assert asked == [0]
-    monkeypatch.setattr(footprint, "_TRIM", None)
-    footprint.trim()
+    monkeypatch.setattr(process_memory, "_TRIM", None)
+    process_memory.trim()
     assert asked == [0]
 
 
 def test_without_eviction_items_stay_whatever_the_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Footprint, "excess", lambda *_: 100 * MEGABYTE)
+    monkeypatch.setattr(ProcessMemory, "excess", lambda *_: 100 * MEGABYTE)
     for arguments, left in (([], 1), (["-M"], 10)):
-        server = Server(parse(["-m", "8", *arguments]))
+        server = Server(parse_arguments(["-m", "8", *arguments]))
         for number in range(10):
             server.execute(Set(b"k%d" % number, bytes(MEGABYTE // 2)), 1.0)
-        server.keep_within(Footprint())
+        server.limit_process_memory(ProcessMemory())
         server.execute(Get((b"k9",)), 2.0)
         assert len(server.engine) == left
         server.store.close()
@@ -297,19 +297,19 @@ def watch_the_looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """What the server asks about its memory: the budget, and what is used beside it. There is never any excess."""
     looks: list[tuple[int, int]] = []
 
-    def look(self: Footprint, budget: int, beside: int = 0) -> int:
+    def look(self: ProcessMemory, budget: int, beside: int = 0) -> int:
         looks.append((budget, beside))
         return 0
 
-    monkeypatch.setattr(Footprint, "excess", look)
+    monkeypatch.setattr(ProcessMemory, "excess", look)
     return looks
 
 
 def test_values_that_never_become_whole_are_weighed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = watch_the_looks(monkeypatch)
-    server = Server(parse(["-m", "8"]))
-    grown = Footprint()
-    server.keep_within(grown)
+    server = Server(parse_arguments(["-m", "8"]))
+    grown = ProcessMemory()
+    server.limit_process_memory(grown)
     session = Session(server)
     session.data_received(b"set k 0 0 1000000\r\n")
     looks.clear()
@@ -331,11 +331,10 @@ def test_memory_of_connections_is_not_taken_from_the_items(
     looks = watch_the_looks(monkeypatch)
 
     async def run() -> None:
-        server = Server(parse(["-p", "-1", *arguments]))
-        address = (await server.start()).tcp
-        server.keep_within(Footprint())
-        assert address is not None
-        links = [await asyncio.open_connection(*address) for _ in range(5)]
+        server = Server(parse_arguments(["-p", "-1", *arguments]))
+        await server.start()
+        server.limit_process_memory(ProcessMemory())
+        links = [await asyncio.open_connection(*server.address) for _ in range(5)]
         async with asyncio.timeout(DEADLINE):
             while (64 * MEGABYTE, 5 * each) not in looks:
                 await asyncio.sleep(0.01)

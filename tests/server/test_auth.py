@@ -29,8 +29,8 @@ from memproto import (
     VersionReply,
 )
 from memproto.server.auth import Users
+from memproto.server.command_line import parse_arguments
 from memproto.server.errors import AuthFileError
-from memproto.server.options import parse
 from tests.server.test_process import run_server
 from tests.support.peers import DEADLINE, running_example
 
@@ -85,10 +85,10 @@ def test_a_file_at_its_limits(tmp_path: Path) -> None:
 
 
 def test_which_file_is_wanted(file: Path) -> None:
-    assert Users.wanted(parse([], {})) is None
-    text = Users.wanted(parse(["-Y", str(file)], {}))
-    sasl = Users.wanted(parse(["-S", "-Y", str(file)], {}))
-    database = Users.wanted(parse(["-S"], {"MEMCACHED_SASL_PWDB": str(file)}))
+    assert Users.wanted(parse_arguments([], {})) is None
+    text = Users.wanted(parse_arguments(["-Y", str(file)], {}))
+    sasl = Users.wanted(parse_arguments(["-S", "-Y", str(file)], {}))
+    database = Users.wanted(parse_arguments(["-S"], {"MEMCACHED_SASL_PWDB": str(file)}))
     assert text is not None
     assert sasl is not None
     assert database is not None

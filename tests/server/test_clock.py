@@ -10,8 +10,8 @@ import pytest
 from examples import threaded, tiny_server
 from memproto import Flush, Get, Ok, Set, Stats, StatsReply, Stored, Values
 from memproto.server.clock import Clock
-from memproto.server.host import Server
-from memproto.server.options import parse
+from memproto.server.command_line import parse_arguments
+from memproto.server.server import Server
 
 DAY = 86_400.0
 START = 1_700_000_000.0
@@ -50,7 +50,7 @@ def found(server: Server, key: bytes) -> bool:
 @pytest.mark.parametrize("step", [DAY, -DAY])
 def test_no_step_of_the_wall_clock_loses_or_keeps_an_item(step: float) -> None:
     machine = Machine()
-    server = Server(parse([]), clock=machine.clock())
+    server = Server(parse_arguments([]), clock=machine.clock())
     stored = server.execute(Set(b"brief", b"", exptime=100), server.now())
     assert isinstance(stored, Stored)
     server.execute(Set(b"absolute", b"", exptime=int(START) + 3_000_000), server.now())
@@ -78,7 +78,7 @@ def test_no_step_of_the_wall_clock_loses_or_keeps_an_item_over_restarts(
     tmp_path: Path, steps: tuple[float, ...]
 ) -> None:
     machine = Machine()
-    options = parse(["--persist", str(tmp_path / "items")])
+    options = parse_arguments(["--persist", str(tmp_path / "items")])
     server = Server(options, clock=machine.clock())
     server.execute(Set(b"brief", b"", exptime=1000), server.now())
     server.execute(Set(b"forever", b""), server.now())

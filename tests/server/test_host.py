@@ -11,9 +11,9 @@ import pytest
 
 from memproto import Set
 from memproto.engine import JournalState
-from memproto.server import host
-from memproto.server.host import Server
-from memproto.server.options import parse
+from memproto.server import server as host
+from memproto.server.command_line import parse_arguments
+from memproto.server.server import Server
 from tests.support.journals import loaded
 
 DEADLINE = 10.0
@@ -21,9 +21,9 @@ DEADLINE = 10.0
 
 @asynccontextmanager
 async def serving(*arguments: str) -> AsyncIterator[tuple[Server, Callable[[], Awaitable[Talk]]]]:
-    server = Server(parse(["-p", "-1", *arguments]))
-    address = (await server.start()).tcp
-    assert address is not None
+    server = Server(parse_arguments(["-p", "-1", *arguments]))
+    await server.start()
+    address = server.address
     talks: list[Talk] = []
 
     async def connect() -> Talk:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from memproto.engine import ITEM_OVERHEAD, Engine, JournalState
-from memproto.server._journal_log import log_fault
 from memproto.server.journal import Interrupted, JournalError, SqliteJournal
+from memproto.server.journal_log import log_fault
 from tests.support.journals import NEVER, filled, journal, loaded, no_room, saved
 
 

@@ -17,8 +17,8 @@ import pytest
 
 from memproto import Dialect
 from memproto.clients.client import Client, ServerError
-from memproto.server import accepting
-from memproto.server.accepting import Acceptor
+from memproto.server import acceptor
+from memproto.server.acceptor import Acceptor
 from tests.server.test_process import run_server
 from tests.support.peers import DEADLINE, require, running_example
 
@@ -205,7 +205,7 @@ def test_without_files_for_more_connections_one_line_says_so_and_those_there_are
         while len(server.lines) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         # It tries again, and fails again.
-        time.sleep(2 * accepting.RETRY)
+        time.sleep(2 * acceptor.RETRY)
         assert all(serves(link) for link in links[:8])
         for link in links[:8]:
             link.close()

@@ -343,7 +343,7 @@ def _talk(port: int, lines: bytes) -> bytes:
 def _lite_server(path: Path, end: int = signal.SIGTERM) -> Iterator[int]:
     """The server with this file, until the signal; its port."""
     arguments = ("-p", "-1", "--dialect", "lite", "--persist", str(path))
-    running = Running(sys.executable, "-W", "default", "-m", "memproto.server", *arguments)
+    running = Running(sys.executable, "-W", "default", "-m", "memproto", "serve", *arguments)
     try:
         running.wait_for_port()
         yield running.port

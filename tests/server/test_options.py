@@ -9,17 +9,20 @@ import shlex
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from typing import Any
 
 import pytest
 
 from memproto import Dialect, __version__
-from memproto.server.__main__ import loop_factory
-from memproto.server._addresses import Endpoint, endpoints
-from memproto.server._values import size
-from memproto.server.options import Options, TlsOptions, parse
+from memproto.server.addresses import Endpoint, endpoints
+from memproto.server.argument_types import size
+from memproto.server.command_line import parse_arguments
+from memproto.server.errors import OptionsError
+from memproto.server.options import Options, ProcessOptions, TlsOptions
+from memproto.server.runner import loop_factory
 from tests.support.peers import DEADLINE, require
 
-DEFAULTS = Options(
+DEFAULTS = ProcessOptions(
     host="127.0.0.1",
     port=11211,
     memory=64 * 2**20,
@@ -31,8 +34,8 @@ DEFAULTS = Options(
 )
 
 
-def options(line: str, **environment: str) -> Options:
-    return parse(shlex.split(line), environment)
+def options(line: str, **environment: str) -> ProcessOptions:
+    return parse_arguments(shlex.split(line), environment)
 
 
 def changed(line: str, **environment: str) -> dict[str, object]:
@@ -42,12 +45,12 @@ def changed(line: str, **environment: str) -> dict[str, object]:
 
 
 def test_the_defaults_are_memcacheds_on_this_machine_only() -> None:
-    assert parse([]) == DEFAULTS
+    assert parse_arguments([]) == DEFAULTS
 
 
 def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["memproto.server", "-p", "1"])
-    assert parse().port == 1
+    monkeypatch.setattr(sys, "argv", ["memproto serve", "-p", "1"])
+    assert parse_arguments().port == 1
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,8 @@ def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> Non
         (["-p -1", "-p-1", "--port=-1"], {"port": -1}),
         (["-U 5 -p 7", "-U5 -p7", "--udp-port=5 -p 7"], {"udp": 5, "port": 7}),
         (["-U 5"], {"udp": 5, "port": 5}),
-        (["-U 0", "-U0", "-t 4", "-b 1024", "-D :", "-f 1.25", "-n 48", "-r -k -L -X -W", "-N 1", "-o ''"], {}),
+        (["-U 0", "-U0", "-t 4", "-t 9", "--threads=9", "-b 1024", "-o ''"], {}),
+        (["-D :", "-f 1.25", "-n 48", "-r -k -L -X -W", "-N 1"], {}),
         (["-U -1 -p 0"], {"udp": -1, "port": 0}),
         (["-s /run/x", "--unix-socket=/run/x", "-s /run/x -p 0"], {"path": "/run/x", "port": 0}),
         (["-s /run/x -p 9"], {"path": "/run/x", "port": 9}),
@@ -70,7 +74,6 @@ def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> Non
         (["-I 2m", "-I2M", "--max-item-size=2048k", "-I 2097152"], {"item_size_max": 2097152}),
         (["-c 5", "--conn-limit=5"], {"connections": 5}),
         (["-R 7", "--max-reqs-per-event=7", "--max-reqs-per-event 7"], {"requests_per_turn": 7}),
-        (["-t 9", "--threads=9"], {"threads": 9}),
         (["-B ascii", "-Bascii", "--protocol=ascii"], {"protocol": "ascii"}),
         (["-C", "--disable-cas"], {"cas": False}),
         (["-F", "--disable-flush-all"], {"flush": False}),
@@ -89,7 +92,6 @@ def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> Non
         (["--datagrams 9"], {"datagrams_per_reply": 9}),
         (["--persist /x.db"], {"persist": "/x.db"}),
         (["--persist /x.db --sync full"], {"persist": "/x.db", "sync": "full"}),
-        (["--dialect lite"], {"dialect": "lite"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -99,10 +101,12 @@ def test_options(lines: list[str], expected: dict[str, object]) -> None:
 
 
 def test_authentication() -> None:
-    text = {"auth_file": "f", "protocol": "ascii"}
-    sasl = {"auth_file": "f", "protocol": "binary", "sasl": True}
-    assert changed("-Y f") == changed("--auth-file=f") == changed("-Y f -B ascii") == text
-    assert changed("-S -Y f") == changed("--enable-sasl --auth-file f -B binary") == sasl
+    text = {"auth_file": "f"}
+    sasl = {"auth_file": "f", "sasl": True}
+    assert changed("-Y f") == changed("--auth-file=f") == text
+    assert changed("-Y f -B ascii") == {**text, "protocol": "ascii"}
+    assert changed("-S -Y f") == changed("--enable-sasl --auth-file f") == sasl
+    assert changed("-S -Y f -B binary") == {**sasl, "protocol": "binary"}
     assert changed("-S", MEMCACHED_SASL_PWDB="f") == {**sasl, "auth_fields": True}
     assert changed("-S -Y f", MEMCACHED_SASL_PWDB="other") == sasl
     assert changed("", MEMCACHED_SASL_PWDB="f") == {}
@@ -122,7 +126,14 @@ def test_tls() -> None:
 def test_what_is_spoken() -> None:
     assert options("").dialects == set(Dialect)
     assert options("-B ascii").dialects == {Dialect.CLASSIC, Dialect.META}
-    assert options("-B binary").dialects == {Dialect.BINARY}
+    assert options("-B binary").dialects == options("-S -Y f").dialects == {Dialect.BINARY}
+    assert [options(line).binding_protocol for line in ("", "-B auto", "-Y f", "-S -Y f", "-B binary")] == [
+        "auto",
+        "auto",
+        "ascii",
+        "binary",
+        "binary",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +228,7 @@ STRICTER = [
     (64, "-S", "-S needs a file of users: -Y FILE, or MEMCACHED_SASL_PWDB in the environment"),
     (64, "-Z", "-Z needs a certificate: -o ssl_chain_cert=FILE"),
     (64, "--sync full", "--sync says nothing without --persist"),
-    (64, "--dialect lite -Y users", "--dialect lite has no words to authenticate with"),
+    (64, "--dialect lite -Y users", "a dialect of your own has no words to authenticate with"),
     (64, "-l ''", "-l: no address to listen on"),
     (64, "-l ,", "-l: no address to listen on"),
     (64, "-l :5", "-l: no address in ':5'"),
@@ -236,7 +247,7 @@ def test_mistakes(code: int, line: str, words: str, capsys: pytest.CaptureFixtur
         options(line)
     told = capsys.readouterr()
     assert (caught.value.code, told.out, told.err.count("\n")) == (code, "", 1)
-    assert told.err.startswith("memproto.server: error: ")
+    assert told.err.startswith("memproto serve: error: ")
     assert words in told.err
 
 
@@ -263,7 +274,7 @@ def test_values_at_the_limits(port: int) -> None:
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse([flag])
+        parse_arguments([flag])
     told = capsys.readouterr()
     assert (caught.value.code, told.err) == (0, "")
     # Every option of memcached -h, but -e, which maps memory and cannot be had here.
@@ -276,14 +287,14 @@ def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("flag", ["-V", "--version"])
 def test_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse([flag])
+        parse_arguments([flag])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"memcached 1.6.18 (memproto {__version__})\n"
 
 
 def test_license(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(["-i"])
+        parse_arguments(["-i"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"memproto {__version__}, MIT license\n"
 
@@ -302,3 +313,21 @@ def test_the_loop_with_uvloop() -> None:
     uvloop = importlib.import_module("uvloop")
     assert loop_factory("asyncio") is None
     assert loop_factory("auto") is loop_factory("uvloop") is uvloop.new_event_loop
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"connections": 0}, "Maximum connections must be greater than 0, not 0"),
+        ({"requests_per_turn": 0}, "Number of requests per event must be greater than 0, not 0"),
+        ({"datagrams_per_reply": 65536}, "datagrams must be 1 to 65535, not 65536"),
+        ({"sync": "none"}, 'sync must be "normal" or "full", not \'none\''),
+        ({"port": 65536}, "Invalid port number 65536"),
+        ({"sasl": True}, "-S needs a file of users"),
+    ],
+)
+def test_options_of_a_program_that_are_wrong_are_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionsError, match=words):
+        Options(**values)
+    with pytest.raises(ValueError, match=words):
+        Options(**values)

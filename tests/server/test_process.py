@@ -15,9 +15,9 @@ import pytest
 from memproto import Noop, Ok
 from memproto.clients.client import Client, ServerError
 from memproto.commands import ReplyTooLargeError
-from memproto.server import host
-from memproto.server.host import Server
-from memproto.server.options import parse
+from memproto.server import server as host
+from memproto.server.command_line import parse_arguments
+from memproto.server.server import Server
 from tests.support.peers import DEADLINE, ROOT, Running, require, running_example
 
 NOOP = b"\x80\x0a" + bytes(22)
@@ -98,9 +98,9 @@ def test_a_client_that_never_reads_is_cut_off_in_the_end(monkeypatch: pytest.Mon
 
     async def run() -> int:
         loop = asyncio.get_running_loop()
-        server = Server(parse(["-p", "-1"]))
-        address = (await server.start()).tcp
-        assert address is not None
+        server = Server(parse_arguments(["-p", "-1"]))
+        await server.start()
+        address = server.address
         value = bytes(1_000_000)
         body = (9 + len(value)).to_bytes(4, "big")
         get = b"\x80\x00\x00\x01" + bytes(7) + b"\x01" + bytes(12) + b"k"
@@ -136,7 +136,7 @@ def test_a_client_that_never_ends_does_not_hold_it_up() -> None:
 
 
 def test_a_server_that_was_never_started_can_be_stopped() -> None:
-    server = Server(parse([]))
+    server = Server(parse_arguments([]))
     asyncio.run(server.stop())
     # It can still be asked, and has accepted nobody.
     assert server.execute(Noop(), 1.0) == Ok()
@@ -144,7 +144,7 @@ def test_a_server_that_was_never_started_can_be_stopped() -> None:
 
 
 def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "memproto.server", *arguments]
+    command = [sys.executable, "-m", "memproto", "serve", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, cwd=ROOT, check=False)
 
 
@@ -176,7 +176,7 @@ def test_a_mistake_on_the_command_line() -> None:
 def test_the_port_that_was_asked_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    server = Running(sys.executable, "-m", "memproto.server", "-p", str(port))
+    server = Running(sys.executable, "-m", "memproto", "serve", "-p", str(port))
     try:
         server.wait_for_port()
         assert server.port == port

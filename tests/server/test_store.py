@@ -27,7 +27,8 @@ from memproto import (
     Values,
 )
 from memproto.model import InvalidRequest, MetaOptions
-from memproto.server.options import Options, parse
+from memproto.server.command_line import parse_arguments
+from memproto.server.options import Options
 from memproto.server.store import Store
 
 NOW = 1_700_000_000.0
@@ -35,7 +36,7 @@ REFUSED = Failure(Status.OUT_OF_MEMORY, b"the journal cannot be written")
 
 
 def options(path: Path) -> Options:
-    return parse(["--persist", str(path / "items")])
+    return parse_arguments(["--persist", str(path / "items")])
 
 
 def full(store: Store) -> None:
@@ -58,7 +59,7 @@ def values(reply: AnyReply) -> tuple[Item, ...]:
 
 
 def test_without_a_journal_nothing_is_ever_unsettled() -> None:
-    store = Store(parse([]))
+    store = Store(parse_arguments([]))
     assert store.engine.execute(Set(b"k", b"v"), NOW) == Stored(1)
     assert not store.unsettled()
     assert store.settle()

@@ -20,12 +20,12 @@ import pytest
 
 from memproto.clients.client import Client
 from memproto.server.errors import UserError
-from memproto.server.process import FilesError, allow_connections, become
+from memproto.server.process import FilesError, allow_connections, drop_privileges
 from tests.server.test_process import run_server, wait_until_refused
 from tests.support.peers import DEADLINE, ROOT, Running, require, running_example
 
 LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))]
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def wait_until_gone(path: Path) -> None:
 
 def test_the_ports_are_told_in_a_file_as_memcached_does(tmp_path: Path) -> None:
     told = tmp_path / "ports"
-    command = (sys.executable, "-m", "memproto.server", "-l", "127.0.0.1,127.0.0.1:-1", "-p", "-1", "-U", "-1")
+    command = (sys.executable, "-m", "memproto", "serve", "-l", "127.0.0.1,127.0.0.1:-1", "-p", "-1", "-U", "-1")
     server = Running(*command, environment={"MEMCACHED_PORT_FILENAME": str(told)})
     try:
         server.wait_for_port()
@@ -67,7 +67,7 @@ def test_the_ports_are_told_in_a_file_as_memcached_does(tmp_path: Path) -> None:
 
 def test_a_file_of_ports_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     told = tmp_path / "none" / "ports"
-    command = (sys.executable, "-m", "memproto.server", "-p", "-1")
+    command = (sys.executable, "-m", "memproto", "serve", "-p", "-1")
     server = Running(*command, environment={"MEMCACHED_PORT_FILENAME": str(told)})
     try:
         server.wait_for_port()
@@ -153,7 +153,7 @@ def test_it_needs_no_standard_streams(tmp_path: Path, closed: tuple[int, ...], l
         require("uvloop")
     pid, ports = tmp_path / "pid", tmp_path / "ports"
     shut = " ".join(f"{number}>&-" for number in closed)
-    command = [sys.executable, "-m", "memproto.server", "-d", "-p", "-1", "-P", str(pid), "--loop", loop]
+    command = [sys.executable, "-m", "memproto", "serve", "-d", "-p", "-1", "-P", str(pid), "--loop", loop]
     told = subprocess.run(
         ["/bin/sh", "-c", f'exec "$@" {shut}', "sh", *command],
         env={**os.environ, "MEMCACHED_PORT_FILENAME": str(ports)},
@@ -178,7 +178,7 @@ def test_it_needs_no_standard_streams(tmp_path: Path, closed: tuple[int, ...], l
 @pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_a_server_without_standard_streams_that_cannot_start_ends_with_its_code(closed: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [sys.executable, "-m", "memproto.server", "-d", "-p", str(listener.getsockname()[1])]
+        command = [sys.executable, "-m", "memproto", "serve", "-d", "-p", str(listener.getsockname()[1])]
         told = subprocess.run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=ROOT, check=False)
     assert told.returncode == 71
 
@@ -225,8 +225,8 @@ def test_a_user_who_may_not_change_ignores_it(monkeypatch: pytest.MonkeyPatch) -
     changes: list[object] = []
     for name in ("setgroups", "setgid", "setuid"):
         monkeypatch.setattr(os, name, changes.append)
-    become("no such user")
-    become("root")
+    drop_privileges("no such user")
+    drop_privileges("root")
     assert changes == []
 
 
@@ -237,10 +237,10 @@ def test_a_change_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for name in ("setgroups", "setgid", "setuid"):
         monkeypatch.setattr(os, name, refuse)
-    become(None)
+    drop_privileges(None)
     name = pwd.getpwuid(os.getuid()).pw_name
     with pytest.raises(UserError, match=f"^failed to assume identity of user {name}: not you$") as caught:
-        become(name)
+        drop_privileges(name)
     assert caught.value.code == 71
 
 
@@ -249,7 +249,7 @@ def test_a_change_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_there_are_as_many_files_as_connections(tmp_path: Path) -> None:
     """A shell that allows few files does not make the server drop connections."""
-    command = [sys.executable, "-m", "memproto.server", "-p", "-1", "-c", "200"]
+    command = [sys.executable, "-m", "memproto", "serve", "-p", "-1", "-c", "200"]
     server = Running("sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *command)
     links: list[socket.socket] = []
     try:
@@ -310,7 +310,7 @@ def test_the_command_line_of_a_service_file(folder: Path) -> None:
 @pytest.mark.parametrize("program", [pytest.param("memcached", marks=pytest.mark.peer("memcached")), "memproto"])
 def test_what_starts_memcached_can_start_this(folder: Path, program: str) -> None:
     """A test set-up's way: any free port, told in a file, as it would be with the real one."""
-    command = [sys.executable, "-m", "memproto.server"]
+    command = [sys.executable, "-m", "memproto", "serve"]
     if program == "memcached":
         require("memcached")
         command = ["memcached"]

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from memproto.server import encrypted as encrypted_module
+from memproto.server import tls_protocol
+from memproto.server.command_line import parse_arguments
 from memproto.server.errors import TlsError
-from memproto.server.host import Server
-from memproto.server.options import TlsOptions, parse
+from memproto.server.options import TlsOptions
+from memproto.server.server import Server
 from memproto.server.tls import refresh, server_context
 from tests.server.test_process import run_server
 from tests.support.peers import DEADLINE, Running, require, running_example
@@ -298,12 +299,12 @@ def test_connections_count_before_their_handshake(loop: str) -> None:
 
 
 def test_a_handshake_that_is_not_finished_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encrypted_module, "HANDSHAKE_TIMEOUT", 0.05)
+    monkeypatch.setattr(tls_protocol, "HANDSHAKE_TIMEOUT", 0.05)
 
     async def run() -> None:
-        server = Server(parse(["-p", "-1", *TLS]))
-        address = (await server.start()).tcp
-        assert address is not None
+        server = Server(parse_arguments(["-p", "-1", *TLS]))
+        await server.start()
+        address = server.address
         reader, writer = await asyncio.open_connection(*address)
         other, other_writer = await asyncio.open_connection(*address, ssl=client_context(), server_hostname="localhost")
         async with asyncio.timeout(DEADLINE):

@@ -1,4 +1,4 @@
-"""Real programs as peers: memcached and the example servers, each on a free port of 127.0.0.1.
+"""Real programs as peers: memcached and our own servers, each on a free port of 127.0.0.1.
 
 A test whose peer is not installed is skipped; with MEMPROTO_REQUIRE_PEERS=1 every skip is a failure. Every server is
 stopped by its own handle. The context managers of our own servers fail the test if the server printed a traceback, or
@@ -120,10 +120,10 @@ class Running:
 
 
 @contextmanager
-def running_example(*arguments: str, module: str = "memproto.server") -> Iterator[Running]:
-    """``python -m memproto.server`` as a process to look at and to send signals to; TCP unless there is a ``-s``."""
+def running_example(*arguments: str, module: str = "memproto serve") -> Iterator[Running]:
+    """``python -m memproto serve`` as a process to look at and to send signals to; TCP unless there is a ``-s``."""
     port = () if "-s" in arguments else ("-p", "-1")
-    running = Running(sys.executable, "-W", "default", "-m", module, *port, *arguments)
+    running = Running(sys.executable, "-W", "default", "-m", *module.split(), *port, *arguments)
     try:
         running.wait_for_port()
         yield running
@@ -136,7 +136,7 @@ def running_example(*arguments: str, module: str = "memproto.server") -> Iterato
 
 @contextmanager
 def example_server(*arguments: str) -> Iterator[int]:
-    """``python -m memproto.server``; its port."""
+    """``python -m memproto serve``; its port."""
     with running_example(*arguments) as running:
         yield running.port
 

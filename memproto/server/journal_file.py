@@ -8,8 +8,8 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from memproto.server._journal_state import MARKS_TABLE, STATE_TABLES, upgrade
 from memproto.server.errors import StartError
+from memproto.server.journal_state import MARKS_TABLE, STATE_TABLES, upgrade
 
 # The exit codes of sysexits.h.
 DATA_ERROR, CANNOT_CREATE, IO_ERROR, TRY_LATER, NO_PERMISSION = 65, 73, 74, 75, 77

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from memproto import Get, Item, Set, Stats, StatsReply, Stored, Values
-from memproto.server.details import MOST, Details
+from memproto.server.prefix_counts import MOST, Details
 from tests.support.peers import DEADLINE, server_of
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from memproto.server import __main__ as program
-from memproto.server.loading import signals_noted
-from memproto.server.options import Options, parse
+from memproto.server import runner
+from memproto.server.command_line import parse_arguments
+from memproto.server.options import Options
+from memproto.server.startup_signals import signals_noted
 from memproto.server.store import Store
 from tests.support.journals import filled, journal, loaded, saved
 
@@ -32,8 +33,8 @@ def test_a_signal_to_stop_ends_the_loading_and_leaves_the_file(
         assert stop()
         return Store(options, stop)
 
-    monkeypatch.setattr(program, "Store", interrupted)
-    assert asyncio.run(program.serve(parse(["-p", "-1", "--persist", str(path)]))) == 0
+    monkeypatch.setattr(runner, "Store", interrupted)
+    assert asyncio.run(runner.serve(parse_arguments(["-p", "-1", "--persist", str(path)]))) == 0
     assert "not read to the end, because the server is to stop" in capsys.readouterr().err
     with journal(path) as opened:
         assert len(loaded(opened)) == 300
@@ -47,8 +48,8 @@ def test_a_signal_to_stop_that_comes_after_the_last_item_stops_the_server(
         os.kill(os.getpid(), signal.SIGTERM)
         return store
 
-    monkeypatch.setattr(program, "Store", late)
-    assert asyncio.run(program.serve(parse(["-p", "-1"]))) == 0
+    monkeypatch.setattr(runner, "Store", late)
+    assert asyncio.run(runner.serve(parse_arguments(["-p", "-1"]))) == 0
     assert "listening on" in capsys.readouterr().err
 
 
@@ -69,5 +70,5 @@ def test_lost_commits_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixt
         copy.write_bytes(path.read_bytes())
         log = Path(f"{path}-wal").read_bytes()
     Path(f"{copy}-wal").write_bytes(log[:9000] + b"?" + log[9001:])
-    Store(parse(["--persist", str(copy)])).close()
+    Store(parse_arguments(["--persist", str(copy)])).close()
     assert any("the write-ahead log is damaged: a page in it has changed" in message for message in caplog.messages)

@@ -1,4 +1,4 @@
-"""Every flag of the command line: memcached's by its short and long name, and our own."""
+"""Every option of the command line: memcached's by its short and long name, and our own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from argparse import Action, ArgumentParser
 from collections.abc import Callable
 
 from memproto import __version__
-from memproto.server._extended import EFFECTIVE
-from memproto.server._values import character, factor, number, octal, size
+from memproto.server.argument_types import character, factor, number, octal, size
+from memproto.server.extended_options import EFFECTIVE
 from memproto.udp import MAX_DATAGRAMS
 
 #: Checked as memcached checks it, and without effect: short, long, value, its type, why.
@@ -19,6 +19,7 @@ _INERT: tuple[tuple[str, str, str, Callable[[str], object], str], ...] = (
     ("-W", "--disable-watch", "", str, "there is nothing to watch"),
     ("-f", "--slab-growth-factor", "FACTOR", factor, "there are no slabs"),
     ("-n", "--slab-min-size", "BYTES", number(1, "Chunk size must be greater than 0"), "there are no slabs"),
+    ("-t", "--threads", "N", number(1, "Number of threads must be greater than 0"), "there is one thread"),
     ("-D", "", "CHAR", character, "prefixes of keys end at a colon"),
     (
         "-N",
@@ -33,12 +34,12 @@ _ANY = number(-(1 << 31), "too small")
 
 
 def add_to(made: ArgumentParser, listen: type[Action], extended: type[Action]) -> None:
-    """Declare all flags."""
+    """Declare all options."""
     _where(made, listen)
     _what(made)
     _how(made, extended)
     _own(made)
-    add = made.add_argument_group("memcached's, taken and without effect").add_argument
+    add = made.add_argument_group("memcached's, accepted and without effect").add_argument
     for short, long, value, kind, why in _INERT:
         names = (short, long) if long else (short,)
         if value:
@@ -86,13 +87,11 @@ def _how(made: ArgumentParser, extended: type[Action]) -> None:
     add = made.add_argument_group("how it runs").add_argument
     connections = number(1, "Maximum connections must be greater than 0")
     turn = number(1, "Number of requests per event must be greater than 0")
-    threads = number(1, "Number of threads must be greater than 0")
     most = "most connections at a time (default: 1024)"
     row = "most requests of one connection in a row (default: 100)"
     words = f"words separated by commas; effective are {', '.join(EFFECTIVE)}; memcached's others do nothing"
     add("-c", "--conn-limit", dest="connections", metavar="N", type=connections, default=1024, help=most)
     add("-R", "--max-reqs-per-event", dest="requests", metavar="N", type=turn, default=100, help=row)
-    add("-t", "--threads", dest="threads", metavar="N", type=threads, default=4, help="without effect")
     add("-Z", "--enable-ssl", dest="tls", action="store_true", help="TLS on TCP; needs -o ssl_chain_cert=FILE")
     add("-o", "--extended", dest="extended", metavar="WORDS", action=extended, default={}, help=words)
     add("-u", "--user", dest="user", metavar="NAME", help="become NAME before listening; only if started by root")

@@ -1,4 +1,4 @@
-"""The words of ``-o``. Those that are about slabs, threads and the LRU of memcached's own are taken and do nothing."""
+"""The words of ``-o``. Those about memcached's slabs, threads and LRU are accepted and do nothing."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ EFFECTIVE = (
 )
 
 
-def words(text: str) -> dict[str, str]:
-    """``a=1,b`` as a dict. Raises ArgumentTypeError for what memcached does not know."""
+def read(text: str) -> dict[str, str]:
+    """Read ``a=1,b`` into a dict. Raises ArgumentTypeError for what memcached does not know."""
     found: dict[str, str] = {}
     for part in text.removesuffix(",").split(",") if text else ():
         name, _, value = part.partition("=")

@@ -8,6 +8,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Self
 
 from memproto import (
     AdminCommand,
@@ -32,14 +33,14 @@ from memproto.engine import Dump, Engine
 from memproto.server import statistics
 from memproto.server.auth import Users
 from memproto.server.clock import Clock
-from memproto.server.details import Details
-from memproto.server.footprint import Footprint, step
 from memproto.server.journal import JournalError
 from memproto.server.listeners import Listeners
-from memproto.server.lite import LiteDialect
 from memproto.server.options import Options
+from memproto.server.prefix_counts import Details
+from memproto.server.process_memory import ProcessMemory, step
 from memproto.server.session import Hangup, Session, log
 from memproto.server.store import Store
+from memproto.server.tls import refresh
 from memproto.server.udp import Datagrams
 
 #: How long a stopping server goes on while there is still something arriving, in seconds.
@@ -58,21 +59,35 @@ HELD_SHARE, LEAST_SHARE = 4, 8
 PLAIN, ENCRYPTED = 4 * 1024, 64 * 1024
 
 
+DEFAULTS = Options()
+
+
 def log_level(verbose: int) -> int:
     """The level for so many ``-v``."""
     return (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
 
 
 class Server:
-    """A cache that listens. Made in one go; raises ``StartError`` if a file that is asked for cannot be used.
+    """A memcached in the running event loop of asyncio. ``async with`` starts and stops it.
 
-    ``tls`` is the context for ``-Z``; without one it is made when the server listens. ``stopping`` is set when a client
-    with the right to do so asks it to stop, or when it cannot go on.
+    Creating it reads the file of users and the items of ``options.persist``, which takes time if there are many, and
+    raises :class:`StartError` if one of these files cannot be used. ``tls``, ``store`` and ``clock`` are for
+    ``memproto serve`` and for tests; they take the place of what the server would make itself.
+
+    The server logs to ``logging.getLogger("memproto.server")``, whose level a client may change with ``verbosity``.
     """
+
+    #: The items. A program may execute requests of its own; those that change items are written to the journal
+    #: with the next request of a client, or a quarter of a second later.
+    engine: Engine
+    #: Set when a client with the right to do so asks the server to stop, or when the journal cannot be read any more:
+    #: then call :meth:`stop`.
+    stopping: asyncio.Event
 
     def __init__(
         self,
-        options: Options,
+        options: Options = DEFAULTS,
+        *,
         tls: ssl.SSLContext | None = None,
         store: Store | None = None,
         clock: Clock | None = None,
@@ -100,7 +115,7 @@ class Server:
         self._options = options
         self._details = Details()
         self._sessions: set[Session] = set()
-        self._listeners = Listeners(tls)
+        self.listeners = Listeners(tls)
         self._empty = asyncio.Event()
         self._unsettled: list[Session] = []
         self._settling: asyncio.Handle | None = None
@@ -110,7 +125,7 @@ class Server:
         self._working: asyncio.Handle | None = None
         self._to_expire = 0
         self._shrink_to: int | None = None
-        self._footprint: Footprint | None = None
+        self._footprint: ProcessMemory | None = None
         self._weigh_at = sys.maxsize
         #: What the engine is not asked.
         self._own: Mapping[type[AnyRequest], Callable[..., AnyReply | Dump]] = {
@@ -122,25 +137,50 @@ class Server:
             **({InvalidRequest: self._refuse} if self.users else {}),
         }
 
-    async def start(self) -> Listeners:
-        """Listen; where. Raises ``ListenError`` if that cannot be."""
+    async def start(self) -> None:
+        """Listen. Raises :class:`StartError` if an address or a certificate cannot be used; then all is closed."""
         try:
-            await self._listeners.open(self._options, lambda: Session(self), lambda: Datagrams(self))
+            await self.listeners.open(self._options, lambda: Session(self), lambda: Datagrams(self))
         except BaseException:
             self.store.close()
             raise
         self._tick()
-        return self._listeners
 
-    def keep_within(self, footprint: Footprint) -> None:
-        """See to it that the whole process keeps to ``-m``, as far as evicting and hanging up can achieve it."""
-        self._footprint = footprint
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses that it listens on, such as ``127.0.0.1:11211``, ``udp:[::1]:11211``, ``unix:/run/cache``."""
+        return tuple(self.listeners.addresses)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the first TCP address. Raises RuntimeError if there is none."""
+        if self.listeners.tcp is None:
+            raise RuntimeError("the server does not listen on TCP: it has not been started, or port is 0")
+        return self.listeners.tcp
+
+    def reload(self) -> None:
+        """Read users and certificates again, for later connections. Raises :class:`StartError`; the old ones remain."""
+        if self.users is not None:
+            self.users.reload()
+        if self.listeners.tls is not None and self._options.tls is not None:
+            refresh(self.listeners.tls, self._options.tls)
+
+    def limit_process_memory(self, memory: ProcessMemory) -> None:
+        """Keep the whole process within ``options.memory``, as far as evicting and closing connections can do that."""
+        self._footprint = memory
         self._weigh_at = 0
 
     async def stop(self) -> None:
-        """Answer what has arrived, stop accepting, and close."""
+        """Answer what has arrived, stop listening, and close; it takes at most about 6 seconds."""
         await self._quiet()
-        self._listeners.close()
+        self.listeners.close()
         for session in list(self._sessions):
             session.finish()
         try:
@@ -211,7 +251,7 @@ class Server:
             return
         budget = self.engine.memory_limit
         self._weigh_at = self.bytes_read + self.bytes_written + step(budget)
-        excess = footprint.excess(budget, len(self._sessions) * (PLAIN if self._listeners.tls is None else ENCRYPTED))
+        excess = footprint.excess(budget, len(self._sessions) * (PLAIN if self.listeners.tls is None else ENCRYPTED))
         if not excess:
             return
         log.info("%s bytes too many are in use", excess)
@@ -257,8 +297,8 @@ class Server:
     def connection(self) -> ServerConnection:
         """What a new connection speaks."""
         secured = self.users is not None
-        if self._options.dialect == "lite":
-            return ServerConnection(self.limits, auth_required=secured, codec=LiteDialect(self.limits))
+        if self._options.dialect is not None:
+            return ServerConnection(self.limits, auth_required=secured, codec=self._options.dialect())
         return ServerConnection(self.limits, auth_required=secured, dialects=self._options.dialects)
 
     def connections(self) -> int:
@@ -391,7 +431,7 @@ class Server:
 
     def _statistics(self, request: Stats, now: float) -> AnyReply:
         if request.group == b"conns":
-            return statistics.connections(self._listeners, self._sessions, now, self.started)
+            return statistics.connections(self.listeners, self._sessions, now, self.started)
         if (told := self._details.answer(request)) is not None:
             return told
         reply = self.engine.execute(request, now)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memproto.server.encrypted import Encrypted
 from memproto.server.options import TlsOptions
 from memproto.server.tls import server_context
+from memproto.server.tls_protocol import Encrypted
 from memproto.testing import pieces
 
 DATA = Path(__file__).parent.parent / "data" / "tls"

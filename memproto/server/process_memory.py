@@ -16,7 +16,7 @@ TRIM, FULL = 1.04, 1.08
 SLACK = 6 * 1024 * 1024
 
 
-class Footprint:
+class ProcessMemory:
     """The growth of this process since this was made. Where the system does not tell, there is never any excess."""
 
     def __init__(self) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from memproto import AdminCommand, Failure, Set, Status
 from memproto.engine import Engine
-from memproto.server import host, parts
-from memproto.server.parts import LongReply, Part
+from memproto.server import long_replies
+from memproto.server import server as host
+from memproto.server.long_replies import LongReply, Part
 from memproto.server.session import Session
 from tests.server.test_host import Talk, serving
 from tests.server.test_session import Host, Transport
@@ -30,7 +31,7 @@ def few(monkeypatch: pytest.MonkeyPatch, most: int) -> list[Part]:
         made.append(following(self, now))
         return made[-1]
 
-    monkeypatch.setattr(parts, "MOST", most)
+    monkeypatch.setattr(long_replies, "MOST", most)
     monkeypatch.setattr(LongReply, "next", noted)
     return made
 
