@@ -79,6 +79,17 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_paths_named_as_code_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    code = re.findall(r"^```.*?^```|`[^`\n]+`", text, re.MULTILINE | re.DOTALL)
+    words = {word.strip("`'").rstrip(".") for each in code for word in each.split()}
+    folders = "memproto|tests|docs|examples|benchmarks|.ci"
+    paths = {word for word in words if re.match(rf"({folders})/|[\w./-]+\.(py|md|toml|yaml)$", word)}
+    assert paths
+    assert {path for path in paths if not (ROOT / path).exists()} - {"docs/_build/html"} == set()
+
+
 # --- code that is included
 
 
