@@ -41,9 +41,9 @@ nitpick_ignore = [
     ("py:class", "memproto.conventions._table.M"),
 ]
 
-# Type variables of the clients, and what only their signatures name.
+# Type variables of clients and commands, and what only their signatures name.
 nitpick_ignore_regex = [
-    ("py:class", r"memproto\.clients\.\w+\.(R|T|V|_Options)"),
+    ("py:class", r"memproto\.(clients|commands)\.\w+\.(R|T|T_co|V|_Options)"),
     ("py:class", r"memproto\.clients\.routing\.\w+"),
     ("py:class", "Fault"),
 ]

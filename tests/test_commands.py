@@ -137,7 +137,7 @@ def test_without_its_replies_there_is_no_result(
     call: Command[object], requests: list[object], outcomes: object
 ) -> None:
     if requests:
-        with pytest.raises(LocalProtocolError, match="None is no reply to this call"):
+        with pytest.raises(LocalProtocolError, match="None is no reply to this command"):
             call.result([None] * len(requests))
         for count in (0, len(requests) + 1):
             with pytest.raises(
@@ -145,7 +145,9 @@ def test_without_its_replies_there_is_no_result(
             ):
                 call.result([Stored()] * count)
         for exchange in call.send(ClientConnection()):
-            with pytest.raises(LocalProtocolError, match=r"is no reply to this call, an exchange has it as exchange\."):
+            with pytest.raises(
+                LocalProtocolError, match=r"is no reply to this command, an exchange has it as exchange\."
+            ):
                 call.result([exchange] * len(requests))
 
 

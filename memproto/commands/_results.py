@@ -1,0 +1,165 @@
+"""The result of a command, computed from its replies; and the exceptions for a refusal that has no result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, TypeVar
+
+from memproto._wire.arguments import misuse
+from memproto._wire.exchange import Exchange
+from memproto.errors import LocalProtocolError
+from memproto.model import (
+    Authenticated,
+    Challenge,
+    Counter,
+    Deleted,
+    Failure,
+    Item,
+    Ok,
+    Silence,
+    StatsReply,
+    Status,
+    Stored,
+    Touched,
+    Values,
+    VersionReply,
+)
+
+R = TypeVar("R")
+
+#: The replies to the requests of a command, in their order.
+Replies: TypeAlias = Sequence[object]
+
+
+class ServerError(Exception):
+    """The server refused; ``failure`` has the status and the text of the refusal."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.reason.decode(errors='replace')} (status {int(failure.status):#06x})")
+        self.failure = failure
+
+
+class ReplyTooLargeError(ServerError):
+    """The reply was over one of the connection's :class:`~memproto.Limits` and was skipped.
+
+    It is no fault of the server, and the connection can be used as before. A get may succeed with wider limits;
+    anything else has been carried out.
+    """
+
+
+class AuthenticationError(ServerError):
+    """The server does not take the credentials."""
+
+
+def refusal(reply: object) -> Exception:
+    """The exception for a reply from which no result can be computed."""
+    if isinstance(reply, Failure):
+        return (ReplyTooLargeError if reply.status == Status.REPLY_TOO_LARGE else ServerError)(reply)
+    hint = ""
+    if reply is None:
+        hint = ", it is that of an exchange which is not answered yet"
+    elif isinstance(reply, Exchange):
+        hint = ", an exchange has it as exchange.reply"
+    return LocalProtocolError(f"{reply!r:.80} is no reply to this command{hint}")
+
+
+def not_replies(replies: object, count: int) -> LocalProtocolError | None:
+    """The error of an argument that is no list of ``count`` replies; ``None`` if it is one."""
+    if isinstance(replies, str | bytes) or not isinstance(replies, Sequence):
+        return misuse("replies", replies, "a list of replies, one for each request")
+    if len(replies) != count:
+        return LocalProtocolError(f"replies are {len(replies)}, must be {count}, one for each request")
+    return None
+
+
+def only(replies: Replies, kind: type[R]) -> R:
+    """The only reply, which must be of this type."""
+    (reply,) = replies
+    if isinstance(reply, kind):
+        return reply
+    raise refusal(reply)
+
+
+# The replies that say no more than that a request was carried out.
+_DONE: Final = frozenset({Stored, Deleted, Touched, Ok, Silence})
+
+
+def is_done(reply: object) -> bool:
+    """Whether a request was carried out; false for a refusal."""
+    if type(reply) in _DONE:
+        return True
+    if isinstance(reply, Failure):
+        return False
+    raise refusal(reply)
+
+
+def done(replies: Replies) -> bool:
+    """True: a refusal raises :class:`ServerError`."""
+    (reply,) = replies
+    if not is_done(reply):
+        raise refusal(reply)
+    return True
+
+
+def _unless(refused: Status) -> Callable[[Replies], bool]:
+    def succeeds(replies: Replies) -> bool:
+        (reply,) = replies
+        if isinstance(reply, Failure) and reply.status == refused:
+            return False
+        return done(replies)
+
+    return succeeds
+
+
+unless_exists: Final = _unless(Status.KEY_EXISTS)
+unless_absent: Final = _unless(Status.KEY_NOT_FOUND)
+unless_not_stored: Final = _unless(Status.NOT_STORED)
+
+
+def swapped(replies: Replies) -> bool | None:
+    """The result of a compare-and-swap."""
+    (reply,) = replies
+    if isinstance(reply, Failure) and reply.status == Status.KEY_NOT_FOUND:
+        return None
+    return unless_exists(replies)
+
+
+def first_item(replies: Replies) -> Item | None:
+    """The item of a get of one key."""
+    items = only(replies, Values).items
+    return items[0] if items else None
+
+
+def items_by_key(replies: Replies) -> dict[bytes, Item]:
+    """The items of a get of several keys."""
+    return {item.key: item for item in only(replies, Values).items}
+
+
+def number(replies: Replies) -> int | None:
+    """The number after incr or decr."""
+    (reply,) = replies
+    if isinstance(reply, Failure) and reply.status == Status.KEY_NOT_FOUND:
+        return None
+    return only(replies, Counter).value
+
+
+def statistics(replies: Replies) -> dict[bytes, bytes]:
+    """The statistics by name."""
+    return dict(only(replies, StatsReply).stats)
+
+
+def version(replies: Replies) -> bytes:
+    """The server's version."""
+    return only(replies, VersionReply).version
+
+
+def accepted(replies: Replies) -> None:
+    """Raise :class:`AuthenticationError` unless the server has accepted the credentials."""
+    (reply,) = replies
+    if isinstance(reply, Authenticated):
+        return
+    if isinstance(reply, Challenge):
+        reply = Failure(Status.AUTH_CONTINUE, b"the server wants another step, which PLAIN has not")
+    if isinstance(reply, Failure):
+        raise AuthenticationError(reply)
+    raise refusal(reply)
