@@ -2,9 +2,8 @@
 
     python -m examples.gateway --port 11211 --server-port 11212 --dialect meta
 
-All requests of a client that have arrived are sent on together. The replies go back in the order of the requests, each
-when the client has taken those before it. A quiet request is sent on as an ordinary one: ``front.send`` knows which
-replies stay unsaid. What the server's dialect cannot say is refused here, in its place in that order.
+Replies go back in the order of the requests, each when the client has taken those before it. A quiet request is sent on
+as an ordinary one, and ``front.send`` leaves out its reply. What the server's dialect cannot say is refused here.
 """
 
 from __future__ import annotations
@@ -13,21 +12,13 @@ import argparse
 import asyncio
 import sys
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import memproto as mp
 
-BLOCK, IDLE = 65536, 600.0  # bytes to read at once; seconds to wait for either side
-LIMITS = mp.Limits(answer=8 * 1024 * 1024)  # bounds what is held for one client: the longest reply of the server
+BLOCK, IDLE, CLIENTS = 65536, 600.0, 1024  # bytes to read at once, seconds to wait for either side, clients at a time
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Sent = mp.AnyReply | mp.Exchange[mp.AnyReply]
-
-
-async def receive(reader: asyncio.StreamReader, connection: mp.ServerConnection | mp.ClientConnection) -> None:
-    """Read once, and give the bytes to the connection."""
-    async with asyncio.timeout(IDLE):
-        data = await reader.read(BLOCK)
-    connection.receive_data(data) if data else connection.receive_eof()
+Sent = mp.Exchange[mp.AnyReply] | mp.AnyReply
 
 
 def forward(envelope: mp.Envelope, back: mp.ClientConnection, dialect: mp.Dialect) -> Sent:
@@ -35,40 +26,74 @@ def forward(envelope: mp.Envelope, back: mp.ClientConnection, dialect: mp.Dialec
     request = envelope.request
     if isinstance(request, mp.InvalidRequest):
         return request.reply
-    if isinstance(request, mp.Quit):
-        return mp.Ok()  # the client leaves the gateway; the connection to the server closes with it
+    if isinstance(request, mp.Quit | mp.Verbosity):
+        return mp.Ok()  # the client leaves the gateway, not the server; what the server logs is not its business
     if isinstance(request, mp.Unknown | mp.UnknownLine):
         return mp.Failure(mp.Status.UNKNOWN_COMMAND)  # nobody here knows what its reply looks like
     try:
-        # An envelope has several keys in classic text only; a connection can ask for them in any dialect.
-        if not isinstance(request, mp.Get) or len(request.keys) == 1:
+        if not isinstance(request, mp.Get) or len(request.keys) == 1:  # more keys only a connection can send
             request = mp.translate(envelope, dialect).request
         return back.send(request)
     except mp.ProtocolError as error:
         return mp.Failure(mp.Status.INVALID_ARGUMENTS, str(error).encode())
 
 
+async def receive(reader: asyncio.StreamReader, connection: mp.ServerConnection | mp.ClientConnection) -> None:
+    """Read once, and give the bytes to the connection."""
+    data = await asyncio.wait_for(reader.read(BLOCK), IDLE)
+    connection.receive_data(data) if data else connection.receive_eof()
+
+
 async def carry(client: Streams, server: Streams, dialect: mp.Dialect) -> None:
     """Carry requests and replies until the client has left. Raises OSError, and ProtocolError for a server's fault."""
-    front, back, waiting = mp.ServerConnection(LIMITS), mp.ClientConnection(LIMITS, dialect=dialect), deque[Sent]()
-    envelopes, reply_hint = deque[mp.Envelope](), b""
-    while front.state is mp.ServerState.OPEN:
+    front, back = mp.ServerConnection(), mp.ClientConnection(mp.Limits(answer=8_000_000), dialect=dialect)
+    waiting, reply_hint = deque[tuple[mp.Envelope, Sent]](), b""
+    event: mp.ServerEvent | mp.Signal = mp.Signal.NEED_DATA
+    while isinstance(event, mp.Signal):
+        if event is mp.Signal.NEED_DATA:
+            await receive(client[0], front)
         try:
             while isinstance(event := front.next_event(), mp.Envelope):
-                envelopes.append(event)
-                waiting.append(sent := forward(event, back, dialect))
-                if isinstance(sent, mp.Exchange):
-                    # No drain(): the server may first wait for us to read. It is no more than one read has brought.
-                    server[1].write(sent.data)
+                waiting.append((event, forward(event, back, dialect)))
         except mp.RemoteProtocolError as error:
-            reply_hint = error.reply_hint
+            event, reply_hint = mp.ConnectionClosed(), error.reply_hint
+        # No drain(): the server may first wait for us to read, and one read has brought no more than this.
+        server[1].write(b"".join(sent.data for _, sent in waiting if isinstance(sent, mp.Exchange)))
         while waiting:
-            envelope, sent = envelopes.popleft(), waiting.popleft()
-            while isinstance(sent, mp.Exchange) and sent.reply is None:
-                if back.next_event() is mp.Signal.NEED_DATA:
+            envelope, sent = waiting.popleft()
+            while isinstance(sent, mp.Exchange):
+                if sent.reply is not None:
+                    sent = sent.reply
+                elif back.next_event() is mp.Signal.NEED_DATA:
                     await receive(server[0], back)
-            reply = sent.reply or mp.Ok() if isinstance(sent, mp.Exchange) else sent
-            client[1].write(front.send(mp.translate_reply(reply, envelope), to=envelope))
+            client[1].write(front.send(mp.translate_reply(sent, envelope), to=envelope))
             async with asyncio.timeout(IDLE):
                 await client[1].drain()
-        if event is mp.Signal.NEED_DATA: ...
+    client[1].write(reply_hint)
+
+
+async def main(port: int, server_port: int, dialect: mp.Dialect) -> None:
+    """Serve until the process is stopped."""
+    free = asyncio.Semaphore(CLIENTS)
+
+    async def serve(*client: *Streams) -> None:
+        with ExitStack() as closing, suppress(OSError, mp.ProtocolError, asyncio.CancelledError):
+            closing.callback(client[1].transport.abort)
+            client[1].transport.set_write_buffer_limits(0)  # so that drain() waits until the system has all of it
+            async with free:
+                server = await asyncio.open_connection("127.0.0.1", server_port)
+                closing.callback(server[1].transport.abort)
+                await carry(client, server, dialect)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    print("listening on {}:{}".format(*server.sockets[0].getsockname()), file=sys.stderr, flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="examples.gateway")
+    parser.add_argument("--port", default=11211, type=int, help="0 is a free one")
+    parser.add_argument("--server-port", default=11212, type=int)
+    parser.add_argument("--dialect", default=mp.Dialect.BINARY, type=mp.Dialect, help="binary, classic or meta")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(**vars(parser.parse_args())))

@@ -89,7 +89,7 @@ class ThreadedServer(socketserver.ThreadingTCPServer):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="examples.threaded")
     parser.add_argument("-l", dest="address", default="127.0.0.1", help="where to listen")
-    parser.add_argument("-p", dest="port", default=11211, type=int, help="0 is a free one")
+    parser.add_argument("-p", "--port", default=11211, type=int, help="0 is a free one")
     parser.add_argument("-c", dest="connections", default=1024, type=int, help="how many at most")
     parser.add_argument("-t", dest="idle", default=600, type=float, help="seconds of silence that end a connection")
     with ThreadedServer(**vars(parser.parse_args())) as server:

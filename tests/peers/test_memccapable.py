@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from contextlib import AbstractContextManager
 
 import pytest
 
@@ -15,10 +14,9 @@ pytestmark = pytest.mark.peer("memccapable")
 TESTS = 27
 
 
-def check(server: AbstractContextManager[int], protocol: str) -> None:
-    with server as port:
-        command = ["memccapable", "-h", "127.0.0.1", "-p", str(port), protocol]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+def check(port: int, protocol: str) -> None:
+    command = ["memccapable", "-h", "127.0.0.1", "-p", str(port), protocol]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     outcomes = re.findall(r"^(\S.*?)\s+\[(\w+)\]$", result.stdout, re.MULTILINE)
     assert [name for name, outcome in outcomes if outcome != "pass"] == []
     assert (len(outcomes), result.returncode) == (TESTS, 0), result.stdout + result.stderr
@@ -30,10 +28,12 @@ def test_the_example_server_is_capable(loop: str, protocol: str) -> None:
     require("memccapable")
     if loop == "uvloop":
         require("uvloop")
-    check(example_server("--loop", loop), protocol)
+    with example_server("--loop", loop) as port:
+        check(port, protocol)
 
 
 @pytest.mark.parametrize("protocol", ["-a", "-b"])
 def test_the_tiny_server_is_capable(protocol: str) -> None:
     require("memccapable")
-    check(tiny_server(), protocol)
+    with tiny_server() as port:
+        check(port, protocol)
