@@ -32,11 +32,10 @@ nitpick_ignore = [
     ("py:class", "st.SearchStrategy"),
     # Names for type checkers only.
     ("py:class", "R_co"),
-    ("py:class", "memproto.model._message.T"),
+    ("py:class", "memproto.model.request.R_co"),
     ("py:class", "memproto.connection.client.R"),
     ("py:class", "memproto.engine._engine.R"),
     ("py:class", "memproto._wire.exchange.R_co"),
-    ("py:class", "memproto.connection.events.R_co"),
     ("py:class", "memproto._wire.packing.Declaration"),
     ("py:class", "memproto.conventions._table.M"),
 ]

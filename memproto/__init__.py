@@ -42,6 +42,7 @@ from memproto.model import (
     ItemMeta,
     Magic,
     Mechanisms,
+    Message,
     MetaDebug,
     MetaDebugReply,
     MetaEnvelope,
@@ -73,7 +74,6 @@ from memproto.model import (
     Verbosity,
     Version,
     VersionReply,
-    message,
 )
 from memproto.translate import TranslationError, translate, translate_reply
 
@@ -115,6 +115,7 @@ __all__ = [
     "LocalProtocolError",
     "Magic",
     "Mechanisms",
+    "Message",
     "MetaDebug",
     "MetaDebugReply",
     "MetaEnvelope",
@@ -161,7 +162,6 @@ __all__ = [
     "__version__",
     "decode_packet",
     "encode_packet",
-    "message",
     "translate",
     "translate_reply",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from operator import attrgetter
@@ -32,6 +31,13 @@ class _Rule(NamedTuple):
     words: str
     name: str
     look: _Look
+
+
+def field_names(kind: type) -> tuple[str, ...]:
+    """The names of the fields of a message or a dataclass, in their order; none for any other class."""
+    # A base class must not declare it: type checkers know the names of a subclass from its own tuple.
+    names: tuple[str, ...] = getattr(kind, "__match_args__", ())
+    return names
 
 
 def article(name: str) -> str:
@@ -79,7 +85,7 @@ def _union(parts: tuple[object, ...]) -> _Rule:
     if len(parts) > _MANY:
         # The nearest class that all have in common says it shorter.
         bases = [kind.__mro__ for rule in rules for kind in rule.kinds]
-        words = next(article(base.__name__) for base in bases[0][1:] if all(base in mro for mro in bases))
+        words = next(article(base.__name__.lstrip("_")) for base in bases[0][1:] if all(base in mro for mro in bases))
 
     def look(path: str, value: object) -> str | None:
         for rule in rules:
@@ -149,7 +155,8 @@ def _rule(hint: object) -> _Rule:
         return _instance(NoneType, "None")
     if not isinstance(hint, type):
         raise TypeError(f"{hint!r} is no annotation of a field that can be checked")
-    if is_dataclass(hint):
+    # A named tuple is right or wrong as a whole.
+    if field_names(hint) and not issubclass(hint, tuple):
         return _nested(hint, article(hint.__name__))
     words = "bytes" if hint is bytes else article(hint.__name__)
     return _instance(hint, words, _WIDER.get(hint, ()))
@@ -165,9 +172,8 @@ class _Class:
     __slots__ = ("rules", "values")
 
     def __init__(self, kind: type) -> None:
-        hints: dict[str, object] = get_type_hints(kind)
-        # A request that a user has derived from Request may be no dataclass, and has no fields to look at then.
-        names = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+        names = field_names(kind)
+        hints: dict[str, object] = get_type_hints(kind.__init__) if names else {}  # type: ignore[misc]
         self.rules = [(name, _rule(hints[name])) for name in names]
         # All fields at once, always as a tuple: of one name alone it would be none.
         self.values: Callable[[object], tuple[object, ...]] = attrgetter(*names, names[0]) if names else _no_values

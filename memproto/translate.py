@@ -7,7 +7,6 @@ the reply to the original. What a dialect cannot say raises :class:`TranslationE
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, overload
 
 from memproto import binary, text
@@ -50,7 +49,7 @@ from memproto.model import (
     VersionReply,
 )
 from memproto.model._checks import check_reply
-from memproto.model._meta_options import plain
+from memproto.model._meta_options import without_meta_options
 from memproto.text.classic import _requests as _classic_requests
 from memproto.text.meta import _requests as _meta_requests
 
@@ -94,14 +93,14 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
         raise TranslationError(f"{type(request).__name__} belongs to one connection or dialect and is not translated")
     try:
         if to is Dialect.BINARY:
-            translated = _to_binary(envelope, plain(request))
+            translated = _to_binary(envelope, without_meta_options(request))
             # What cannot be encoded is known to the encoder and to nothing else.
             binary.encode_request(translated)
             return translated
         if to is Dialect.META and not isinstance(request, Flush | Stats | Version | Verbosity | Quit):
             said: MetaEnvelope | ClassicEnvelope = _to_meta(envelope, request)
         else:
-            said = _to_classic(plain(request))
+            said = _to_classic(without_meta_options(request))
         text.encode_request(said)
     except LocalProtocolError as error:
         raise TranslationError(str(error)) from None
@@ -150,7 +149,7 @@ def _unsigned(request: AnyRequest) -> AnyRequest:
         # In binary a time long past flushes nothing; now is what a negative delay means.
         return Flush(0)
     assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
-    return replace(request, exptime=30 * 24 * 60 * 60 + 1)
+    return request.replace(exptime=30 * 24 * 60 * 60 + 1)
 
 
 # --- to meta
@@ -186,7 +185,7 @@ def _signed(request: AnyRequest) -> AnyRequest:
     if isinstance(request, Flush):
         raise TranslationError(f"delay is {exptime}, text has signed 32 bits")
     assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
-    return replace(request, exptime=0)
+    return request.replace(exptime=0)
 
 
 # --- to classic
@@ -198,7 +197,7 @@ def _to_classic(request: AnyRequest) -> ClassicEnvelope:
         request = Set(request.key, request.value, request.flags, request.exptime, request.cas)
     if isinstance(request, Increment | Decrement) and request.exptime is None:
         # Nothing is created, so that there is nothing to begin with.
-        request = replace(request, initial=0)
+        request = request.replace(initial=0)
     return ClassicEnvelope(request, _classic_requests.verb_for(request))
 
 

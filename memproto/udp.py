@@ -11,14 +11,14 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import TypeAlias
+from typing import Final, TypeAlias, final
 
 from construct import Int16ub, Struct
 
+from memproto import model
 from memproto._fields import BYTES_LIKE, check_fields, check_time, check_value
 from memproto._wire.packing import Layout
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.model import message
 
 __all__ = [
     "DATAGRAM_OVERHEAD",
@@ -53,15 +53,21 @@ PAYLOAD_SIZE = 1400 - HEADER.size
 DATAGRAM_OVERHEAD = 128
 
 
-@message
-class Datagram:
+@final
+class Datagram(model.Message):
     """One datagram: the four numbers of the header, each 0 to 65535, and the payload behind it."""
 
-    request_id: int
-    sequence: int = 0
-    total: int = 1
-    reserved: int = 0
-    payload: bytes = b""
+    __match_args__ = ("request_id", "sequence", "total", "reserved", "payload")
+    __slots__ = __match_args__
+
+    def __init__(
+        self, request_id: int, sequence: int = 0, total: int = 1, reserved: int = 0, payload: bytes = b""
+    ) -> None:
+        self.request_id: Final[int] = request_id
+        self.sequence: Final[int] = sequence
+        self.total: Final[int] = total
+        self.reserved: Final[int] = reserved
+        self.payload: Final[bytes] = payload
 
 
 def decode_datagram(data: bytes) -> Datagram:
@@ -160,12 +166,16 @@ class ReassemblyLimits:
                 raise LocalProtocolError(f"limit {field.name} is {number}, the least is {least}")
 
 
-@message
-class Message:
+@final
+class Message(model.Message):
     """The payload of one message, complete and in order, and the request that it answers."""
 
-    request_id: int
-    payload: bytes
+    __match_args__ = ("request_id", "payload")
+    __slots__ = __match_args__
+
+    def __init__(self, request_id: int, payload: bytes) -> None:
+        self.request_id: Final[int] = request_id
+        self.payload: Final[bytes] = payload
 
 
 # Peer and request id.

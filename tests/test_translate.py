@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -106,7 +105,7 @@ def _meaning(request: AnyRequest) -> AnyRequest:
     And how a key is spelt is no difference, nor what a counter begins with that is not to be created.
     """
     options = getattr(request, "meta", None)
-    if options is not None and replace(options, base64=False) == MetaOptions():
+    if options is not None and options.replace(base64=False) == MetaOptions():
         options = None
     match request:
         case Get(keys, exptime):
@@ -140,10 +139,13 @@ def _time(exptime: int | None) -> int | None:
 _LOST = (SaslList, SaslAuth, SaslStep, Unknown)
 
 
+_KEPT: dict[Kind, float] = {kind: 0.3 for kind in KINDS[Dialect.BINARY] if kind not in _LOST}
+
+
 @pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
 @by_kind
 @reaches(
-    kept={kind: 0.3 for kind in KINDS[Dialect.BINARY] if kind not in _LOST},
+    kept=_KEPT,
     lost={SaslList: 1.0, SaslAuth: 1.0, SaslStep: 1.0, Unknown: 1.0},
 )
 @given(data=st.data())
@@ -188,7 +190,7 @@ _WITH_KEYS = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrem
 def test_a_key_that_is_too_long_in_base64_is_named(kind: Kind, data: st.DataObject, key: bytes) -> None:
     envelope = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
     named = {"keys": (key,)} if kind is Get else {"key": key}
-    too_long = replace(envelope, request=replace(envelope.request, **named))
+    too_long = envelope.replace(request=envelope.request.replace(**named))
     assert _lost(too_long) is not None
     with pytest.raises(TranslationError, match=f"^key is {len(key)} bytes and needs base64, limit is 186$"):
         translate(too_long, Dialect.META)
@@ -207,7 +209,7 @@ def _expired(request: AnyRequest) -> AnyRequest:
     if not isinstance(exptime, int) or (0 <= exptime != PAST):
         return request
     assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
-    return replace(request, exptime=-1)
+    return request.replace(exptime=-1)
 
 
 def _as_asked(request: AnyRequest) -> AnyRequest:
@@ -228,7 +230,7 @@ def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
     # Few dialects can compare a CAS, so that half of the requests have none.
     requests = requests_of(kind, dialect).flatmap(
         lambda request: st.sampled_from(
-            [request, replace(request, cas=0)] if isinstance(request, COMPARING) else [request]
+            [request, request.replace(cas=0)] if isinstance(request, COMPARING) else [request]
         )
     )
     if dialect is Dialect.BINARY:
@@ -247,7 +249,7 @@ def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
 
     def envelope(request: AnyRequest, meta: MetaOptions | None, ask: tuple[bytes, ...]) -> Envelope:
         if meta is not None and isinstance(request, (Get, *COMPARING)):
-            request = replace(request, meta=meta)
+            request = request.replace(meta=meta)
         assert isinstance(request, META_SAYS)
         return meta_envelope(request, *ask)
 

@@ -47,7 +47,7 @@ from memproto.model import (
     Unknown,
 )
 from memproto.model._checks import check_request
-from memproto.model._meta_options import plain
+from memproto.model._meta_options import without_meta_options
 
 R = TypeVar("R")
 
@@ -137,7 +137,7 @@ class BinaryClient:
                 self.opaque = (opaque + 1) % OPAQUES
                 return Exchange(request, laid, quiet, one, opaque)
         check_request(request)
-        bare: Request[object] = plain(request)
+        bare: Request[object] = without_meta_options(request)
         if isinstance(bare, Get) and len(bare.keys) != 1:
             data, many = self._lay_many(bare)
             return Exchange(request, (data,), False, many, opaque)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
@@ -285,7 +284,7 @@ def request_parts(
 ) -> tuple[bytes, bytes]:
     """The bytes of a request: everything up to the value, and the value. Raises LocalProtocolError."""
     if isinstance(request, Unknown):
-        return encode_packet(replace(request.packet, magic=_REQUEST, opaque=opaque)), b""
+        return encode_packet(request.packet.replace(magic=_REQUEST, opaque=opaque)), b""
     family = FAMILIES.get(opcode)
     if family is None or family.kind is not type(request):
         raise LocalProtocolError(f"opcode {opcode:#04x} does not say {type(request).__name__}")

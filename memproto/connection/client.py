@@ -29,6 +29,8 @@ __all__ = ["ClientConnection", "Exchange"]
 # Naming a member through its enum, and a lookup by one, cost more than other steps of the common path.
 _OPEN: Final = ClientState.OPEN  # the one state in whose row of the table SEND stands
 _NEED_DATA: Final = Signal.NEED_DATA
+# mypy takes a request of an unknown type for none that is a Quit.
+_QUIT: Final[type] = Quit
 
 R = TypeVar("R")
 
@@ -145,7 +147,7 @@ class ClientConnection:
         if self._state is not _OPEN or self._eof or len(self._outstanding) >= self._limits.outstanding:
             raise self._refusal(1)
         exchange = self._dialect.encode(request, quiet)
-        if type(request) is Quit:
+        if type(request) is _QUIT:
             # First, so that an interruption here leaves a connection on which nothing more is sent.
             self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
         self._outstanding.append(exchange)
@@ -179,7 +181,7 @@ class ClientConnection:
         if not self.reusable or len(self._outstanding) + len(batch) > self._limits.outstanding:
             raise self._refusal(len(batch))
         first, last = batch[:-1], batch[-1]
-        if any(type(request) is Quit for request in first):
+        if any(type(request) is _QUIT for request in first):
             raise LocalProtocolError("Quit is not the last request of the batch, nothing can be sent after it")
         dialect = self._dialect
         before = dialect.opaque
@@ -189,7 +191,7 @@ class ClientConnection:
         except BaseException:
             dialect.opaque = before
             raise
-        if type(last) is Quit:
+        if type(last) is _QUIT:
             self._enter(CLIENT[self._state][ClientInput.SEND_QUIT])
         self._outstanding.extend(exchanges)
         return exchanges

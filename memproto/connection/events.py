@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, TypeAlias, final
 
 from memproto._wire.exchange import Exchange
-from memproto.model import AnyReply, Envelope, Silence, message
-
-R_co = TypeVar("R_co", covariant=True)
+from memproto.model import AnyReply, Envelope, Message, Silence
 
 
-@message
-class ConnectionClosed:
+@final
+class ConnectionClosed(Message):
     """The stream ended where it may end: the peer quit or closed between two messages, and all is answered."""
 
+    __slots__ = ()
 
-@message
-class ReplyReceived(Generic[R_co]):
+
+@final
+class ReplyReceived(Message):
     """A request of ours has been answered: the event of a client connection.
 
     ``reply`` is also to be found as ``exchange.reply``, where type checkers know its type.
     """
 
-    exchange: Exchange[R_co]
-    reply: AnyReply | Silence
+    __match_args__ = ("exchange", "reply")
+    __slots__ = __match_args__
+
+    def __init__(self, exchange: Exchange[object], reply: AnyReply | Silence) -> None:
+        self.exchange: Final[Exchange[object]] = exchange
+        self.reply: Final[AnyReply | Silence] = reply
 
 
 ServerEvent: TypeAlias = Envelope | ConnectionClosed
-ClientEvent: TypeAlias = ReplyReceived[object] | ConnectionClosed
+ClientEvent: TypeAlias = ReplyReceived | ConnectionClosed

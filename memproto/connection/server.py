@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import Final
 
 from memproto._fields import misfit
@@ -67,7 +66,7 @@ _PAUSED: Final = Signal.PAUSED
 
 
 def _refused(envelope: Envelope, reason: str, understood: SaslStep | None = None) -> Envelope:
-    return replace(envelope, request=InvalidRequest(Failure(Status.AUTH_ERROR), reason, understood))
+    return envelope.replace(request=InvalidRequest(Failure(Status.AUTH_ERROR), reason, understood))
 
 
 def _allowed(dialect: object, dialects: object, codec: object) -> frozenset[Dialect]:

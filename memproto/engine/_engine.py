@@ -169,14 +169,15 @@ class Engine:
 
         Raises what :meth:`execute` raises.
         """
-        if not isinstance(request, Flush | AdminCommand):
+        asked: Request[object] = request
+        if not isinstance(asked, Flush | AdminCommand):
             return self.execute(request, now)
-        check_request(request)
+        check_request(asked)
         # This looks at ``now``, and whether a flush is due.
         self.execute(_NOOP, now)
-        if isinstance(request, Flush):
-            return self._flush(request, now)  # type: ignore[return-value]
-        reply = administer(request.words, self._cache.items)
+        if isinstance(asked, Flush):
+            return self._flush(asked, now)  # type: ignore[return-value]
+        reply = administer(asked.words, self._cache.items)
         if isinstance(reply, Dump):
             if not self._dump.done:
                 return _BUSY  # type: ignore[return-value]

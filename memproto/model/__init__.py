@@ -4,13 +4,28 @@ Messages are plain data and know nothing of opcodes or wire formats. Keys and va
 are unsigned unless said otherwise. Type checkers treat every field as read-only; at run time nothing guards
 them, because guarding costs more than decoding the packet does.
 
-Each request type names the type of reply that answers it: ``Request[Values]`` is answered by ``Values``, or,
-as any request can be, by a :class:`Failure`.
+Each request type names the types of the replies that answer it: ``Get.reply_types()`` is ``(Values,)``. Besides them, a
+:class:`Failure` answers any request.
 """
 
-from memproto.model._message import Packet, message
+from memproto.model._message import Message
 from memproto.model.enums import STATUSES, Dialect, Magic, Opcode, Signal, Status
 from memproto.model.envelopes import BinaryEnvelope, ClassicEnvelope, Envelope, MetaEnvelope
+from memproto.model.item_requests import (
+    Add,
+    Append,
+    Decrement,
+    Delete,
+    Get,
+    Increment,
+    MetaDebug,
+    MetaOptions,
+    Prepend,
+    Replace,
+    Set,
+    Touch,
+)
+from memproto.model.packet import Packet
 from memproto.model.replies import (
     AdminReply,
     AnyReply,
@@ -32,30 +47,18 @@ from memproto.model.replies import (
     Values,
     VersionReply,
 )
-from memproto.model.requests import (
-    Add,
+from memproto.model.request import Request
+from memproto.model.requests import AnyRequest
+from memproto.model.server_requests import (
     AdminCommand,
-    AnyRequest,
-    Append,
-    Decrement,
-    Delete,
     Flush,
-    Get,
-    Increment,
     InvalidRequest,
-    MetaDebug,
-    MetaOptions,
     Noop,
-    Prepend,
     Quit,
-    Replace,
-    Request,
     SaslAuth,
     SaslList,
     SaslStep,
-    Set,
     Stats,
-    Touch,
     Unknown,
     UnknownLine,
     Verbosity,
@@ -89,6 +92,7 @@ __all__ = [
     "ItemMeta",
     "Magic",
     "Mechanisms",
+    "Message",
     "MetaDebug",
     "MetaDebugReply",
     "MetaEnvelope",
@@ -120,5 +124,4 @@ __all__ = [
     "Verbosity",
     "Version",
     "VersionReply",
-    "message",
 ]

@@ -1,24 +1,37 @@
-"""What a dialect other than meta makes of meta's options."""
+"""Requests for a dialect that has no meta options."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from memproto.errors import LocalProtocolError
-from memproto.model.requests import MetaOptions, Request
+from memproto.model.item_requests import (
+    Add,
+    Append,
+    Decrement,
+    Delete,
+    Get,
+    Increment,
+    MetaOptions,
+    Prepend,
+    Replace,
+    Set,
+)
+from memproto.model.request import Request
+
+_WITH_OPTIONS: Final = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
+_NO_OPTIONS: Final = MetaOptions()
+
 
 T = TypeVar("T", bound=Request[object])
 
-_NOTHING = MetaOptions()
 
-
-def plain(request: T) -> T:
-    """The request without meta options, which must ask nothing that only meta can do. Raises LocalProtocolError."""
-    options: MetaOptions | None = getattr(request, "meta", None)
-    if options is None:
+def without_meta_options(request: T) -> T:
+    """The same request without meta options. Raises LocalProtocolError if they ask for what only meta can do."""
+    asked: Request[object] = request
+    if not isinstance(asked, _WITH_OPTIONS) or asked.meta is None:
         return request
-    # How the key was spelt does not change the question.
-    if replace(options, base64=False) != _NOTHING:
-        raise LocalProtocolError(f"{type(request).__name__} has meta options that only meta can say: {options}")
-    return replace(request, meta=None)  # type: ignore[type-var]  # whatever has options is a dataclass
+    # The other dialects have another way to encode the key, and ask for the same item.
+    if asked.meta.replace(base64=False) != _NO_OPTIONS:
+        raise LocalProtocolError(f"{type(request).__name__} has meta options that only meta can say: {asked.meta}")
+    return asked.replace(meta=None)  # type: ignore[return-value]  # it is of the same class

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from memproto.model.replies import Counter, Deleted, Failure, ItemMeta, Ok, Stored, Touched
-from memproto.model.requests import (
+from memproto.model.item_requests import (
     Add,
     Append,
     Decrement,
@@ -19,12 +18,13 @@ from memproto.model.requests import (
     Get,
     Increment,
     MetaOptions,
-    Noop,
     Prepend,
     Replace,
     Set,
     Touch,
 )
+from memproto.model.replies import Counter, Deleted, Failure, ItemMeta, Ok, Stored, Touched
+from memproto.model.server_requests import Noop
 
 _BYTES: Final = frozenset({bytes})
 _INT_OR_NONE: Final = frozenset({int, type(None)})

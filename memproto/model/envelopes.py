@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import TypeVar
+from typing import Final, final
 
-from memproto.model._message import message
+from memproto.model._message import Message
 from memproto.model.enums import Dialect
 from memproto.model.requests import AnyRequest
 
-R_co = TypeVar("R_co", covariant=True)
 
-
-@message
-class Envelope:
+class Envelope(Message):
     """A request with what its dialect wraps around it: the event of a server connection."""
 
-    request: AnyRequest
+    __match_args__ = ("request",)
+    __slots__ = __match_args__
+
+    def __init__(self, request: AnyRequest) -> None:
+        self.request: Final[AnyRequest] = request
 
     @property
     def dialect(self) -> Dialect | None:
@@ -24,7 +24,7 @@ class Envelope:
         return None
 
 
-@message
+@final
 class BinaryEnvelope(Envelope):
     """A request with what the binary protocol wraps around it.
 
@@ -33,11 +33,24 @@ class BinaryEnvelope(Envelope):
     one) are not used by memcached; they are kept so that encoding gives the same bytes again.
     """
 
-    opcode: int
-    opaque: int = 0
-    vbucket: int = 0
-    data_type: int = 0
-    ignored_cas: int = 0
+    __match_args__ = ("request", "opcode", "opaque", "vbucket", "data_type", "ignored_cas")
+    __slots__ = ("data_type", "ignored_cas", "opaque", "opcode", "vbucket")
+
+    def __init__(
+        self,
+        request: AnyRequest,
+        opcode: int,
+        opaque: int = 0,
+        vbucket: int = 0,
+        data_type: int = 0,
+        ignored_cas: int = 0,
+    ) -> None:
+        self.request = request  # type: ignore[misc]
+        self.opcode: Final[int] = opcode
+        self.opaque: Final[int] = opaque
+        self.vbucket: Final[int] = vbucket
+        self.data_type: Final[int] = data_type
+        self.ignored_cas: Final[int] = ignored_cas
 
     @property
     def dialect(self) -> Dialect:
@@ -45,7 +58,7 @@ class BinaryEnvelope(Envelope):
         return Dialect.BINARY
 
 
-@message
+@final
 class ClassicEnvelope(Envelope):
     """A request with what classic text wraps around it.
 
@@ -54,9 +67,15 @@ class ClassicEnvelope(Envelope):
     anew if it is empty.
     """
 
-    verb: bytes
-    noreply: bool = False
-    line: bytes = field(default=b"", compare=False)
+    __match_args__ = ("request", "verb", "noreply", "line")
+    __slots__ = ("line", "noreply", "verb")
+    _not_compared = ("line",)
+
+    def __init__(self, request: AnyRequest, verb: bytes, noreply: bool = False, line: bytes = b"") -> None:
+        self.request = request  # type: ignore[misc]
+        self.verb: Final[bytes] = verb
+        self.noreply: Final[bool] = noreply
+        self.line: Final[bytes] = line
 
     @property
     def dialect(self) -> Dialect:
@@ -64,7 +83,7 @@ class ClassicEnvelope(Envelope):
         return Dialect.CLASSIC
 
 
-@message
+@final
 class MetaEnvelope(Envelope):
     """A request with what the meta dialect wraps around it.
 
@@ -72,9 +91,15 @@ class MetaEnvelope(Envelope):
     ``line`` is as in :class:`ClassicEnvelope`.
     """
 
-    command: bytes
-    flags: tuple[bytes, ...] = ()
-    line: bytes = field(default=b"", compare=False)
+    __match_args__ = ("request", "command", "flags", "line")
+    __slots__ = ("command", "flags", "line")
+    _not_compared = ("line",)
+
+    def __init__(self, request: AnyRequest, command: bytes, flags: tuple[bytes, ...] = (), line: bytes = b"") -> None:
+        self.request = request  # type: ignore[misc]
+        self.command: Final[bytes] = command
+        self.flags: Final[tuple[bytes, ...]] = flags
+        self.line: Final[bytes] = line
 
     @property
     def dialect(self) -> Dialect:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias, final
 
-from memproto.model._message import message
+from memproto.model._message import Message
 from memproto.model.enums import STATUSES, Status
 
 
-@message
-class Failure:
+@final
+class Failure(Message):
     """Any answer that is not a success: a miss, a refusal, an error.
 
     ``status`` is a :class:`~memproto.Status` or, for a number memcached does not use, an ``int``.
@@ -17,8 +17,12 @@ class Failure:
     dialect says a status by a code alone (``NOT_FOUND``, ``EX`` ...) it has no room for a text, and leaves it out.
     """
 
-    status: int
-    text: bytes | None = None
+    __match_args__ = ("status", "text")
+    __slots__ = __match_args__
+
+    def __init__(self, status: int, text: bytes | None = None) -> None:
+        self.status: Final[int] = status
+        self.text: Final[bytes | None] = text
 
     @property
     def reason(self) -> bytes:
@@ -29,8 +33,8 @@ class Failure:
         return b"" if known is None else known.text
 
 
-@message
-class ItemMeta:
+@final
+class ItemMeta(Message):
     """What only the meta dialect tells of an item.
 
     ``ttl`` and ``last_access`` are seconds, ``ttl`` -1 for never. Of all who ask for a stale or missing item one has
@@ -38,139 +42,223 @@ class ItemMeta:
     client named, so that the value is not sent. ``size`` is the value's, where that is told and the value is not.
     """
 
-    ttl: int = -1
-    hit_before: bool = False
-    last_access: int = 0
-    won: bool = False
-    lost: bool = False
-    stale: bool = False
-    unchanged: bool = False
-    size: int | None = None
+    __match_args__ = ("ttl", "hit_before", "last_access", "won", "lost", "stale", "unchanged", "size")
+    __slots__ = __match_args__
+
+    def __init__(
+        self,
+        ttl: int = -1,
+        hit_before: bool = False,
+        last_access: int = 0,
+        won: bool = False,
+        lost: bool = False,
+        stale: bool = False,
+        unchanged: bool = False,
+        size: int | None = None,
+    ) -> None:
+        self.ttl: Final[int] = ttl
+        self.hit_before: Final[bool] = hit_before
+        self.last_access: Final[int] = last_access
+        self.won: Final[bool] = won
+        self.lost: Final[bool] = lost
+        self.stale: Final[bool] = stale
+        self.unchanged: Final[bool] = unchanged
+        self.size: Final[int | None] = size
 
 
-@message
-class Item:
+@final
+class Item(Message):
     """One stored item as a get returns it. ``cas`` 0 means that the server told none."""
 
-    key: bytes
-    value: bytes
-    flags: int = 0
-    cas: int = 0
-    #: Whether it was stored under a base64 key, which a meta reply then shows.
-    base64: bool = False
-    meta: ItemMeta | None = None
+    __match_args__ = ("key", "value", "flags", "cas", "base64", "meta")
+    __slots__ = __match_args__
+
+    def __init__(
+        self, key: bytes, value: bytes, flags: int = 0, cas: int = 0, base64: bool = False, meta: ItemMeta | None = None
+    ) -> None:
+        self.key: Final[bytes] = key
+        self.value: Final[bytes] = value
+        self.flags: Final[int] = flags
+        self.cas: Final[int] = cas
+        #: Whether it was stored under a base64 key, which a meta reply then shows.
+        self.base64: Final[bool] = base64
+        self.meta: Final[ItemMeta | None] = meta
 
 
-@message
-class Values:
+@final
+class Values(Message):
     """The answer to :class:`Get`: the items that were found, in the order of the keys. None found: a miss."""
 
-    items: tuple[Item, ...] = ()
+    __match_args__ = ("items",)
+    __slots__ = __match_args__
+
+    def __init__(self, items: tuple[Item, ...] = ()) -> None:
+        self.items: Final[tuple[Item, ...]] = items
 
 
-@message
-class Stored:
+@final
+class Stored(Message):
     """The item was stored; ``cas`` is its new CAS, 0 where the server told none."""
 
-    cas: int = 0
+    __match_args__ = ("cas",)
+    __slots__ = __match_args__
+
+    def __init__(self, cas: int = 0) -> None:
+        self.cas: Final[int] = cas
 
 
-@message
-class Deleted:
+@final
+class Deleted(Message):
     """The item is gone. memcached sends CAS 0 here."""
 
-    cas: int = 0
+    __match_args__ = ("cas",)
+    __slots__ = __match_args__
+
+    def __init__(self, cas: int = 0) -> None:
+        self.cas: Final[int] = cas
 
 
-@message
-class Counter:
+@final
+class Counter(Message):
     """The new number after :class:`Increment` or :class:`Decrement`, 0 to 2**64 - 1."""
 
-    value: int
-    cas: int = 0
-    meta: ItemMeta | None = None
+    __match_args__ = ("value", "cas", "meta")
+    __slots__ = __match_args__
+
+    def __init__(self, value: int, cas: int = 0, meta: ItemMeta | None = None) -> None:
+        self.value: Final[int] = value
+        self.cas: Final[int] = cas
+        self.meta: Final[ItemMeta | None] = meta
 
 
-@message
-class Touched:
+@final
+class Touched(Message):
     """The expiry was changed. ``flags`` are the item's, ``None`` where the server does not tell them."""
 
-    flags: int | None = None
-    cas: int = 0
+    __match_args__ = ("flags", "cas")
+    __slots__ = __match_args__
+
+    def __init__(self, flags: int | None = None, cas: int = 0) -> None:
+        self.flags: Final[int | None] = flags
+        self.cas: Final[int] = cas
 
 
-@message
-class Ok:
+@final
+class Ok(Message):
     """Done, and there is nothing to tell: the answer to Flush, Noop, Verbosity and Quit."""
 
+    __slots__ = ()
 
-@message
-class VersionReply:
+
+@final
+class VersionReply(Message):
     """The server's version, such as ``b"1.6.18"``; clients parse ``x.y.z``."""
 
-    version: bytes
+    __match_args__ = ("version",)
+    __slots__ = __match_args__
+
+    def __init__(self, version: bytes) -> None:
+        self.version: Final[bytes] = version
 
 
-@message
-class StatsReply:
+@final
+class StatsReply(Message):
     """All statistics of one answer, as (name, value) pairs in the server's order. No name is empty."""
 
-    stats: tuple[tuple[bytes, bytes], ...] = ()
+    __match_args__ = ("stats",)
+    __slots__ = __match_args__
+
+    def __init__(self, stats: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.stats: Final[tuple[tuple[bytes, bytes], ...]] = stats
 
 
-@message
-class Mechanisms:
+@final
+class Mechanisms(Message):
     """The SASL mechanisms that the server offers, such as ``(b"PLAIN",)``."""
 
-    names: tuple[bytes, ...] = ()
+    __match_args__ = ("names",)
+    __slots__ = __match_args__
+
+    def __init__(self, names: tuple[bytes, ...] = ()) -> None:
+        self.names: Final[tuple[bytes, ...]] = names
 
 
-@message
-class Authenticated:
+@final
+class Authenticated(Message):
     """The credentials were accepted."""
 
-    text: bytes = b"Authenticated"
+    __match_args__ = ("text",)
+    __slots__ = __match_args__
+
+    def __init__(self, text: bytes = b"Authenticated") -> None:
+        self.text: Final[bytes] = text
 
 
-@message
-class Challenge:
+@final
+class Challenge(Message):
     """The mechanism wants another step; ``data`` is its challenge, which may be empty."""
 
-    data: bytes = b""
+    __match_args__ = ("data",)
+    __slots__ = __match_args__
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data: Final[bytes] = data
 
 
-@message
-class RawReply:
+@final
+class RawReply(Message):
     """The success of an :class:`Unknown` request, raw; its opcode and opaque are the connection's.
 
     A client gets a :class:`Failure` for any other ``status``. A server may send one here, with extras, key or CAS.
     """
 
-    status: int = Status.SUCCESS
-    extras: bytes = b""
-    key: bytes = b""
-    value: bytes = b""
-    cas: int = 0
-    data_type: int = 0
+    __match_args__ = ("status", "extras", "key", "value", "cas", "data_type")
+    __slots__ = __match_args__
+
+    def __init__(
+        self,
+        status: int = Status.SUCCESS,
+        extras: bytes = b"",
+        key: bytes = b"",
+        value: bytes = b"",
+        cas: int = 0,
+        data_type: int = 0,
+    ) -> None:
+        self.status: Final[int] = status
+        self.extras: Final[bytes] = extras
+        self.key: Final[bytes] = key
+        self.value: Final[bytes] = value
+        self.cas: Final[int] = cas
+        self.data_type: Final[int] = data_type
 
 
-@message
-class AdminReply:
+@final
+class AdminReply(Message):
     """The lines that answer :class:`AdminCommand`, each without its end."""
 
-    lines: tuple[bytes, ...] = (b"OK",)
+    __match_args__ = ("lines",)
+    __slots__ = __match_args__
+
+    def __init__(self, lines: tuple[bytes, ...] = (b"OK",)) -> None:
+        self.lines: Final[tuple[bytes, ...]] = lines
 
 
-@message
-class MetaDebugReply:
+@final
+class MetaDebugReply(Message):
     """The answer to :class:`MetaDebug`: facts of the item as (name, value) pairs."""
 
-    facts: tuple[tuple[bytes, bytes], ...] = ()
+    __match_args__ = ("facts",)
+    __slots__ = __match_args__
+
+    def __init__(self, facts: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.facts: Final[tuple[tuple[bytes, bytes], ...]] = facts
 
 
-@message
-class Silence:
+@final
+class Silence(Message):
     """What a quiet request got: nothing. A get missed, anything else succeeded."""
+
+    __slots__ = ()
 
 
 AnyReply: TypeAlias = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple, TypeGuard
 
 from memproto import AdminCommand, AdminReply, AnyReply, AnyRequest, ClassicEnvelope, Envelope, Get, Values
@@ -40,7 +39,7 @@ class LongReply:
             self._at += len(keys)
             if not keys:
                 return Part(self.to, Values(), last=True)
-            to = replace(self.to, request=Get(keys, request.exptime))
+            to = self.to.replace(request=Get(keys, request.exptime))
             return self._part(to, self._execute(to.request, now))
         if self._dump is None:
             reply = self._execute(request, now)
@@ -48,7 +47,7 @@ class LongReply:
                 return Part(self.to, reply, last=True)
             self._dump = reply
         lines = self._dump.read(now, MOST)
-        return Part(self.to, lines, last=True) if self._dump.done else self._part(replace(self.to), lines)
+        return Part(self.to, lines, last=True) if self._dump.done else self._part(self.to.replace(), lines)
 
     def _part(self, to: ClassicEnvelope, reply: AnyReply | Dump) -> Part:
         assert isinstance(reply, Values | AdminReply)

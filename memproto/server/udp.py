@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from memproto import (
@@ -184,7 +183,7 @@ class Conversation:
                 if self._left < _needed(len(item.value)):
                     return self._refuse()
                 # As the reply to a get of this key alone: among many keys each item would be sought again.
-                message = encode_reply(Values((item,)), replace(to, request=Get((item.key,))))
+                message = encode_reply(Values((item,)), to.replace(request=Get((item.key,))))
                 yield from self._datagrams(message if number == last else message.removesuffix(_END))
             return None
         # Without copying the value, which may be too long.

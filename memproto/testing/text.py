@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -281,7 +280,7 @@ def meta_lines(
 def _enveloped(line: bytes) -> MetaEnvelope:
     envelope = text.decode_request(line)
     assert isinstance(envelope, MetaEnvelope)
-    return replace(envelope, line=b"")
+    return envelope.replace(line=b"")
 
 
 def meta_envelopes(

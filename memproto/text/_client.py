@@ -43,7 +43,7 @@ from memproto.model import (
     Values,
 )
 from memproto.model._checks import check_request
-from memproto.model._meta_options import plain
+from memproto.model._meta_options import without_meta_options
 from memproto.text._lines import BREAK, CRLF, HUGE, check_text, words_of
 from memproto.text.classic import _requests as _classic_requests
 from memproto.text.classic._collectors import ItemCollector, OneValue, OneWord, collector_for
@@ -336,7 +336,7 @@ class TextClient:
         if isinstance(request, UnknownLine):
             self._check_unknown(request.line)
             return (request.line + CRLF,), collector_for(request, self._limits)
-        request = plain(request)
+        request = without_meta_options(request)
         if isinstance(request, Get):
             return self._ask_get(request)
         verb = _classic_requests.verb_for(request)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +37,7 @@ from memproto import (
     UnknownLine,
     Verbosity,
 )
+from memproto._fields import field_names
 from tests.support.kinds import by_kind
 from tests.support.reached import reached, reaches
 
@@ -141,7 +140,7 @@ def anything(draw: st.DrawFn, kind: type[AnyRequest]) -> AnyRequest:
         "exptime": (SMALL | st.none()) if kind in (Get, Increment, Decrement, Flush) else SMALL,
         "meta": OPTIONS,
     }
-    return kind(*(draw(strategies[field.name]) for field in fields(kind) if field.compare))  # type: ignore[arg-type]
+    return kind(*(draw(strategies[name]) for name in field_names(kind) if name not in kind._not_compared))  # type: ignore[arg-type]
 
 
 def expected(request: AnyRequest, dialect: Dialect) -> AnyRequest:
@@ -151,24 +150,24 @@ def expected(request: AnyRequest, dialect: Dialect) -> AnyRequest:
         request = Set(request.key, request.value, request.flags, request.exptime, request.cas, request.meta)
     if isinstance(request, Increment | Decrement) and request.exptime is None and dialect is not META:
         # Without an expiry there is nothing to create.
-        request = replace(request, initial=request.initial if dialect is BINARY else 0)
+        request = request.replace(initial=request.initial if dialect is BINARY else 0)
     if isinstance(request, Verbosity) and dialect is BINARY:
         # memcached does not know it in binary.
         return Unknown(Packet(0x80, 0x1B, request.level.to_bytes(4, "big")))
     if dialect is not META:
-        return replace(request, meta=None) if hasattr(request, "meta") else request  # type: ignore[arg-type]
+        return request.replace(meta=None) if hasattr(request, "meta") else request
     if isinstance(request, Touch):
         request = Get((request.key,), request.exptime)
     if not isinstance(request, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement | Delete):
         return request
     options = request.meta or MetaOptions()
     key = request.keys[0] if isinstance(request, Get) else request.key
-    options = replace(options, base64=options.base64 or not all(0x20 < byte < 0x7F for byte in key))
+    options = options.replace(base64=options.base64 or not all(0x20 < byte < 0x7F for byte in key))
     if isinstance(request, Delete):
         # Whether its key came in base64 is not kept of a delete, which stores nothing.
-        options = replace(options, base64=False)
+        options = options.replace(base64=False)
     empty = options == MetaOptions() and not isinstance(request, Get)
-    return replace(request, meta=None if empty else options)
+    return request.replace(meta=None if empty else options)
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))

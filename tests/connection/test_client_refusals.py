@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from memproto import (
@@ -254,8 +252,8 @@ TABLE: list[Row] = [
 
 def _with(request: AnyRequest, field: str, value: object) -> AnyRequest:
     if field.startswith("meta."):
-        return replace(request, meta=MetaOptions(**{field[5:]: value}))  # type: ignore[arg-type]
-    return replace(request, **{field: value})  # type: ignore[arg-type]
+        return request.replace(meta=MetaOptions(**{field[5:]: value}))  # type: ignore[arg-type]
+    return request.replace(**{field: value})
 
 
 @pytest.mark.parametrize(

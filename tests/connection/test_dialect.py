@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from contextlib import suppress
+from typing import Final
 
 import pytest
 
@@ -37,16 +38,19 @@ from memproto import (
     Values,
     Version,
     VersionReply,
-    message,
 )
 from tests.support.helpers import each_byte
 
 
-@message
 class Numbered(Envelope):
     """A request with the number that its sender gave it."""
 
-    number: int
+    __match_args__ = ("request", "number")
+    __slots__ = ("number",)
+
+    def __init__(self, request: AnyRequest, number: int) -> None:
+        super().__init__(request)
+        self.number: Final = number
 
 
 class Frames(ServerDialect):
@@ -151,6 +155,7 @@ def test_it_may_be_like_the_interface_without_being_of_it() -> None:
     connection = ServerConnection(codec=dialect)
     connection.receive_data(b"k\n")
     event = connection.next_event()
+    assert isinstance(event, Envelope)
     assert event == Envelope(Get((b"k",)))
     assert connection.send(Values(), event) == b""
     connection.receive_data(b"k")

@@ -181,7 +181,7 @@ class _Schedule:
             self._over = True
             self.tally.stuck += self._client.reusable
 
-    def _check(self, event: ReplyReceived[object]) -> None:
+    def _check(self, event: ReplyReceived) -> None:
         self.tally.answers += 1
         exchange = event.exchange
         if not any(exchange is one for one in self._waiting):

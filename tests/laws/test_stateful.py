@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import settings
@@ -261,7 +261,7 @@ class Conversation(RuleBasedStateMachine):
             request, asked = self.underway.popleft()
             seen = event.request
             if isinstance(seen, Get | Set | Add | Append | Delete | Increment):
-                seen = replace(seen, meta=None)
+                seen = seen.replace(meta=None)
             assert seen == _seen(request, self.dialect)
             self.waiting.append((event, asked))
         elif event == ConnectionClosed():

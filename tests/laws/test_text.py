@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -341,8 +340,8 @@ def test_what_a_client_emits_a_server_reads(dialect: Dialect, data: st.DataObjec
 def _bare(request: AnyRequest) -> AnyRequest:
     """The request without what the client adds by itself: flags that ask, and how a key is spelt."""
     if isinstance(request, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement | Delete):
-        options = replace(request.meta or MetaOptions(), base64=False)
-        return replace(request, meta=None if options == MetaOptions() else options)
+        options = (request.meta or MetaOptions()).replace(base64=False)
+        return request.replace(meta=None if options == MetaOptions() else options)
     return request
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, get_args
+from typing import Literal, get_args
 
 import pytest
 
@@ -13,19 +13,17 @@ from memproto import (
     Item,
     ItemMeta,
     LocalProtocolError,
+    Message,
     MetaOptions,
     Noop,
     Request,
     Set,
     Values,
-    message,
 )
 from memproto._fields import check_fields
 from memproto.model._checks import check_reply, check_request
 from memproto.model._quick_checks import REPLY_LOOKS, REQUEST_LOOKS, is_item_meta, is_meta
 from tests.support.wrong_types import REPLIES, REQUESTS, Wrong, wrong_replies, wrong_requests
-
-T = TypeVar("T")
 
 WRONG_REQUESTS = wrong_requests()
 WRONG_REPLIES = wrong_replies()
@@ -130,12 +128,15 @@ def test_a_subclass_of_a_type_is_taken_in_its_place() -> None:
 
 
 def test_a_request_inside_a_message_may_be_of_a_class_without_fields() -> None:
-    class Own(Request[Values]):
-        pass
+    class Own:
+        def reply_types(self) -> tuple[type[Values], ...]:
+            return (Values,)
 
-    @message
-    class Holder:
-        request: Request[object]
+    class Holder(Message):
+        __match_args__ = ("request",)
+
+        def __init__(self, request: Request[object]) -> None:
+            self.request = request
 
     check_fields(Holder(Own()))
     check_fields(Holder(Set(b"k", b"v")))
@@ -144,9 +145,11 @@ def test_a_request_inside_a_message_may_be_of_a_class_without_fields() -> None:
 
 
 def test_an_annotation_of_another_form_is_an_error_of_whoever_declares_it() -> None:
-    @message
-    class Holder(Generic[T]):
-        field: T
+    class Holder(Message):
+        __match_args__ = ("field",)
+
+        def __init__(self, field: Literal[1]) -> None:
+            self.field = field
 
     with pytest.raises(TypeError, match="no annotation of a field"):
         check_fields(Holder(1))

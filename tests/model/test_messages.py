@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import inspect
+import pickle
 import typing
 
 import pytest
@@ -28,6 +31,7 @@ from memproto import (
     Item,
     ItemMeta,
     Mechanisms,
+    Message,
     MetaDebugReply,
     MetaEnvelope,
     MetaOptions,
@@ -52,30 +56,105 @@ from memproto import (
     Values,
 )
 from memproto import model as messages
+from memproto._fields import field_names
+from memproto.model.request import _Request
 from memproto.testing import keys, replies, requests, values
+from tests.support.wrong_types import REPLIES as REPLY_SAMPLES
+from tests.support.wrong_types import REQUESTS as REQUEST_SAMPLES
 
 REQUESTS = typing.get_args(AnyRequest)
 REPLIES = typing.get_args(AnyReply)
+ENVELOPES = (Envelope, BinaryEnvelope, ClassicEnvelope, MetaEnvelope)
+MESSAGES: list[type[Message]] = [
+    kind
+    for kind in vars(messages).values()
+    if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
+]
 
 
 def test_every_message_of_the_module_is_in_its_union() -> None:
-    shapes = {kind for kind in vars(messages).values() if hasattr(kind, "__dataclass_fields__")}
-    parts = {Packet, Silence, messages.Item, messages.ItemMeta, messages.MetaOptions}
-    assert shapes == {*REQUESTS, *REPLIES, *parts}
+    parts = {Packet, Silence, Item, ItemMeta, MetaOptions}
+    assert set(MESSAGES) == {*REQUESTS, *REPLIES, *parts, *ENVELOPES}
 
 
 @pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
-def test_a_request_names_the_reply_that_answers_it(kind: type[Request[object]]) -> None:
-    (base,) = kind.__orig_bases__  # type: ignore[attr-defined]
-    assert typing.get_origin(base) is Request
-    (answer,) = typing.get_args(base)
-    assert set(typing.get_args(answer) or (answer,)) <= set(REPLIES)
+def test_a_request_names_the_replies_that_its_annotation_says(kind: type[Request[object]]) -> None:
+    returned: object = typing.get_type_hints(kind.reply_types)["return"]
+    replies = typing.get_args(typing.get_args(returned)[0])[0]
+    assert kind.reply_types() == (typing.get_args(replies) or (replies,))  # type: ignore[call-arg]
+    assert set(kind.reply_types()) <= set(REPLIES) - {Failure}  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("kind", [*REQUESTS, *REPLIES], ids=lambda kind: kind.__name__)
-def test_messages_have_slots(kind: type[object]) -> None:
+def test_a_request_class_without_a_reply_is_an_error() -> None:
+    class Own(_Request):
+        pass
+
+    with pytest.raises(NotImplementedError):
+        Own().reply_types()
+
+
+@pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
+def test_the_fields_of_a_message_are_the_parameters_of_its_init_and_its_slots(kind: type[Message]) -> None:
+    names = field_names(kind)
+    parameters = tuple(inspect.signature(kind).parameters)
+    slots = [slot for base in kind.__mro__ for slot in vars(base).get("__slots__", ())]
+    assert names == parameters
+    assert sorted(names) == sorted(slots)
+    assert set(kind._not_shown) <= set(kind._not_compared) <= set(names)
     assert "__slots__" in vars(kind)
     assert not hasattr(object.__new__(kind), "__dict__")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MESSAGES if kind is not Envelope], ids=lambda kind: kind.__name__)
+def test_the_class_of_a_message_is_final(kind: type[Message]) -> None:
+    assert kind.__final__  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("message", [*REQUEST_SAMPLES, *REPLY_SAMPLES], ids=lambda message: type(message).__name__)
+def test_a_message_that_is_copied_pickled_or_replaced_is_equal_and_another(message: Message) -> None:
+    copies = (copy.copy(message), copy.deepcopy(message), pickle.loads(pickle.dumps(message)), message.replace())
+    for each in copies:
+        assert each is not message
+        assert type(each) is type(message)
+        assert each == message
+        assert repr(each) == repr(message)
+        assert hash(each) == hash(message)
+
+
+def test_replace_changes_the_named_fields_and_keeps_the_others() -> None:
+    kept = Set(b"k", b"v", 1, 2, 3, MetaOptions(bump=False), strict=True, unlink=False)
+    changed = kept.replace(value=b"w", cas=0)
+    assert changed == Set(b"k", b"w", 1, 2, 0, MetaOptions(bump=False))
+    assert (changed.strict, changed.unlink) == (True, False)
+    assert kept.value == b"v"
+    assert kept.__replace__(cas=4) == kept.replace(cas=4)
+    envelope = ClassicEnvelope(kept, b"set", line=b"set k")
+    assert envelope.replace(request=Noop()).line == b"set k"
+
+
+def test_replace_with_an_unknown_field_is_an_error_that_names_it() -> None:
+    with pytest.raises(TypeError, match="'colour'"):
+        Stored().replace(colour=1)
+
+
+def test_the_repr_of_a_message_shows_its_fields() -> None:
+    assert repr(Get((b"k",))) == "Get(keys=(b'k',), exptime=None, meta=None)"
+    assert repr(Noop()) == "Noop()"
+    assert repr(Append(b"k", b"v", flags=1)) == "Append(key=b'k', value=b'v', cas=0, meta=None)"
+    assert repr(MetaEnvelope(Noop(), b"mn")) == "MetaEnvelope(request=Noop(), command=b'mn', flags=(), line=b'')"
+
+
+def test_a_message_is_matched_by_position() -> None:
+    match Counter(5, 7):
+        case Counter(value, cas, meta):
+            assert (value, cas, meta) == (5, 7, None)
+        case _:
+            pytest.fail("no match")
+
+
+def test_a_message_is_equal_to_nothing_of_another_class() -> None:
+    assert Stored() != 0
+    assert Stored().__eq__(Deleted()) is NotImplemented
 
 
 def test_messages_are_equal_by_type_and_value() -> None:

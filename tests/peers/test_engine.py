@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -149,7 +149,7 @@ class Pair:
         ours, theirs = request, request
         if which_cas and isinstance(request, Conditional):
             cas = self._seen.get(request.key, 1) if which_cas == SEEN else 1 << 63
-            ours, theirs = replace(request, cas=cas), replace(request, cas=cas + self._offset)
+            ours, theirs = request.replace(cas=cas), request.replace(cas=cas + self._offset)
         told = frames(self._ours.exchange(packet(ours, 0xABC, opcode=opcode), time.time()))
         got = self._peer.exchange(packet(theirs, 0xABC, opcode=opcode))
         assert [_moved(each, -self._offset).hex() for each in got] == [each.hex() for each in told], ours

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 from hypothesis import settings
@@ -187,5 +186,5 @@ def options_of(kind: Kind) -> list[MetaOptions]:
 def with_options(request: AnyRequest, options: MetaOptions | None) -> AnyRequest:
     """The request with these meta options, if it can have any."""
     if isinstance(request, Get | Set | Add | Replace | Append | Prepend | Increment | Decrement | Delete):
-        return replace(request, meta=options)
+        return request.replace(meta=options)
     return request

@@ -6,7 +6,6 @@ What is right is written here by hand, for each annotation that occurs, apart fr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from typing import NamedTuple, TypeAlias
 
 from memproto import (
@@ -56,6 +55,7 @@ from memproto import (
     Version,
     VersionReply,
 )
+from memproto._fields import field_names
 
 Message: TypeAlias = AnyRequest | AnyReply | Item | ItemMeta | MetaOptions | Packet
 
@@ -163,10 +163,11 @@ class Wrong(NamedTuple):
 
 def wrong_fields(message: Message) -> Iterator[Wrong]:
     """The message once for each field and each value that is wrong there."""
-    for field in fields(message):
+    for name in field_names(type(message)):
+        annotation = type(message).__init__.__annotations__[name]
         for value in _CANDIDATES:
-            if not _is_right(str(field.type), value):
-                yield Wrong(replace(message, **{field.name: value}), field.name, value)  # type: ignore[arg-type]
+            if not _is_right(annotation, value):
+                yield Wrong(message.replace(**{name: value}), name, value)
 
 
 def wrong_requests() -> list[Wrong]:
@@ -199,7 +200,7 @@ def wrong_replies() -> list[Wrong]:
             if isinstance(each.message, Item)
         ),
         *(
-            Wrong(Values((replace(ITEM, meta=each.message),)), f"items[0].meta.{each.field}", each.value)
+            Wrong(Values((ITEM.replace(meta=each.message),)), f"items[0].meta.{each.field}", each.value)
             for each in metas
             if isinstance(each.message, ItemMeta)
         ),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memproto import Failure, Get, MetaEnvelope, RemoteProtocolError, ServerConnection
+from memproto import ClassicEnvelope, Failure, Get, MetaEnvelope, RemoteProtocolError, ServerConnection
 from memproto.engine import Engine
 from memproto.model import Envelope
 from memproto.text import decode_reply, decode_request
@@ -70,6 +70,7 @@ def test_every_reply_to_any_key_can_be_sent(key: bytes) -> None:
     for command in COMMANDS:
         data = command.replace(b"%s", key) + b"\r\n"
         ((event, said),) = _said(server, engine, data)
+        assert isinstance(event, ClassicEnvelope | MetaEnvelope)
         assert event == decode_request(data)
         if said:
             reached("said")

@@ -447,6 +447,7 @@ def test_authentication(dialects: tuple[Dialect, ...]) -> None:
     refused = server.next_event()
     assert isinstance(refused, ClassicEnvelope)
     assert refused.request == InvalidRequest(Failure(Status.AUTH_ERROR), "command before authentication")
+    assert isinstance(refused.request, InvalidRequest)
     assert server.send(refused.request.reply, refused) == UNAUTHENTICATED
     for reply, said, state in (
         (Failure(Status.AUTH_ERROR), b"CLIENT_ERROR authentication failure\r\n", ServerState.UNAUTHENTICATED),
@@ -582,7 +583,7 @@ def test_meta_envelopes_are_made() -> None:
 
 def replace_vivify(options: MetaOptions) -> MetaOptions:
     """As a get, whose own expiry is another."""
-    return MetaOptions(None, *(getattr(options, name) for name in MetaOptions.__slots__[1:]))  # type: ignore[attr-defined]
+    return MetaOptions(None, *(getattr(options, name) for name in MetaOptions.__match_args__[1:]))
 
 
 @pytest.mark.parametrize(

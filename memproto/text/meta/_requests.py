@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 
 from memproto._wire.checks import U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
@@ -294,10 +293,10 @@ def _check_options(request: Request[object]) -> None:
     options = getattr(request, "meta", None)
     if options is None or options == _NO_OPTIONS:
         return
-    for field in fields(MetaOptions):
-        value = getattr(options, field.name)
-        if value != field.default and field.name not in _OPTIONS[type(request)]:
-            raise LocalProtocolError(f"{field.name} is {value!r}, {type(request).__name__} has no flag for it")
+    for name in MetaOptions.__match_args__:
+        value = getattr(options, name)
+        if value != getattr(_NO_OPTIONS, name) and name not in _OPTIONS[type(request)]:
+            raise LocalProtocolError(f"{name} is {value!r}, {type(request).__name__} has no flag for it")
     stays = options.invalidate or options.drop_value
     if isinstance(request, Delete) and not stays and (options.exptime is not None or options.new_cas):
         raise LocalProtocolError("exptime and new_cas of a Delete need invalidate or drop_value")
