@@ -108,9 +108,7 @@ def _own(made: ArgumentParser) -> None:
     datagrams = number(1, f"must be 1 to {MAX_DATAGRAMS}", MAX_DATAGRAMS)
     sync = "with --persist: full waits for the disk at each commit (default: normal)"
     most = "most datagrams of one reply over UDP (default: 1024)"
-    dialects = "what memcached speaks, or a small dialect of our own (default: memcached)"
     add("--loop", choices=loops, default="auto", help="event loop; auto takes uvloop if it is installed")
     add("--persist", metavar="PATH", help="keep the items in this file over a restart")
     add("--sync", choices=("normal", "full"), help=sync)
-    add("--dialect", choices=("memcached", "lite"), default="memcached", help=dialects)
     add("--datagrams", metavar="N", type=datagrams, default=1024, help=most)

@@ -6,13 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NoReturn
 
-from memproto import Limits
 from memproto.server import arguments, extended_options
 from memproto.server.errors import OptionsError
-from memproto.server.lite import LiteDialect
 from memproto.server.options import ProcessOptions, TlsOptions
 
 _MEGABYTE = 1024**2
@@ -61,7 +58,6 @@ class _Values(argparse.Namespace):
     loop: str
     persist: str | None
     sync: str | None
-    dialect: str
     datagrams: int
 
 
@@ -170,7 +166,6 @@ def _options(given: _Values, environment: Mapping[str, str]) -> ProcessOptions:
         auth_fields=auth_file is not None and given.auth_file is None,
         tls=_tls(given.extended) if given.tls else None,
         protocol=given.protocol,
-        dialect=partial(LiteDialect, Limits(value=given.item_size)) if given.dialect == "lite" else None,
         verbose=given.verbose,
         loop=given.loop,
         user=given.user,

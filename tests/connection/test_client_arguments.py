@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from examples.lite import LiteDialect
 from memproto import (
     ClientConnection,
     ClientState,
@@ -21,7 +22,6 @@ from memproto import (
     Set,
     Stats,
 )
-from memproto.server.lite import LiteDialect
 from tests.support.wrong_types import wrong_requests
 
 DIALECTS = tuple(Dialect)

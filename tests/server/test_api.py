@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import memproto.server
+from examples.lite import LiteDialect
 from memproto import Dialect, Set
 from memproto.clients.async_client import AsyncClient
 from memproto.server import Options, Server, StartError
-from memproto.server.lite import LiteDialect
 from tests.server.test_tls import CERTIFICATE, KEY
 
 

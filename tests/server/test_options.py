@@ -222,13 +222,11 @@ STRICTER = [
     (1, "--datagrams 0", "must be 1 to 65535, not 0"),
     (1, "--datagrams 65536", "must be 1 to 65535, not 65536"),
     (1, "--loop none", "invalid choice"),
-    (1, "--dialect none", "invalid choice"),
     (1, "--persist x --sync none", "invalid choice"),
     (64, "-p 0", "port is 0, which is none, and there is neither UDP nor a Unix socket"),
     (64, "-S", "-S needs a file of users: -Y FILE, or MEMCACHED_SASL_PWDB in the environment"),
     (64, "-Z", "-Z needs a certificate: -o ssl_chain_cert=FILE"),
     (64, "--sync full", "--sync says nothing without --persist"),
-    (64, "--dialect lite -Y users", "a dialect of your own has no words to authenticate with"),
     (64, "-l ''", "-l: no address to listen on"),
     (64, "-l ,", "-l: no address to listen on"),
     (64, "-l :5", "-l: no address in ':5'"),
@@ -280,7 +278,7 @@ def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     # Every option of memcached -h, but -e, which maps memory and cannot be had here.
     for short in "pUsaAldrumMckvhiVPfnLDtRCbBISFXWYZoN":
         assert f"\n  -{short}" in told.out, short
-    for own in ("--persist PATH", "--sync", "--dialect", "--datagrams N", "--loop", "MEMCACHED_PORT_FILENAME"):
+    for own in ("--persist PATH", "--sync", "--datagrams N", "--loop", "MEMCACHED_PORT_FILENAME"):
         assert own in told.out
 
 

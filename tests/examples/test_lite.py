@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import memproto
+from examples.lite import LiteDialect
 from memproto import (
     AnyReply,
     AnyRequest,
@@ -40,7 +40,6 @@ from memproto import (
     Values,
 )
 from memproto.engine import Engine
-from memproto.server.lite import LiteDialect
 from memproto.testing import pieces
 from tests.support.helpers import each_byte
 from tests.support.peers import DEADLINE, ROOT, Running
@@ -321,16 +320,6 @@ def test_what_is_set_is_got(key: bytes, value: bytes, more: int, end: bytes, val
 # --- the file, and the server
 
 
-def test_it_is_small_and_uses_what_is_public() -> None:
-    source = Path(ROOT, "memproto", "server", "lite.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) < 150
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
-    names = {alias.name for node in imports if node.module == "memproto" for alias in node.names}
-    assert names <= set(memproto.__all__)
-    assert {node.module for node in imports} == {"__future__", "memproto"}
-    assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import)]
-
-
 def _talk(port: int, lines: bytes) -> bytes:
     """What the server says until it closes."""
     with socket.create_connection(("127.0.0.1", port), DEADLINE) as link:
@@ -342,8 +331,8 @@ def _talk(port: int, lines: bytes) -> bytes:
 @contextmanager
 def _lite_server(path: Path, end: int = signal.SIGTERM) -> Iterator[int]:
     """The server with this file, until the signal; its port."""
-    arguments = ("-p", "-1", "--dialect", "lite", "--persist", str(path))
-    running = Running(sys.executable, "-W", "default", "-m", "memproto", "serve", *arguments)
+    arguments = ("--port", "-1", "--persist", str(path))
+    running = Running(sys.executable, "-W", "default", "-m", "examples.lite", *arguments)
     try:
         running.wait_for_port()
         yield running.port
@@ -364,3 +353,10 @@ def test_many_clients_of_one_server_and_what_survives_its_death(tmp_path: Path) 
         assert _talk(port, asked) == (
             b"VALUE k0.0 0.0\r\nEND\r\nVALUE k7.49 7.49\r\nEND\r\nVALUE new x\r\nEND\r\n" + MISSED + INVALID
         )
+
+
+def test_options_that_do_not_go_with_the_dialect_are_refused() -> None:
+    command = [sys.executable, "-m", "examples.lite", "-Y", "users"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False, cwd=ROOT)
+    reason = "examples.lite: error: a dialect of your own has no words to authenticate with\n"
+    assert (result.returncode, result.stderr) == (1, reason)
