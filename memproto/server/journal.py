@@ -117,12 +117,12 @@ class SqliteJournal:
 
     # --- what the engine calls
 
-    def put(self, saved: StoredItem) -> None:
+    def put(self, stored: StoredItem) -> None:
         """Remember that this was stored or changed."""
-        key = saved.item.key
+        key = stored.item.key
         # What is put again goes to the end: the order is that of the last writes.
         self._waiting.pop(key, None)
-        self._waiting[key] = saved
+        self._waiting[key] = stored
 
     def discard(self, key: bytes) -> None:
         """Remember that this key is gone."""

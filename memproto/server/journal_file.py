@@ -26,7 +26,7 @@ _ITEMS = (
     " expires REAL, base64 INTEGER, stale INTEGER, crc INTEGER, value BLOB)"
 )
 #: The tables of each version, by their names.
-TABLES = {1: (_ITEMS, MARKS_TABLE), VERSION: (STATE_TABLES[0], _ITEMS, *STATE_TABLES[1:])}
+TABLES: dict[int, tuple[str, ...]] = {1: (_ITEMS, MARKS_TABLE), VERSION: (STATE_TABLES[0], _ITEMS, *STATE_TABLES[1:])}
 
 #: The log is written back to the tables when it has so many pages; more do not make it faster.
 _LOG_PAGES = 4000

@@ -115,7 +115,7 @@ class Server:
         self._options = options
         self._details = Details()
         self._sessions: set[Session] = set()
-        self.listeners = Listeners(tls)
+        self.listeners: Listeners = Listeners(tls)
         self._empty = asyncio.Event()
         self._unsettled: list[Session] = []
         self._settling: asyncio.Handle | None = None
