@@ -278,6 +278,7 @@ def everywhere(client: AsyncClient, loop: Loop, value: bytes, stride: int) -> tu
     return interrupted, answers
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_exception_at_any_instruction_of_a_call_asyncio_included(
@@ -290,6 +291,7 @@ def test_an_exception_at_any_instruction_of_a_call_asyncio_included(
     assert answers > 2 * interrupted
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("loop", LOOPS)
 def test_an_exception_at_any_instruction_of_a_call_over_tls(loop: Loop) -> None:
     files = f"ssl_chain_cert={TLS / 'cert.pem'},ssl_key={TLS / 'key.pem'}"

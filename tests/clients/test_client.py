@@ -306,6 +306,7 @@ class Own(BaseException):
 
 
 # Where nothing refers to a socket yet, the garbage collector closes it, and warns.
+@pytest.mark.untraced
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, BlockingIOError, Own])
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())

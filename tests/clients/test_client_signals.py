@@ -85,6 +85,7 @@ ERRORS = (
 
 
 # An interruption inside of the constructor of a socket leaves it to the garbage collector, which warns.
+@pytest.mark.untraced
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @real
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

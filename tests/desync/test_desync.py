@@ -33,6 +33,8 @@ from tests.desync.faults import BROKEN, SLOW, Fault
 from tests.desync.oracle import Call, Done, Kind, Oracle, Result, Tally
 from tests.support.peers import require
 
+pytestmark = pytest.mark.untraced
+
 DIALECTS = [pytest.param(dialect, id=dialect.name.lower()) for dialect in Dialect]
 CLIENTS = [pytest.param(each, id=each.name) for each in clients.OURS]
 ASYNC_CLIENTS = [pytest.param(each, id=each.name) for each in asynchronous.OURS]

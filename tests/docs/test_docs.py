@@ -227,6 +227,7 @@ def test_an_unknown_table_is_an_error(tables: ModuleType) -> None:
         tables.filled("{{ table nothing }}\n")
 
 
+@pytest.mark.once
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     require("sphinx")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "-b", "html", "-d", str(tmp_path / "trees")]

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.pages import ROOT, WITH_CODE, program, write_programs
 
+pytestmark = pytest.mark.once
+
 
 def _errors_of_mypy(files: list[Path]) -> str:
     """What mypy says to these programs, all in one run with the project's own settings and cache."""

@@ -10,6 +10,8 @@ import pytest
 from benchmarks import _growth_scenarios
 from tests.support.metering import Meter, Metered, compiled
 
+pytestmark = pytest.mark.once
+
 Scenario = Callable[[int], Callable[[], object]]
 
 SIZES = (250, 1000)

@@ -159,6 +159,7 @@ def test_the_outer_ring_uses_public_names_of_the_inner_ring(module: str) -> None
     assert {_package(name) for name in used - inner} <= allowed
 
 
+@pytest.mark.once
 def test_no_module_imports_itself_by_a_detour() -> None:
     assert [module for module in MODULES if module in _reached(module)] == []
 

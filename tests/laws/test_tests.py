@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 FOLDER = Path(__file__).parent.parent
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.peers import ALLOWED_SKIPS, ROOT, require
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("name", ["sh", "asyncio"])
 def test_a_program_or_a_module_will_do(name: str) -> None:
@@ -112,7 +114,7 @@ def test_hypothesis_profiles_do_not_depend_on_ci_variables(
     ).stdout
     assert printed.splitlines() == [
         "default 30 False True None",
-        "ci 60 False True None",
+        "ci 20 False True None",
         "steady 60 True True None",
         "nightly 2000 False True None",
         str(active),

@@ -31,7 +31,10 @@ from memproto.server.session import Session
 from tests.server.test_tls import TLS
 from tests.support.peers import DEADLINE, require, running_example
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is looked at in /proc")
+pytestmark = [
+    pytest.mark.untraced,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is looked at in /proc"),
+]
 LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))]
 
 

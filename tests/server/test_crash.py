@@ -11,6 +11,8 @@ from benchmarks.crash import Known, matches, trial
 from memproto import Item
 from memproto.model import ItemMeta
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
 def test_nothing_that_was_answered_is_lost(tmp_path: Path, sync: str) -> None:

@@ -76,6 +76,8 @@ from memproto.text.classic._replies import DUMPS
 from memproto.text.classic._requests import ADMINISTRATIVE, PARSERS
 from memproto.text.meta._flags import FLAGS_OF, Token
 
+pytestmark = pytest.mark.once
+
 T = TypeVar("T")
 
 _SETTINGS = settings(
