@@ -163,6 +163,9 @@ def expected(request: AnyRequest, dialect: Dialect) -> AnyRequest:
     options = request.meta or MetaOptions()
     key = request.keys[0] if isinstance(request, Get) else request.key
     options = options.replace(base64=options.base64 or not all(0x20 < byte < 0x7F for byte in key))
+    # The order of two flags is read only where both stand.
+    expiry = request.exptime if isinstance(request, Get) else options.exptime
+    options = options.replace(ttl_first=options.ttl_first and expiry is not None)
     if isinstance(request, Delete):
         # Whether its key came in base64 is not kept of a delete, which stores nothing.
         options = options.replace(base64=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memproto import (
@@ -24,6 +25,7 @@ from memproto import (
     Noop,
     Ok,
     Prepend,
+    RemoteProtocolError,
     ReplyReceived,
     Set,
     Stored,
@@ -65,19 +67,28 @@ WITNESS = Set(b"witness", b"here")
 @pytest.mark.parametrize("dialect", list(Dialect))
 @reaches(sent=0.1)
 @given(requests=st.lists(SENT, min_size=1, max_size=8))
+@example(requests=[Set(b"k", INJECTED, meta=MetaOptions(new_cas=1))])
 def test_each_request_gets_its_own_answer_and_no_data_are_executed(
     port: int, dialect: Dialect, requests: list[AnyRequest]
 ) -> None:
     client = ClientConnection(dialect=dialect)
     with socket.create_connection(("127.0.0.1", port), DEADLINE) as link:
         _exchange(link, client, WITNESS)
-        for request in requests:
-            try:
-                _exchange(link, client, request)
-                reached("sent")
-            except LocalProtocolError:
-                assert client.outstanding == 0
-        got, noop = _exchange(link, client, Get((b"witness",)), Noop())
+        try:
+            for request in requests:
+                try:
+                    _exchange(link, client, request)
+                    reached("sent")
+                except LocalProtocolError:
+                    assert client.outstanding == 0
+            got, noop = _exchange(link, client, Get((b"witness",)), Noop())
+        except RemoteProtocolError as fault:
+            # A flag that this memcached does not know, such as E: the client cannot see that it skipped the data.
+            if not re.match("the server may have read the data of .* as commands", str(fault), re.DOTALL):
+                raise
+            client = ClientConnection(dialect=dialect)
+            with socket.create_connection(("127.0.0.1", port), DEADLINE) as another:
+                got, noop = _exchange(another, client, Get((b"witness",)), Noop())
         assert noop.reply == Ok()
         assert isinstance(got.reply, Values)
         assert [item.value for item in got.reply.items] == [b"here"]

@@ -76,8 +76,6 @@ from memproto.text.classic._replies import DUMPS
 from memproto.text.classic._requests import ADMINISTRATIVE, PARSERS
 from memproto.text.meta._flags import FLAGS_OF, Token
 
-pytestmark = pytest.mark.once
-
 T = TypeVar("T")
 
 _SETTINGS = settings(
@@ -184,22 +182,26 @@ def _name(kind: type[AnyRequest]) -> str:
 # --- kinds
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", BINARY_KINDS, ids=_name)
 def test_binary_strategies_make_the_kind_that_is_asked_for_and_no_other(kind: type[AnyRequest]) -> None:
     assert {type(request) for request in _sample(requests(kinds={kind}), 20)} == {kind}
     assert {type(envelope.request) for envelope in _sample(binary_envelopes(kinds=[kind]), 20)} == {kind}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", CLASSIC_KINDS, ids=_name)
 def test_classic_envelopes_are_of_the_kind_that_is_asked_for(kind: type[AnyRequest]) -> None:
     assert {type(envelope.request) for envelope in _sample(classic_envelopes(kinds={kind}), 20)} == {kind}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", META_KINDS, ids=_name)
 def test_meta_envelopes_are_of_the_kind_that_is_asked_for(kind: type[AnyRequest]) -> None:
     assert {type(envelope.request) for envelope in _sample(meta_envelopes(kinds={kind}), 20)} == {kind}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "kinds"),
     [
@@ -262,6 +264,7 @@ def _keys_of(request: AnyRequest) -> tuple[bytes, ...]:
     return ()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("make", [binary_envelopes, classic_envelopes, meta_envelopes])
 def test_keys_and_values_given_are_the_only_ones(make: Callable[..., st.SearchStrategy[Envelope]]) -> None:
     own_keys, own_values = {b"one", b"k" * 200}, {b"", b"two"}
@@ -282,6 +285,7 @@ def test_keys_and_values_given_are_the_only_ones(make: Callable[..., st.SearchSt
     assert set(seen) == own_keys | own_values
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("make", [requests, classic_envelopes, meta_envelopes, binary_envelopes])
 def test_most_keys_are_of_a_small_pool_and_the_others_anything(
     make: Callable[..., st.SearchStrategy[AnyRequest | Envelope]],
@@ -311,6 +315,7 @@ HITS: dict[str, st.SearchStrategy[AnyRequest]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", HITS)
 def test_gets_hit_in_a_generated_run(name: str) -> None:
     tallies: dict[float, Tally[str]] = {0.0: Tally(), 1_700_000_000.0: Tally()}
@@ -338,6 +343,7 @@ def test_gets_hit_in_a_generated_run(name: str) -> None:
 # --- binary
 
 
+@pytest.mark.once
 def test_binary_strategies_reach_their_limits() -> None:
     reaches(keys(), lambda key: len(key) == 250)
     reaches(requests(kinds={Set}), lambda request: isinstance(request, Set) and request.cas > 1 << 32)
@@ -352,12 +358,14 @@ def test_binary_strategies_reach_their_limits() -> None:
     reaches(unknown_requests(), lambda request: request.packet.key == b"")
 
 
+@pytest.mark.once
 def test_each_status_is_among_the_failures() -> None:
     seen = {failure.status for failure in _sample(failures(), 400)}
     assert seen >= {status for status in Status if 0 < status < 1 << 16}
     assert any(status not in set(Status) for status in seen)
 
 
+@pytest.mark.once
 def test_replies_reach_misses_hits_failures_and_challenges() -> None:
     get = Get((b"k",))
     reaches(replies_to(get), lambda reply: reply == Values())
@@ -371,11 +379,13 @@ def test_replies_reach_misses_hits_failures_and_challenges() -> None:
 # --- classic
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("verb", sorted({*PARSERS, *ADMINISTRATIVE}))
 def test_each_verb_is_among_the_classic_envelopes(verb: bytes, classic: list[ClassicEnvelope]) -> None:
     assert any(envelope.verb == verb for envelope in classic)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "verb",
     [
@@ -431,11 +441,13 @@ CLASSIC: dict[str, Callable[[AnyRequest], object]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", CLASSIC)
 def test_classic_envelopes_reach_it(name: str, classic: list[ClassicEnvelope]) -> None:
     assert any(CLASSIC[name](envelope.request) for envelope in classic)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("words", sorted(DUMPS))
 def test_each_dump_is_among_the_classic_envelopes(words: tuple[bytes, ...]) -> None:
     reaches(
@@ -444,6 +456,7 @@ def test_each_dump_is_among_the_classic_envelopes(words: tuple[bytes, ...]) -> N
     )
 
 
+@pytest.mark.once
 def test_text_keys_are_words_of_every_length() -> None:
     reaches(text_keys(), lambda key: len(key) == 250)
     reaches(text_keys(), lambda key: len(key) == 1)
@@ -455,6 +468,7 @@ def test_text_keys_are_words_of_every_length() -> None:
 _FLAGS = [(command, letter) for command, flags in FLAGS_OF.items() for letter in flags]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("command", "letter"), _FLAGS)
 def test_each_flag_of_each_command_is_among_the_meta_lines(
     command: bytes, letter: bytes, meta: list[MetaEnvelope]
@@ -462,6 +476,7 @@ def test_each_flag_of_each_command_is_among_the_meta_lines(
     assert any(letter in {word[:1] for word in envelope.flags} for envelope in meta if envelope.command == command)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("command", "mode"), [(b"ms", mode) for mode in b"SEAPR"] + [(b"ma", mode) for mode in b"I+D-"]
 )
@@ -470,6 +485,7 @@ def test_each_mode_is_among_the_meta_lines(command: bytes, mode: int, meta: list
     assert any(word in envelope.flags for envelope in meta if envelope.command == command)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command", [b"ms", b"ma"])
 def test_the_mode_may_be_left_out(command: bytes) -> None:
     kinds: set[type[AnyRequest]] = {Set} if command == b"ms" else {Increment}
@@ -503,6 +519,7 @@ META: dict[str, Callable[[MetaEnvelope], object]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", META)
 def test_meta_envelopes_reach_it(name: str, meta: list[MetaEnvelope]) -> None:
     assert any(META[name](envelope) for envelope in meta)
@@ -512,6 +529,7 @@ def test_each_kind_of_token_belongs_to_a_flag_that_is_reached() -> None:
     assert {flag.token for flags in FLAGS_OF.values() for flag in flags.values()} == set(Token)
 
 
+@pytest.mark.once
 def test_a_key_given_that_is_too_long_for_base64_goes_out_as_it_is() -> None:
     long = meta_envelopes(keys=st.just(b"k" * 250), kinds={Delete})
     for envelope in _sample(long, 50):
@@ -609,12 +627,14 @@ REPLIES: dict[str, tuple[ClassicEnvelope | MetaEnvelope, Callable[[AnyReply], ob
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", REPLIES)
 def test_text_replies_reach_it(name: str) -> None:
     envelope, claim = REPLIES[name]
     reaches(text_replies_to(envelope), claim)
 
 
+@pytest.mark.once
 def test_values_of_text_replies_are_those_given() -> None:
     given_ = st.just(b"given")
     for envelope in (GETS, MG):
