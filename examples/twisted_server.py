@@ -37,7 +37,7 @@ class CacheProtocol(Protocol):
         self.connection, self.pieces = ServerConnection(), self.answers()
         self.timer = self.transport.reactor.callLater(self.factory.idle, self.transport.abortConnection)
         self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(self, True)
+        self.transport.registerProducer(self, True)  # pyright: ignore[reportArgumentType]  # it knows no implementer
         if self.factory.clients > self.factory.connections:
             self.stopProducing()
 
