@@ -72,7 +72,7 @@ def _method(
 
     @wraps(build)
     async def method(client: AsyncClientOf[V], /, *arguments: P.args, **options: P.kwargs) -> T:
-        return await client.run(build(client.calls, *arguments, **options))
+        return await client.run(build(client.commands, *arguments, **options))
 
     return method
 
@@ -97,7 +97,7 @@ class AsyncClientOf(Generic[V]):
 
     def __init__(
         self,
-        calls: Commands[V],
+        commands: Commands[V],
         host: str = "127.0.0.1",
         port: int = 11211,
         *,
@@ -114,7 +114,7 @@ class AsyncClientOf(Generic[V]):
     ) -> None:
         if pool < 1:
             raise ValueError(f"pool is {pool}, must be at least 1")
-        self.calls = calls
+        self.commands = commands
         self.timeout = timeout
         self._host, self._port = host, port
         self._pool = pool
@@ -136,23 +136,23 @@ class AsyncClientOf(Generic[V]):
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def run(self, call: Command[T]) -> T:
+    async def run(self, command: Command[T]) -> T:
         """Make a call. All others are this with a call of their name."""
         if asyncio.get_running_loop() is not self._loop or os.getpid() != self._process:
             self._move()
-        if not call.requests:
-            return call.result(())
-        if len(call.requests) > self._limits.outstanding:
-            self.check(call)
+        if not command.requests:
+            return command.result(())
+        if len(command.requests) > self._limits.outstanding:
+            self.check(command)
         if self.timeout is None:
-            return call.result(await self._replies(call))
+            return command.result(await self._replies(command))
         async with asyncio.timeout(self.timeout) as limit:
-            replies = await self._replies(call, limit)
-        return call.result(replies)
+            replies = await self._replies(command, limit)
+        return command.result(replies)
 
-    def check(self, call: Command[object]) -> None:
+    def check(self, command: Command[object]) -> None:
         """Raise ``memproto.LocalProtocolError`` if the call does not fit the protocol; nothing is asked."""
-        call.check(self._limits, self._dialect)
+        command.check(self._limits, self._dialect)
 
     get: Final = _method(Commands.get)
     gat: Final = _method(Commands.gat)
@@ -213,16 +213,16 @@ class AsyncClientOf(Generic[V]):
         self._loop, self._process, self._thread = loop, process, threading.get_ident()
         self._retry_at = 0.0  # by the other loop's clock
 
-    async def _replies(self, call: Command[object], limit: asyncio.Timeout | None = None) -> list[object]:
+    async def _replies(self, command: Command[object], limit: asyncio.Timeout | None = None) -> list[object]:
         for attempt in range(self._pool + 1):
             link, fresh = self._idlest(), False
             if link is None:
                 link, fresh = await self._another(limit)
             try:
-                return await link.ask(call, limit)
+                return await link.ask(command, limit)
             except ConnectionError as error:
                 # The server may have hung up long ago, which shows only now; to read once more does no harm.
-                may_repeat = isinstance(error, NotSentError) or (call.repeatable and not fresh)
+                may_repeat = isinstance(error, NotSentError) or (command.repeatable and not fresh)
                 if not may_repeat or attempt == self._pool or link.loop is not self._loop:
                     raise
         raise AssertionError("unreachable")

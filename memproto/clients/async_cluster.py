@@ -40,7 +40,7 @@ def _reading(
     @wraps(build)
     async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
         plans = cluster.plans
-        return await cluster.run(plans.read(key, build(plans.calls, key, *arguments, **options), missing))
+        return await cluster.run(plans.read(key, build(plans.commands, key, *arguments, **options), missing))
 
     return method
 
@@ -53,7 +53,7 @@ def _writing(
     @wraps(build)
     async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
         plans = cluster.plans
-        return await cluster.run(plans.write(key, build(plans.calls, key, *arguments, **options), missing))
+        return await cluster.run(plans.write(key, build(plans.commands, key, *arguments, **options), missing))
 
     return method
 
@@ -63,7 +63,7 @@ class AsyncClusterOf(Generic[V]):
 
     def __init__(
         self,
-        calls: Commands[V],
+        commands: Commands[V],
         nodes: Iterable[NodeLike],
         *,
         pool: int = 1,
@@ -73,10 +73,12 @@ class AsyncClusterOf(Generic[V]):
         placement: Placement = "ketama_weighted",
         **options: Unpack[Options],
     ) -> None:
-        self.plans: Plans[V] = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
+        self.plans: Plans[V] = Plans(commands, Ring(nodes, placement), dead, retry_after, timeout)
         self._clients = {
             # Who is dead for how long is decided here alone: no backoff.
-            node: AsyncClientOf(calls, node.host, node.port, pool=pool, timeout=timeout, backoff=(0.0, 0.0), **options)
+            node: AsyncClientOf(
+                commands, node.host, node.port, pool=pool, timeout=timeout, backoff=(0.0, 0.0), **options
+            )
             for node in self.plans.ring.all
         }
 
@@ -93,11 +95,11 @@ class AsyncClusterOf(Generic[V]):
             while True:
                 if len(asked) > 1:
                     # So that no node is asked anything if what is for another one does not fit the protocol.
-                    for node, call in asked.items():
-                        self._clients[node].check(call)
-                calls = [self._clients[node].run(call) for node, call in asked.items()]
+                    for node, command in asked.items():
+                        self._clients[node].check(command)
+                commands = [self._clients[node].run(command) for node, command in asked.items()]
                 answers: Answers[R] = Answers()
-                for node, answer in zip(asked, await asyncio.gather(*calls, return_exceptions=True), strict=True):
+                for node, answer in zip(asked, await asyncio.gather(*commands, return_exceptions=True), strict=True):
                     if not isinstance(answer, BaseException):
                         answers.results[node] = answer
                     elif isinstance(answer, ServerError):
@@ -113,11 +115,11 @@ class AsyncClusterOf(Generic[V]):
 
     async def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
-        return await self.run(self.plans.read(key, self.plans.calls.get(key), None))
+        return await self.run(self.plans.read(key, self.plans.commands.get(key), None))
 
     async def gat(self, key: bytes, exptime: int) -> V | None:
         """The value, with a new expiry set; ``None`` if there is none."""
-        return await self.run(self.plans.read(key, self.plans.calls.gat(key, exptime), None))
+        return await self.run(self.plans.read(key, self.plans.commands.gat(key, exptime), None))
 
     gets: Final = _reading(Commands.gets, None)
     set: Final = _writing(Commands.set, False)
@@ -145,11 +147,11 @@ class AsyncClusterOf(Generic[V]):
 
     async def flush(self, delay: int | None = None) -> bool:
         """Forget all items; whether every node has answered that it did."""
-        return len(await self.run(self.plans.everywhere(self.plans.calls.flush(delay)))) == len(self._clients)
+        return len(await self.run(self.plans.everywhere(self.plans.commands.flush(delay)))) == len(self._clients)
 
     async def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
         """The statistics of each node that is alive."""
-        return await self.run(self.plans.everywhere(self.plans.calls.stats(group)))
+        return await self.run(self.plans.everywhere(self.plans.commands.stats(group)))
 
     async def close(self) -> None:
         """Hang up everywhere. It is for good: from now on all keys are missing."""

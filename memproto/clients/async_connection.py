@@ -186,15 +186,15 @@ class Link:
         """What is true now, for :meth:`unanswered`."""
         return self._timeouts, self._received, self._time()
 
-    async def ask(self, call: Command[object], limit: asyncio.Timeout | None = None) -> list[object]:
+    async def ask(self, command: Command[object], limit: asyncio.Timeout | None = None) -> list[object]:
         """The replies to the requests of a call, asked at once up to the limit on outstanding requests.
 
         ``limit`` is the client's own timeout. Raises NotSentError, or another ConnectionError after something was
         sent; RemoteProtocolError.
         """
         replies: list[object] = []
-        while len(replies) < len(call.requests):
-            number = min(len(call.requests) - len(replies), self._most)
+        while len(replies) < len(command.requests):
+            number = min(len(command.requests) - len(replies), self._most)
             exchanges: list[Exchange[object]] = []
             since = self._timeouts, self._received, self._time()
             try:
@@ -203,7 +203,7 @@ class Link:
                         while not self._has_room(number):
                             self._changed.clear()
                             await self._changed.wait()
-                exchanges = self._send(call, len(replies), number)
+                exchanges = self._send(command, len(replies), number)
                 answered = self._waiting[exchanges[-1]] = self.loop.create_future()
                 await answered
             except NotSentError as error:
@@ -251,14 +251,14 @@ class Link:
 
     # --- bytes
 
-    def _send(self, call: Command[object], start: int, number: int) -> list[Exchange[object]]:
+    def _send(self, command: Command[object], start: int, number: int) -> list[Exchange[object]]:
         if self._between:
             self.fail(ConnectionError, _INTERRUPTED)
             raise NotSentError(self.failure)
         self._between = True
         before = self.connection.outstanding
         try:
-            exchanges = call.send(self.connection, start, number, self._quiet)
+            exchanges = command.send(self.connection, start, number, self._quiet)
             data = exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges])
             self._write(data if self._tls is None else self._tls.encrypt(data))
             self._between = False

@@ -97,16 +97,16 @@ class _Link:
         # After a while a look: if there is something to read though nothing was asked, it is most likely the end.
         return now - self.last <= _IDLE or self.connection.outstanding > 0 or not self.stream.has_data()
 
-    def ask(self, call: Command[object], deadline: float | None) -> list[object]:
+    def ask(self, command: Command[object], deadline: float | None) -> list[object]:
         """The replies to the requests of a call, asked at once up to the limit.
 
         Raises :class:`Fault`; what else is raised is not the connection's. ``in_step`` tells whether it can be used.
         """
         replies: list[object] = []
-        count = len(call.requests)
+        count = len(command.requests)
         if self.connection.outstanding + count > self._most:
             # Not all at once; so that none is sent if one that comes later does not fit the protocol, try them all.
-            call.check(self._limits, self._dialect)
+            command.check(self._limits, self._dialect)
         self.in_step = self.sent = False
         while len(replies) < count:
             if self._broken is not None:
@@ -115,7 +115,7 @@ class _Link:
             if before >= self._most:
                 raise Fault(TimeoutError(f"{before} calls that timed out are still unanswered"))
             try:
-                exchanges = call.send(self.connection, len(replies), self._most - before, self._quiet)
+                exchanges = command.send(self.connection, len(replies), self._most - before, self._quiet)
             except LocalProtocolError:
                 self.in_step = self.connection.outstanding == before
                 raise
@@ -204,7 +204,7 @@ def _method(build: Callable[Concatenate[Commands[V], P], Command[T]]) -> Callabl
 
     @wraps(build)
     def method(client: ClientOf[V], /, *arguments: P.args, **options: P.kwargs) -> T:
-        return client.run(build(client.calls, *arguments, **options))
+        return client.run(build(client.commands, *arguments, **options))
 
     return method
 
@@ -219,7 +219,7 @@ class ClientOf(Generic[V]):
 
     def __init__(
         self,
-        calls: Commands[V],
+        commands: Commands[V],
         host: str = "127.0.0.1",
         port: int = 11211,
         timeout: float | None = None,
@@ -232,7 +232,7 @@ class ClientOf(Generic[V]):
         tls: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
     ) -> None:
-        self.calls = calls
+        self.commands = commands
         self._host, self._port = host, port
         self.timeout = timeout
         self._dialect = dialect
@@ -260,20 +260,20 @@ class ClientOf(Generic[V]):
             raise ValueError(f"timeout is {seconds!r}, must be more than 0 seconds, or None for no limit")
         self._timeout = seconds
 
-    def run(self, call: Command[T]) -> T:
+    def run(self, command: Command[T]) -> T:
         """Make a call. All others are this with a call of their name."""
         try:
-            return self.attempt(call)
+            return self.attempt(command)
         except Fault as fault:
             raise fault.error from None
 
-    def attempt(self, call: Command[T]) -> T:
+    def attempt(self, command: Command[T]) -> T:
         """The same for another client that stands on this one: what is the server's fault is raised as :class:`Fault`.
 
         No other exception is, so that what a signal handler raises can be told from it by its type.
         """
-        if not call.requests:
-            return call.result(())
+        if not command.requests:
+            return command.result(())
         now = time.monotonic()
         deadline = None if self._timeout is None else now + self._timeout
         link: _Link | None = None
@@ -291,11 +291,11 @@ class ClientOf(Generic[V]):
                 if link is None:
                     link = self._open(deadline)
                 try:
-                    replies = link.ask(call, deadline)
+                    replies = link.ask(command, deadline)
                     break
                 except Fault as fault:
                     fault.sent = link.sent
-                    if fresh or not call.repeatable or not isinstance(fault.error, ConnectionError):
+                    if fresh or not command.repeatable or not isinstance(fault.error, ConnectionError):
                         raise
                 link.stream.close()
                 link, fresh = None, True
@@ -306,16 +306,16 @@ class ClientOf(Generic[V]):
             raise
         self._put_back(link)
         # From here on it may be another thread's, whatever is raised.
-        return call.result(replies)
+        return command.result(replies)
 
-    def check(self, call: Command[object]) -> None:
+    def check(self, command: Command[object]) -> None:
         """Raise ``memproto.LocalProtocolError`` if the call does not fit the protocol; nothing is asked."""
-        call.check(self._limits, self._dialect)
+        command.check(self._limits, self._dialect)
 
     def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
         # As the others, without what it costs to make them.
-        return self.run(self.calls.get(key))
+        return self.run(self.commands.get(key))
 
     gat: Final = _method(Commands.gat)
     gets: Final = _method(Commands.gets)

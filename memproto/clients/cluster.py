@@ -52,7 +52,7 @@ def _reading(
     @wraps(build)
     def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
         plans = cluster.plans
-        return cluster.run(plans.read(key, build(plans.calls, key, *arguments, **options), missing))
+        return cluster.run(plans.read(key, build(plans.commands, key, *arguments, **options), missing))
 
     return method
 
@@ -65,7 +65,7 @@ def _writing(
     @wraps(build)
     def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
         plans = cluster.plans
-        return cluster.run(plans.write(key, build(plans.calls, key, *arguments, **options), missing))
+        return cluster.run(plans.write(key, build(plans.commands, key, *arguments, **options), missing))
 
     return method
 
@@ -75,7 +75,7 @@ class ClusterOf(Generic[V]):
 
     def __init__(
         self,
-        calls: Commands[V],
+        commands: Commands[V],
         nodes: Iterable[NodeLike],
         *,
         timeout: float = 1.0,
@@ -84,9 +84,9 @@ class ClusterOf(Generic[V]):
         placement: Placement = "ketama_weighted",
         **options: Unpack[Options],
     ) -> None:
-        self.plans: Plans[V] = Plans(calls, Ring(nodes, placement), dead, retry_after, timeout)
+        self.plans: Plans[V] = Plans(commands, Ring(nodes, placement), dead, retry_after, timeout)
         self._clients = {
-            node: ClientOf(calls, node.host, node.port, timeout, **options) for node in self.plans.ring.all
+            node: ClientOf(commands, node.host, node.port, timeout, **options) for node in self.plans.ring.all
         }
 
     def __enter__(self) -> Self:
@@ -103,11 +103,11 @@ class ClusterOf(Generic[V]):
                 answers: Answers[R] = Answers()
                 if len(asked) > 1:
                     # So that no node is asked anything if what is for another one does not fit the protocol.
-                    for node, call in asked.items():
-                        self._clients[node].check(call)
-                for node, call in asked.items():
+                    for node, command in asked.items():
+                        self._clients[node].check(command)
+                for node, command in asked.items():
                     try:
-                        answers.results[node] = self._clients[node].attempt(call)
+                        answers.results[node] = self._clients[node].attempt(command)
                     except Fault as fault:
                         # Nothing else: a TimeoutError, say, is the program's own, out of a signal handler.
                         if fault.sent:
@@ -121,11 +121,11 @@ class ClusterOf(Generic[V]):
 
     def get(self, key: bytes) -> V | None:
         """The value, ``None`` if there is none."""
-        return self.run(self.plans.read(key, self.plans.calls.get(key), None))
+        return self.run(self.plans.read(key, self.plans.commands.get(key), None))
 
     def gat(self, key: bytes, exptime: int) -> V | None:
         """The value, with a new expiry set; ``None`` if there is none."""
-        return self.run(self.plans.read(key, self.plans.calls.gat(key, exptime), None))
+        return self.run(self.plans.read(key, self.plans.commands.gat(key, exptime), None))
 
     gets: Final = _reading(Commands.gets, None)
     set: Final = _writing(Commands.set, False)
@@ -153,11 +153,11 @@ class ClusterOf(Generic[V]):
 
     def flush(self, delay: int | None = None) -> bool:
         """Forget all items; whether every node has answered that it did."""
-        return len(self.run(self.plans.everywhere(self.plans.calls.flush(delay)))) == len(self._clients)
+        return len(self.run(self.plans.everywhere(self.plans.commands.flush(delay)))) == len(self._clients)
 
     def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
         """The statistics of each node that is alive."""
-        return self.run(self.plans.everywhere(self.plans.calls.stats(group)))
+        return self.run(self.plans.everywhere(self.plans.commands.stats(group)))
 
     def close(self) -> None:
         """Hang up everywhere."""

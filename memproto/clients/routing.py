@@ -82,10 +82,10 @@ class ClusterOptions(Options, total=False):
 class Plans(Generic[V]):
     """Which node is asked what, and which are dead; this one asks nobody."""
 
-    def __init__(self, calls: Commands[V], ring: Ring, dead: Dead, retry_after: float, timeout: float) -> None:
+    def __init__(self, commands: Commands[V], ring: Ring, dead: Dead, retry_after: float, timeout: float) -> None:
         if dead not in ("miss", "move"):
             raise ValueError(f"dead is {dead!r}, must be miss or move")
-        self.calls = calls
+        self.commands = commands
         self.ring = ring
         self._moves = dead == "move"
         self._retry_after = retry_after
@@ -97,39 +97,39 @@ class Plans(Generic[V]):
         now = time.monotonic() if self._until else 0.0
         return frozenset(node for node, until in self._until.items() if until > now)
 
-    def read(self, key: bytes, call: Command[T], missing: T) -> Plan[T, T]:
+    def read(self, key: bytes, command: Command[T], missing: T) -> Plan[T, T]:
         """The result of a call on one key; ``missing`` if its node is dead."""
-        results, _, _ = yield from self._rounds([key], lambda _: call)
+        results, _, _ = yield from self._rounds([key], lambda _: command)
         return results[0] if results else missing
 
-    def write(self, key: bytes, call: Command[T], missing: T) -> Plan[T, T | Unknown]:
+    def write(self, key: bytes, command: Command[T], missing: T) -> Plan[T, T | Unknown]:
         """The same; ``UNKNOWN`` if a node has failed that may have carried it out, and no other has answered."""
-        results, _, unknown = yield from self._rounds([key], lambda _: call)
+        results, _, unknown = yield from self._rounds([key], lambda _: command)
         return results[0] if results else UNKNOWN if unknown else missing
 
     def get_multi(self, keys: Iterable[bytes]) -> Plan[dict[bytes, V], dict[bytes, V]]:
         """The values of those keys that have one."""
-        results, _, _ = yield from self._rounds(keys, self.calls.get_multi)
+        results, _, _ = yield from self._rounds(keys, self.commands.get_multi)
         return {key: value for found in results for key, value in found.items()}
 
     def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Plan[list[bytes], Keys]:
         """Store them all; the keys of those that are not stored, or not known to be."""
 
         def build(keys: Iterable[bytes]) -> Command[list[bytes]]:
-            return self.calls.set_multi({key: items[key] for key in keys}, exptime, flags)
+            return self.commands.set_multi({key: items[key] for key in keys}, exptime, flags)
 
         results, unplaced, unknown = yield from self._rounds(items, build)
         return Keys([key for refused in results for key in refused] + unplaced, unknown)
 
     def delete_multi(self, keys: Iterable[bytes]) -> Plan[list[bytes], Keys]:
         """Remove them all; the keys of those that were there."""
-        results, _, unknown = yield from self._rounds(keys, self.calls.delete_multi)
+        results, _, unknown = yield from self._rounds(keys, self.commands.delete_multi)
         return Keys([key for removed in results for key in removed], unknown)
 
-    def everywhere(self, call: Command[T]) -> Plan[T, dict[Node, T]]:
+    def everywhere(self, command: Command[T]) -> Plan[T, dict[Node, T]]:
         """The results of all nodes that are alive."""
         dead = self.dead()
-        answers = yield from self._ask({node: call for node in self.ring.all if node not in dead})
+        answers = yield from self._ask({node: command for node in self.ring.all if node not in dead})
         return answers.results
 
     def _rounds(

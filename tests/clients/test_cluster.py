@@ -531,7 +531,7 @@ def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> N
             step()
         return end.value.value
 
-    call: Command[bytes | None] = plan.calls.get(b"key")
+    call: Command[bytes | None] = plan.commands.get(b"key")
     first = plan.read(b"key", call, None)
     assert next(first) == {a: call}
     assert ended(lambda: first.send(Answers())) is None
