@@ -588,7 +588,7 @@ class _Host:
     def connection(self) -> ServerConnection:
         return ServerConnection(LIMITS)
 
-    def settle(self) -> bool:
+    def commit(self) -> bool:
         return True
 
     def now(self) -> float:

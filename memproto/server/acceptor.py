@@ -12,14 +12,14 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from memproto.server.session import log
+from memproto.server.log import log
 
-#: So many connections are accepted in a turn of the loop: those that are there already have their turn, too.
-ACCEPTS = 32
-#: Seconds until it tries again after the system had no file or no memory for a connection.
+#: How many connections are accepted in a turn of the event loop, so that the others have their turn too.
+ACCEPTS_PER_TURN = 32
+#: Seconds until it tries again when the system has no file or no memory for a connection.
 RETRY = 1.0
-#: Seconds between two lines of the log that say so.
-SILENCE = 60.0
+#: Seconds between two lines of the log about that.
+LOG_INTERVAL = 60.0
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -28,15 +28,15 @@ class Listening(Protocol):
     """A socket that listens and does not block."""
 
     def fileno(self) -> int:
-        """Its number."""
+        """Its file descriptor."""
         ...
 
     def accept(self) -> tuple[socket.socket, object]:
-        """The next connection and where it comes from. Raises OSError."""
+        """The next connection and its address. Raises OSError."""
         ...
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
 
 
 class Acceptor:
@@ -47,7 +47,7 @@ class Acceptor:
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
-        self._told = -SILENCE
+        self._last_logged = -LOG_INTERVAL
         self._tasks: set[asyncio.Task[object]] = set()
         self._listen()
 
@@ -56,13 +56,13 @@ class Acceptor:
         self._loop.add_reader(self._link.fileno(), self._accept)
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS):
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 link, _ = self._link.accept()
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._wait(error)
-                # Any other is the fault of this connection, or says that there is none.
+                # Any other error is that of one connection, or says that there is none.
                 return
             link.setblocking(False)
             task: asyncio.Task[object] = self._loop.create_task(self._loop.connect_accepted_socket(self._session, link))
@@ -73,12 +73,12 @@ class Acceptor:
     def _wait(self, error: OSError) -> None:
         self._loop.remove_reader(self._link.fileno())
         self._retry = self._loop.call_later(RETRY, self._listen)
-        if self._loop.time() - self._told >= SILENCE:
-            self._told = self._loop.time()
+        if self._loop.time() - self._last_logged >= LOG_INTERVAL:
+            self._last_logged = self._loop.time()
             log.error("cannot accept connections for now: %s", error.strerror)
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting, and close the socket."""
         if self._retry is not None:
             self._retry.cancel()
         self._loop.remove_reader(self._link.fileno())

@@ -1,4 +1,4 @@
-"""Who may come in: memcached's file of users, and SASL PLAIN, which text authentication arrives as too."""
+"""Authentication: memcached's file of users, and SASL PLAIN, in which form text authentication arrives too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memproto.server.options import Options
 
 _PLAIN = b"PLAIN"
 _REFUSED = Failure(Status.AUTH_ERROR)
-#: memcached's limits. It drops what is beyond them silently, which would lock users out.
+#: memcached's limits. It drops further users silently, which would lock them out.
 _MOST_USERS = 8
 _LONGEST_LINE = 254
 
@@ -33,23 +33,23 @@ class Users:
     @classmethod
     def load(cls, path: str | Path, *, realms: bool = True, fields: bool = False) -> Users:
         """Read the file of ``user:password`` lines. Raises :class:`~memproto.server.errors.AuthFileError`."""
-        # Absolute, because it is read again when somebody may have changed the working directory.
+        # Absolute, because the working directory may change before it is read again.
         where = Path(path).absolute()
         return cls(where, _read(where, fields), realms=realms, fields=fields)
 
     @classmethod
-    def wanted(cls, options: Options) -> Users | None:
-        """Those that the options ask for; ``None`` where everybody may come in. Raises ``AuthFileError``."""
+    def load_for(cls, options: Options) -> Users | None:
+        """The users of ``options.auth_file``; ``None`` without authentication. Raises ``AuthFileError``."""
         if options.auth_file is None:
             return None
         return cls.load(options.auth_file, realms=options.sasl, fields=options.auth_fields)
 
     def reload(self) -> None:
-        """Read the file again. Raises ``AuthFileError``, and then all stays as it was."""
+        """Read the file again. Raises ``AuthFileError``, and then the old users remain."""
         self._entries = _read(self._path, self._fields)
 
     def answer(self, request: SaslList | SaslAuth | SaslStep) -> AnyReply:
-        """The reply to a request of SASL; a step is taken for the answer to an empty challenge."""
+        """The reply to a SASL request; a step is taken for the answer to an empty challenge."""
         if isinstance(request, SaslList):
             return Mechanisms((_PLAIN,))
         if request.mechanism != _PLAIN:

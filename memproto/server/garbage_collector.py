@@ -10,12 +10,12 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-#: So many connections may wait, after they were closed, for the next time that all is looked at; one takes 2 KiB.
-MOST_WAITING = 10_000
+#: How many closed connections may wait for the next collection of all objects; one takes 2 KiB.
+MAX_UNCOLLECTED = 10_000
 
 
 class Freezer:
-    """Leaves out of later collections what has outlived a full one; for ``gc.callbacks``."""
+    """Leaves objects that have survived a full collection out of later ones; for ``gc.callbacks``."""
 
     def __init__(self, connections: Callable[[], int]) -> None:
         self._connections = connections
@@ -26,7 +26,7 @@ class Freezer:
         if phase != "stop" or info["generation"] != 2:
             return
         self._frozen += self._connections()
-        if self._frozen >= MOST_WAITING:
+        if self._frozen >= MAX_UNCOLLECTED:
             self._frozen = 0
             gc.unfreeze()
         else:
@@ -35,7 +35,7 @@ class Freezer:
 
 @contextmanager
 def freezing(connections: Callable[[], int]) -> Iterator[None]:
-    """Have a :class:`Freezer` called, which asks how many ``connections`` there are."""
+    """Use a :class:`Freezer` in this context; ``connections`` gives their number."""
     freezer = Freezer(connections)
     gc.callbacks.append(freezer)
     try:

@@ -1,7 +1,7 @@
 """The journal of ``--persist``: the items in a SQLite file, which outlives the process.
 
-What the engine tells is only remembered; :meth:`SqliteJournal.commit` writes all of it in one transaction, so that one
-commit does for the requests of many clients. No answer may leave before the commit that covers it.
+The journal collects the changes of the engine; :meth:`SqliteJournal.commit` writes all of them in one transaction, so
+that one commit serves the requests of many clients. No reply may be sent before its changes are committed.
 
 A commit survives the death of the process at any moment. It survives the loss of power too with ``full_sync``, which
 waits for the disk at every commit; without, the last commits may be lost then, but never a part of one.
@@ -26,9 +26,9 @@ from memproto.server.journal_file import (
     JournalError,
     damaged,
     number,
-    opened,
-    told,
+    open_journal,
     transaction,
+    translate_errors,
 )
 from memproto.server.journal_log import log_fault
 from memproto.server.journal_state import (
@@ -44,7 +44,7 @@ from memproto.server.journal_state import (
 
 __all__ = ["Interrupted", "JournalError", "SqliteJournal", "Undo"]
 
-# One that is there keeps its row, so that the index of keys need not be written.
+# A key that is already there keeps its row, so that the index of keys need not be written.
 _PUT = (
     "INSERT INTO items (seq, key, flags, cas, expires, base64, stale, crc, value) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, flags = excluded.flags, cas = excluded.cas,"
@@ -52,43 +52,43 @@ _PUT = (
     " value = excluded.value"
 )
 _DISCARD = "DELETE FROM items WHERE key = ?"
-# A row up to the number that is dead is gone; one with a damaged number is not.
+# Rows whose number is at most that of ``dead`` are cleared; rows with a damaged number are not.
 _ROWS = "SELECT id, length(value), (seq BETWEEN 1 AND ?) IS TRUE FROM items WHERE id > ? ORDER BY id"
 _THERE = "(seq BETWEEN 1 AND ?) IS NOT TRUE"
 _NEWEST_FIRST = "SELECT id, seq FROM items WHERE (seq BETWEEN 1 AND ?) IS NOT TRUE ORDER BY seq DESC LIMIT -1 OFFSET ?"
 _COLUMNS = "SELECT seq, key, value, flags, cas, expires, base64, stale, crc FROM items WHERE "
 
-#: Every so many commits free pages are given back to the system, so many at a time, if they are a quarter of all;
-#: and when the file is closed. A page takes 10 to 70 microseconds.
+#: After how many commits free pages are given back to the system, if they are a quarter of all, and how many at a
+#: time; and how many when the file is closed. A page takes 10 to 70 microseconds.
 _SHRINK_EVERY = 16
 _SHRINK_PAGES = 64
 _LAST_SHRINK_PAGES = 20_000
 
-#: So many bytes of values of cleared items are deleted at a time; 4 MB take some 10 ms.
+#: How many bytes of values of cleared items are deleted at a time; 4 MB take some 10 ms.
 _SWEEP_BYTES = 4 * 1024 * 1024
 
-#: A smaller difference between the clocks is none, in seconds.
+#: A smaller difference between the clocks is ignored, in seconds.
 _STEP = 1.0
 
 _ITEM_NUMBERS = struct.Struct(">QQQd??")
 
 
 class Undo(NamedTuple):
-    """What the file has instead of what could not be written to it."""
+    """The items of the file, for changes that could not be written to it."""
 
-    #: A flush could not be written: any item may differ, and all have to be loaded again.
+    #: Whether a flush could not be written: then any item may differ, and all have to be loaded again.
     everything: bool
-    #: Otherwise the keys that waited and what the file has of them; ``None`` is nothing.
+    #: Otherwise the keys of the changes, and their items in the file; ``None`` where there is none.
     items: dict[bytes, StoredItem | None]
 
 
 class SqliteJournal:
     """The ``Journal`` of an engine in the file ``path``; every error is a :class:`JournalError`.
 
-    The file is made if it is not there. It is checked, and belongs to this process until it is closed. ``stop`` is
-    asked now and then, until all is loaded, whether the server is to stop; then :class:`Interrupted` is raised.
+    The file is created if it does not exist. It is checked, and locked by this process until it is closed. ``stop`` is
+    called now and then until all items are loaded; when it is true, :class:`Interrupted` is raised.
 
-    ``clear`` and ``keep_newest`` only note up to which number in the order of writing the items are gone. Their rows
+    ``clear`` and ``keep_newest`` only note up to which number in the order of writing the items are cleared. Their rows
     are deleted by :meth:`sweep`, or written again.
     """
 
@@ -98,44 +98,44 @@ class SqliteJournal:
         self._waiting: dict[bytes, StoredItem | None] = {}
         self._cleared = False
         self._commits = 0
-        #: What is wrong with the log that an earlier process has left, if anything.
+        #: What is wrong with the write-ahead log that an earlier process has left, if anything.
         self.fault: str | None = None
-        with told(self._path):
+        with translate_errors(self._path):
             self.fault = log_fault(self._path)
-        self._connection = opened(self._path, full_sync, stop)
+        self._connection = open_journal(self._path, full_sync, stop)
         try:
-            with told(self._path):
+            with translate_errors(self._path):
                 self._state, self._steps = self._read_state()
-                self._files = self._seen()
+                self._files = self._file_identity()
         except BaseException:
             self._connection.close()
             raise
-        #: By how many seconds the wall clock is ahead of that of the engine, as it is to be written.
+        #: By how many seconds the wall clock is ahead of the clock of the engine; written by the next commit.
         self.ahead: float = self._state.ahead
-        # Behind which row the next to be swept are; None if there are none.
+        # The last row that :meth:`sweep` has looked at; None if no row is cleared.
         self._swept: int | None = 0 if self._state.dead else None
 
-    # --- what the engine calls
+    # --- called by the engine
 
     def put(self, stored: StoredItem) -> None:
-        """Remember that this was stored or changed."""
+        """Note that this item was stored or changed."""
         key = stored.item.key
-        # What is put again goes to the end: the order is that of the last writes.
+        # A key that is put again goes to the end: the order is that of the last writes.
         self._waiting.pop(key, None)
         self._waiting[key] = stored
 
     def discard(self, key: bytes) -> None:
-        """Remember that this key is gone."""
+        """Note that this item is removed."""
         self._waiting[key] = None
 
     def clear(self) -> None:
-        """Remember that all are gone."""
+        """Note that all items are removed."""
         self._waiting.clear()
         self._cleared = True
 
     def newest_first(self) -> Iterator[StoredItem]:
-        """What is committed, what was written last first; one at a time, because it may be large."""
-        with told(self._path):
+        """All committed items, the last written first; read one at a time, because they may be large."""
+        with translate_errors(self._path):
             execute = self._connection.execute
             rows = array("q", (row for row, _ in execute(_NEWEST_FIRST, (self._state.dead, 0))))
             for row in rows:
@@ -145,34 +145,34 @@ class SqliteJournal:
                     yield self._saved(*columns)
 
     def keep_newest(self, count: int) -> None:
-        """Remove all but the ``count`` that were written last."""
-        with told(self._path):
+        """Remove all items but the ``count`` that were written last."""
+        with translate_errors(self._path):
             for _, dead in self._connection.execute(_NEWEST_FIRST, (self._state.dead, count)).fetchmany(1):
                 state = self._state._replace(dead=dead)
                 with transaction(self._connection):
                     write_state(self._connection, state)
                 self._state, self._swept = state, 0
 
-    # --- what the server calls
+    # --- called by the server
 
     @property
     def dirty(self) -> bool:
-        """Whether anything waits for a commit."""
+        """Whether there are changes to commit."""
         return self._cleared or bool(self._waiting) or abs(self.ahead - self._state.ahead) >= _STEP
 
     def marks(self) -> JournalState:
-        """The marks of the last commit."""
+        """The state of the last commit."""
         return JournalState(self._state.cas, self._state.flush_at)
 
-    def loaded(self) -> None:
-        """All is read, so do not ask any more whether to stop."""
+    def finish_loading(self) -> None:
+        """Note that all items are read: ``stop`` is not called any more."""
         self._connection.set_progress_handler(None, 0)
         self._stop = lambda: False
 
     def commit(self, marks: JournalState) -> None:
-        """Write all that waits, and the marks. If that fails the file is as it was, and all goes on waiting."""
-        with told(self._path):
-            self._look()
+        """Write all changes, and the state ``marks``. If that fails the file and the changes are as they were."""
+        with translate_errors(self._path):
+            self._check_file_in_place()
             with transaction(self._connection):
                 state = self._write(marks)
         if self._cleared:
@@ -194,7 +194,7 @@ class SqliteJournal:
             return
         seen = size = 0
         gone = []
-        with told(self._path):
+        with translate_errors(self._path):
             last = self._swept
             rows = self._connection.execute(_ROWS, (self._state.dead, self._swept))
             for last, length, is_gone in rows:
@@ -206,7 +206,7 @@ class SqliteJournal:
                     break
             ended = seen < most and size < _SWEEP_BYTES
             rows.close()
-            self._look()
+            self._check_file_in_place()
             with transaction(self._connection):
                 self._connection.executemany("DELETE FROM items WHERE id = ?", gone)
                 if ended:
@@ -216,31 +216,31 @@ class SqliteJournal:
         self._swept = None if ended else last
 
     def undo(self) -> Undo:
-        """Forget what waits, and tell what the file has instead."""
+        """Drop all changes; the items of the file in place of the changed ones."""
         keys, everything = tuple(self._waiting), self._cleared
         self._forget()
         return Undo(everything, {} if everything else {key: self._find(key) for key in keys})
 
     def close(self) -> None:
-        """Close the file; what waits is not written."""
+        """Close the file, without writing the changes."""
         self._shrink(_LAST_SHRINK_PAGES)
-        with told(self._path):
+        with translate_errors(self._path):
             self._connection.close()
 
-    # --- inside
+    # --- private
 
     def _forget(self) -> None:
         self._waiting.clear()
         self._cleared = False
 
-    def _look(self) -> None:
+    def _check_file_in_place(self) -> None:
         try:
-            seen = self._seen()
+            seen = self._file_identity()
         except PermissionError:
-            # The process has given up rights since, but not the file.
+            # The process has given up rights since it opened the file.
             return
         if seen != self._files:
-            # What is written to it now would be gone with the process.
+            # All that is written now would be lost when the process ends.
             raise JournalError(IO_ERROR, f"{self._path}: the file or its log was removed or replaced")
 
     def _write(self, marks: JournalState) -> State:
@@ -269,7 +269,7 @@ class SqliteJournal:
         if state is None or steps is None:
             raise damaged(self._path, "the row of marks or of a clock has changed")
         if abs(state.ahead) >= _STEP:
-            # The clock of this process begins with the wall clock, and that of what is in the file did not.
+            # The clock of this process starts from the wall clock; the times in the file are by another clock.
             if steps and steps[-1].sequence == state.sequence:
                 steps[-1] = Step(state.sequence, steps[-1].ahead + state.ahead)
             else:
@@ -281,11 +281,11 @@ class SqliteJournal:
         return state, steps
 
     def _find(self, key: bytes) -> StoredItem | None:
-        with told(self._path):
+        with translate_errors(self._path):
             rows = self._connection.execute(_COLUMNS + "key = ? AND " + _THERE, (key, self._state.dead)).fetchall()
         return self._saved(*rows[0]) if rows else None
 
-    # Anything may stand in the columns of a damaged file.
+    # The columns of a damaged file may hold values of any type.
     def _saved(
         self, seq: Any, key: Any, value: Any, flags: Any, cas: Any, expires: Any, base64: Any, stale: Any, crc: Any
     ) -> StoredItem:
@@ -303,13 +303,13 @@ class SqliteJournal:
         return saved._replace(expires=saved.expires + ahead)
 
     def _shrink(self, pages: int) -> None:
-        # If it fails the file stays large, which is no loss.
+        # If this fails the file stays large, and nothing is lost.
         with suppress(sqlite3.Error):
             if number(self._connection, "freelist_count") * 4 > number(self._connection, "page_count"):
-                # Not execute(), which takes one step only, and that is one page.
+                # Not execute(), which would free one page only.
                 self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
-    def _seen(self) -> tuple[tuple[int, int], ...]:
+    def _file_identity(self) -> tuple[tuple[int, int], ...]:
         try:
             both = os.stat(self._path), os.stat(self._path + "-wal")
         except FileNotFoundError:

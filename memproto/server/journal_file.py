@@ -1,4 +1,4 @@
-"""The SQLite file of the journal: made, recognised, found intact, or refused with the reason."""
+"""The SQLite file of the journal: created, recognised and checked, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memproto.server.journal_state import MARKS_TABLE, STATE_TABLES, upgrade
 # The exit codes of sysexits.h.
 DATA_ERROR, CANNOT_CREATE, IO_ERROR, TRY_LATER, NO_PERMISSION = 65, 73, 74, 75, 77
 
-#: What tells our files from those of others, in the header that every SQLite file has: "memp".
+#: Distinguishes our files from those of other programs, in the header of each SQLite file: "memp".
 APPLICATION = 0x6D656D70
 #: The version of the tables below.
 VERSION = 2
@@ -48,7 +48,7 @@ _REASONS = {
 
 
 class JournalError(StartError):
-    """The file cannot be used, or not be written; the text names it and tells why."""
+    """The file cannot be used, or cannot be written; the text names the file and the reason."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -56,27 +56,27 @@ class JournalError(StartError):
 
 
 class Interrupted(JournalError):  # noqa: N818 - no error of the file
-    """The server is to stop before it has read the file."""
+    """The server is to stop while it reads the file."""
 
     def __init__(self, path: str) -> None:
         super().__init__(0, f"{path}: not read to the end, because the server is to stop")
 
 
 def damaged(path: str, how: str) -> JournalError:
-    """The error for a file that is ours and not as we wrote it."""
+    """The error for a journal whose content has changed."""
     return JournalError(DATA_ERROR, f"{path}: the file is damaged: {how}")
 
 
 @contextmanager
-def told(path: str) -> Iterator[None]:
+def translate_errors(path: str) -> Iterator[None]:
     """Turn what SQLite and the system raise into a :class:`JournalError`."""
     try:
         yield
     except UnicodeError as error:
-        # What SQLite has to say about a damaged file may quote it.
+        # SQLite's message may quote a damaged file.
         raise damaged(path, str(error)) from error
     except (sqlite3.Error, OSError, OverflowError) as error:
-        # The lowest byte is the kind, the others tell more.
+        # The lowest byte is the kind of error, the others are details.
         number = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if number == sqlite3.SQLITE_INTERRUPT:
             raise Interrupted(path) from error
@@ -86,7 +86,7 @@ def told(path: str) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """All that is written inside, or nothing of it."""
+    """Commit all that is written in this context; after an exception, nothing of it."""
     connection.execute(f"BEGIN {kind}")
     try:
         yield
@@ -99,32 +99,32 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
 
 
 def number(connection: sqlite3.Connection, pragma: str) -> int:
-    """What a pragma without argument tells."""
+    """The number that a pragma without argument gives."""
     ((value,),) = connection.execute(f"PRAGMA {pragma}").fetchall()
     return int(value)
 
 
-def opened(path: str, full_sync: bool, stop: Callable[[], bool]) -> sqlite3.Connection:
-    """A connection to the file, which is made if need be, and which no other process can use from now on.
+def open_journal(path: str, full_sync: bool, stop: Callable[[], bool]) -> sqlite3.Connection:
+    """A connection to the file, which is created if need be, and which no other process can use from now on.
 
-    ``stop`` is asked now and then whether to give up; then this and what is called later raises :class:`Interrupted`.
+    ``stop`` is called now and then; when it is true, this function or a later statement raises :class:`Interrupted`.
     """
     _prepare(path)
-    with told(path):
+    with translate_errors(path):
         connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-        # There is no text in it but that of a damaged one, which need not be UTF-8.
+        # Only a damaged file has text in it, which need not be UTF-8.
         connection.text_factory = bytes
-        # Every few milliseconds: to look through a large file takes seconds.
+        # Every few milliseconds: to read a large file takes seconds.
         connection.set_progress_handler(stop, 100_000)
         try:
-            _set_up(connection, path, full_sync)
+            _configure(connection, path, full_sync)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _set_up(connection: sqlite3.Connection, path: str, full_sync: bool) -> None:
+def _configure(connection: sqlite3.Connection, path: str, full_sync: bool) -> None:
     for pragma in (
         "locking_mode = EXCLUSIVE",
         "cell_size_check = ON",
@@ -152,7 +152,7 @@ def _set_up(connection: sqlite3.Connection, path: str, full_sync: bool) -> None:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    # All in one transaction: a file is empty or ours, whatever happens. auto_vacuum can be set until it writes.
+    # In one transaction, so that the file is empty or complete. auto_vacuum can be set before the first write.
     with transaction(connection, "DEFERRED"):
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -171,7 +171,7 @@ def _verify(connection: sqlite3.Connection, path: str, version: int) -> None:
 
 
 def _prepare(path: str) -> None:
-    """See that there is a file that may be opened: one of ours, an empty one, or one made now, for its owner only."""
+    """Make sure that the file exists and may be opened: a journal, an empty file, or a new one for its owner only."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
@@ -184,13 +184,13 @@ def _prepare(path: str) -> None:
 
 
 def _recognise(path: str) -> None:
-    """Look at the header before SQLite does: opening might write to what is not ours."""
+    """Read the header before SQLite does: opening might write to the file of another program."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "something else"
             raise JournalError(CANNOT_CREATE, f"{path}: must be a file, is {what}")
-        # Where SQLite may only read it goes on, and fails later with less to say.
+        # Where SQLite may only read it goes on, and fails later with a worse message.
         with open(path, "r+b") as file:
             header = file.read(100)
     except OSError as error:

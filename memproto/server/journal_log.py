@@ -30,11 +30,13 @@ def log_fault(path: str) -> str | None:
         sums = (0, 0) if words is None else _checksum(words, header[:24], (0, 0))
         if words is None or version != _VERSION or sums != (first, second):
             return "its header has changed, and all that was in it is lost"
-        lost = _lost(file.read(), page, tuple(salts), words, sums)
+        lost = _count_lost_commits(file.read(), page, tuple(salts), words, sums)
     return f"a page in it has changed; it and {lost} later commits are lost" if lost else None
 
 
-def _lost(frames: bytes, page: int, salts: tuple[int, ...], words: struct.Struct, sums: tuple[int, int]) -> int:
+def _count_lost_commits(
+    frames: bytes, page: int, salts: tuple[int, ...], words: struct.Struct, sums: tuple[int, int]
+) -> int:
     """How many whole commits stand behind a frame that does not fit."""
     lost = 0
     broken = False

@@ -16,11 +16,11 @@ from memproto.server.addresses import Endpoint
 from memproto.server.errors import ListenError
 from memproto.server.options import Options
 from memproto.server.tls import server_context
-from memproto.server.tls_protocol import Encrypted
+from memproto.server.tls_protocol import TlsProtocol
 
 __all__ = ["ListenError", "Listeners"]
 
-# This machine cannot have such an address at all; no reason to refuse, if its name stands for another one too.
+# This machine cannot have such an address. That is no error if the name has another address too.
 _IMPOSSIBLE = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _FAMILIES = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
 
@@ -71,12 +71,12 @@ class Listeners:
             self._listen(link, options, self._encrypted(session) if endpoint.tls else session)
             where = self._take("TCP", link)
             self.tcp = self.tcp or where
-            self.addresses.append(_shown(where))
+            self.addresses.append(_format_address(where))
 
     def _encrypted(self, session: Sessions) -> Sessions:
-        """What is made for each connection with TLS, if there is TLS."""
+        """Makes the protocol of each connection: with TLS, if there is TLS."""
         context = self.tls
-        return session if context is None else lambda: Encrypted(context, session)
+        return session if context is None else lambda: TlsProtocol(context, session)
 
     def _listen(self, link: socket.socket, options: Options, session: Sessions) -> None:
         try:
@@ -91,7 +91,7 @@ class Listeners:
         assert path is not None
         with suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.lstat(path).st_mode):
-                # Left behind by a server that could not tidy up.
+                # A server that was killed has left it.
                 os.unlink(path)
         link = socket.socket(socket.AF_UNIX)
         link.setblocking(False)
@@ -114,7 +114,7 @@ class Listeners:
             self._datagrams.append(transport)
             where = self._take("UDP", link)
             self.udp = self.udp or where
-            self.addresses.append(f"udp:{_shown(where)}")
+            self.addresses.append(f"udp:{_format_address(where)}")
 
     def _take(self, kind: str, link: socket.socket) -> tuple[str, int]:
         host, port = link.getsockname()[:2]
@@ -122,7 +122,7 @@ class Listeners:
         return str(host), int(port)
 
     def close(self) -> None:
-        """Listen no more; open connections are none of its business."""
+        """Stop listening; open connections remain."""
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
@@ -131,30 +131,30 @@ class Listeners:
         self._datagrams.clear()
         if self._path is not None:
             with suppress(OSError):
-                # Another server may have put its own in its place.
+                # Another server may have created its own there.
                 if _inode(self._path) == self._inode:
                     os.unlink(self._path)
             self._path = None
 
 
 def _inode(path: str) -> tuple[int, int]:
-    """Which file this is, whatever its name."""
+    """The identity of a file, whatever its name."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino
 
 
 def _named(endpoint: Endpoint, port: int) -> str:
-    return _shown((endpoint.host or "*", endpoint.port or port))
+    return _format_address((endpoint.host or "*", endpoint.port or port))
 
 
-def _shown(where: tuple[str, int]) -> str:
+def _format_address(where: tuple[str, int]) -> str:
     host, port = where
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _bound(endpoint: Endpoint, port: int, kind: socket.SocketKind) -> list[socket.socket]:
     """A socket for each address that the endpoint stands for. Raises OSError, with nothing left open."""
-    # The system takes 0 for "any free one".
+    # For the system 0 is any free port.
     found = await asyncio.get_running_loop().getaddrinfo(
         endpoint.host, max(endpoint.port or port, 0), type=kind, flags=socket.AI_PASSIVE
     )
@@ -185,7 +185,7 @@ def _socket(
             link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Each connection inherits these. A client whose machine is gone is noticed some time.
+            # Each connection inherits these. Keep-alive finds clients whose machine is gone.
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.bind(address)

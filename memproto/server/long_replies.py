@@ -1,4 +1,4 @@
-"""Replies that would take long, part by part: a get of many keys, a dump of all items."""
+"""Replies that take long, made in parts: a get of many keys, a dump of all items."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple, TypeGuard
 from memproto import AdminCommand, AdminReply, AnyReply, AnyRequest, ClassicEnvelope, Envelope, Get, Values
 from memproto.engine import Dump
 
-#: So many keys are looked up, or items of a dump looked at, in one turn; a millisecond.
-MOST = 500
+#: How many keys are looked up, or items of a dump read, in one turn. It takes a millisecond.
+ITEMS_PER_PART = 500
 
 Execute = Callable[[AnyRequest, float], AnyReply | Dump]
 
 
 class Part(NamedTuple):
-    """A part of a reply, and what it answers: in the last part the request itself."""
+    """A part of a reply, and the envelope that it answers: in the last part that of the request itself."""
 
     to: ClassicEnvelope
     reply: AnyReply
@@ -35,7 +35,7 @@ class LongReply:
         """The next part. Raises what ``execute`` raises."""
         request = self.to.request
         if isinstance(request, Get):
-            keys = request.keys[self._at : self._at + MOST]
+            keys = request.keys[self._at : self._at + ITEMS_PER_PART]
             self._at += len(keys)
             if not keys:
                 return Part(self.to, Values(), last=True)
@@ -46,7 +46,7 @@ class LongReply:
             if not isinstance(reply, Dump):
                 return Part(self.to, reply, last=True)
             self._dump = reply
-        lines = self._dump.read(now, MOST)
+        lines = self._dump.read(now, ITEMS_PER_PART)
         return Part(self.to, lines, last=True) if self._dump.done else self._part(self.to.replace(), lines)
 
     def _part(self, to: ClassicEnvelope, reply: AnyReply | Dump) -> Part:
@@ -54,18 +54,18 @@ class LongReply:
         return Part(to, reply, last=False)
 
     def close(self) -> None:
-        """Nobody takes the rest."""
+        """Drop the other parts."""
         if self._dump is not None:
             self._dump.close()
 
 
-#: The kinds of request of which some are.
+#: The types of request whose replies may be long.
 LONG = frozenset((Get, AdminCommand))
 
 
 def is_long(event: Envelope) -> TypeGuard[ClassicEnvelope]:
-    """Whether the reply to this has to be made in parts."""
+    """Whether the reply to this request has to be made in parts."""
     request = event.request
     if isinstance(request, Get):
-        return len(request.keys) > MOST and isinstance(event, ClassicEnvelope)
+        return len(request.keys) > ITEMS_PER_PART and isinstance(event, ClassicEnvelope)
     return isinstance(request, AdminCommand) and isinstance(event, ClassicEnvelope)

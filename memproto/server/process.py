@@ -1,4 +1,4 @@
-"""What a server is to the system: its user, its place in the background, the files that tell of it."""
+"""The process of a server: its user, its limits, its place in the background, the files about it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def drop_privileges(user: str | None) -> None:
     except KeyError:
         raise UserError(f"can't find the user {user} to switch to", _NO_USER) from None
     try:
-        # In a container that may not even do this there are no other groups to lose.
+        # In a container that may not even do this there are no other groups.
         with suppress(PermissionError):
             os.setgroups([])
         os.setgid(entry.pw_gid)
@@ -60,16 +60,16 @@ def drop_privileges(user: str | None) -> None:
 
 
 def open_standard_streams() -> None:
-    """Have something behind standard input, output and error, whatever the process was started with.
+    """Open standard input, output and error if the process was started without them. Call it before all other files.
 
-    Else the first files and sockets that are opened take their numbers, and what is written to standard error, or
-    done to it by ``-d``, happens to them. To be called before anything is opened.
+    Otherwise the first files and sockets would take their numbers, and what is written to standard error would
+    be written to them.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            # It takes the lowest number that is free.
+            # The system takes the lowest free number.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
     if sys.stderr is None:
@@ -77,11 +77,11 @@ def open_standard_streams() -> None:
 
 
 class Background:
-    """Where ``-d`` takes the server to. Made before there is an event loop, which would not survive it.
+    """Moves the process to the background, for ``-d``. Created before the event loop, which would not survive the fork.
 
-    What was started in the foreground waits, and ends well once the server says :meth:`arrived`, or with the exit
-    code of a server that could not. Until then all errors go to the terminal. The working directory
-    stays, so that relative paths remain right.
+    The process in the foreground waits. It ends with exit code 0 once the server calls :meth:`finish`, or with the
+    exit code of a server that could not start. Until then all errors go to the terminal. The working directory
+    does not change, so that relative paths remain right.
     """
 
     def __init__(self) -> None:
@@ -93,27 +93,27 @@ class Background:
         os.close(reading)
         os.setsid()
 
-    def arrived(self, quiet: bool) -> None:
-        """The server listens. If it is to be ``quiet``, it lets go of the terminal."""
+    def finish(self, quiet: bool) -> None:
+        """End the process in the foreground: the server listens. A ``quiet`` one closes the terminal, too."""
         with open(os.devnull, "r+b", buffering=0) as nothing:
             for stream in (0, 1, 2) if quiet else (0,):
                 os.dup2(nothing.fileno(), stream)
-        # Whoever started it may be gone already.
+        # The process in the foreground may have been killed.
         with suppress(BrokenPipeError):
             os.write(self._writing, b"!")
         os.close(self._writing)
 
 
 def _wait_for(child: int, reading: int) -> None:
-    """In the foreground: end as soon as, and as well as, the server has started."""
+    """In the foreground: end when the server has started, or failed to."""
     started = os.read(reading, 1)
-    # Not sys.exit(): all that Python would do on leaving is the child's to do.
+    # Not sys.exit(): the child does what Python does at exit.
     os._exit(0 if started else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
 
 
 @contextmanager
 def pid_file(path: str | None) -> Iterator[None]:
-    """A file with the process number for as long as it runs. If it cannot be, that is told, as memcached does."""
+    """A file with the process number for as long as it runs. As in memcached it is no error if it cannot be written."""
     if path is None:
         yield
         return
@@ -130,13 +130,13 @@ def pid_file(path: str | None) -> Iterator[None]:
 
 
 def write_ports(path: str | None, lines: Iterable[str]) -> None:
-    """Write where the server listens, for whoever gave it ``-p -1``: lines such as ``TCP INET: 11211``."""
+    """Write the ports, for those who start it with ``-p -1``: lines such as ``TCP INET: 11211``."""
     if path:
         _write(Path(path), [f"{line}\n" for line in lines])
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    # Whoever waits for the file finds all of it.
+    # A reader that waits for the file finds it complete.
     partial = path.with_name(f"{path.name}.lck")
     try:
         partial.write_text("".join(lines))

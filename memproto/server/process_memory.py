@@ -1,7 +1,7 @@
-"""How much memory the process really takes, which no count of items can tell.
+"""How much memory the process really takes, which cannot be computed from its items.
 
 An allocator cannot give back a page on which a single item is left, so that the process is larger than its items after
-values of other sizes have come. Values that are half received, and answers that nobody takes, are no items either.
+values of other sizes have been stored. Incomplete requests, and replies that clients do not take, are not items either.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import ctypes
 import os
 from pathlib import Path
 
-#: The growth, in budgets, from which the allocator is asked for its free pages, and from which items have to go.
+#: From which growth on, as a factor of the budget, the allocator is to give back free pages, and items have to go.
 TRIM, FULL = 1.04, 1.08
-#: Beside items a process grows by this much in any case, in bytes: it matters with the smallest budgets only.
+#: By how many bytes a process grows in any case; it matters with the smallest budgets only.
 SLACK = 6 * 1024 * 1024
 
 
 class ProcessMemory:
-    """The growth of this process since this was made. Where the system does not tell, there is never any excess."""
+    """The growth of this process since this was made. Without ``/proc`` it is 0, and there is never an excess."""
 
     def __init__(self) -> None:
         try:
@@ -27,37 +27,37 @@ class ProcessMemory:
             self._file = None
         self._start = self.resident()
 
-    def excess(self, budget: int, beside: int = 0) -> int:
-        """How many bytes too many there are for this budget, once the allocator has given back what it can.
+    def excess(self, budget: int, in_use: int = 0) -> int:
+        """By how many bytes the growth is above this budget, after the allocator has given back what it can.
 
-        ``beside`` are bytes that are in use for something else.
+        ``in_use`` are bytes that are not to count.
         """
-        grown = self.resident() - self._start - beside
+        grown = self.resident() - self._start - in_use
         if grown > max(int(budget * TRIM), budget + SLACK // 2):
             trim()
-            grown = self.resident() - self._start - beside
+            grown = self.resident() - self._start - in_use
         return max(grown - max(int(budget * FULL), budget + SLACK), 0)
 
     def resident(self) -> int:
-        """Bytes of memory that this process occupies; 0 where the system does not tell."""
+        """Bytes of memory that this process occupies; 0 without ``/proc``."""
         if self._file is None:
             return 0
         return int(os.pread(self._file, 200, 0).split()[1]) * _PAGE
 
     def close(self) -> None:
-        """Look no more."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
 
-def step(budget: int) -> int:
-    """After so many bytes received it is worth looking again."""
+def check_interval(budget: int) -> int:
+    """After how many bytes received and sent the memory is to be checked again."""
     return max(budget // 64, 512 * 1024)
 
 
 def trim() -> None:
-    """Have the C library give back the pages that it holds free, if it is one that can."""
+    """Have the C library give back its free pages, if it can."""
     if _TRIM is not None:
         _TRIM(0)
 

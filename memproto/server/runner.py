@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from memproto.server.errors import StartError
 from memproto.server.garbage_collector import freezing
+from memproto.server.log import log, log_level
 from memproto.server.options import ProcessOptions
 from memproto.server.process import (
     Background,
@@ -21,9 +22,8 @@ from memproto.server.process import (
     write_ports,
 )
 from memproto.server.process_memory import ProcessMemory
-from memproto.server.server import Server, log_level
-from memproto.server.session import log
-from memproto.server.startup_signals import signals_noted
+from memproto.server.server import Server
+from memproto.server.startup_signals import noting_signals
 from memproto.server.store import Store
 from memproto.server.tls import server_context
 
@@ -56,7 +56,7 @@ async def serve(options: ProcessOptions, background: Background | None = None) -
         tls = None if options.tls is None else server_context(options.tls)
         drop_privileges(options.user)
         memory = ProcessMemory()
-        with signals_noted(_STOPPING) as stopped:
+        with noting_signals(_STOPPING) as stopped:
             store = Store(options, stopped)
         server = Server(options, tls=tls, store=store)
         server.limit_process_memory(memory)
@@ -72,7 +72,7 @@ async def serve(options: ProcessOptions, background: Background | None = None) -
         write_ports(os.environ.get("MEMCACHED_PORT_FILENAME"), server.listeners.ports)
         print(f"listening on {', '.join(server.addresses)}", file=sys.stderr, flush=True)
         if background is not None:
-            background.arrived(quiet=not options.verbose)
+            background.finish(quiet=not options.verbose)
         await stop.wait()
         await server.stop()
     return 0

@@ -1,11 +1,9 @@
-"""The server: one store, its listening sockets, all sessions, and what it does by the clock."""
+"""The server: one store, its listening sockets, and all its connections."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Self
@@ -35,36 +33,21 @@ from memproto.server.auth import Users
 from memproto.server.clock import Clock
 from memproto.server.journal import JournalError
 from memproto.server.listeners import Listeners
+from memproto.server.log import log, log_level
+from memproto.server.maintenance import Maintenance
 from memproto.server.options import Options
-from memproto.server.prefix_counts import Details
-from memproto.server.process_memory import ProcessMemory, step
-from memproto.server.session import Hangup, Session, log
+from memproto.server.prefix_counts import PrefixCounts
+from memproto.server.process_memory import ProcessMemory
+from memproto.server.session import Hangup, Session
 from memproto.server.store import Store
 from memproto.server.tls import refresh
 from memproto.server.udp import Datagrams
 
-#: How long a stopping server goes on while there is still something arriving, in seconds.
+DEFAULTS = Options()
+#: How long a stopping server goes on while requests still arrive, in seconds.
 LAST_CALL = 1.0
 #: How long it then waits for clients to take their last answers.
 GRACE = 5.0
-#: How often it looks for expired items and idle connections, in seconds, and at how many items.
-TICK = 0.25
-ITEMS_PER_TICK = 5000
-#: At so many it looks, or so many it removes, in one turn: a millisecond, and a few with a journal.
-ITEMS_PER_TURN = 1000
-#: While memory is short: the part of the budget that requests half received and answers not taken may have together,
-#: and the part that is left to the items.
-HELD_SHARE, LEAST_SHARE = 4, 8
-#: What a connection takes beside that, without TLS and with it. Evicting cannot free this, and ``-c`` bounds it.
-PLAIN, ENCRYPTED = 4 * 1024, 64 * 1024
-
-
-DEFAULTS = Options()
-
-
-def log_level(verbose: int) -> int:
-    """The level for so many ``-v``."""
-    return (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
 
 
 class Server:
@@ -92,7 +75,7 @@ class Server:
         store: Store | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.users: Users | None = Users.wanted(options)
+        self.users: Users | None = Users.load_for(options)
         self.store: Store = Store(options) if store is None else store
         self.engine: Engine = self.store.engine
         self.limits: Limits = Limits(value=options.item_size_max)
@@ -113,21 +96,14 @@ class Server:
         self.yields: int = 0
         self.verbose: int = options.verbose
         self._options = options
-        self._details = Details()
+        self._prefix_counts = PrefixCounts()
         self._sessions: set[Session] = set()
         self.listeners: Listeners = Listeners(tls)
-        self._empty = asyncio.Event()
-        self._unsettled: list[Session] = []
-        self._settling: asyncio.Handle | None = None
-        self._clock: asyncio.TimerHandle | None = None
-        self._silent: dict[Session, float] = {}
-        # What is done in turns: how many items to look at for expiry, and to what size to shrink.
-        self._working: asyncio.Handle | None = None
-        self._to_expire = 0
-        self._shrink_to: int | None = None
-        self._footprint: ProcessMemory | None = None
-        self._weigh_at = sys.maxsize
-        #: What the engine is not asked.
+        self._no_sessions = asyncio.Event()
+        self._awaiting_commit: list[Session] = []
+        self._next_commit: asyncio.Handle | None = None
+        self._maintenance = Maintenance(self, self._sessions, self.store, self.clock, options)
+        # The requests that the engine alone cannot execute.
         self._own: Mapping[type[AnyRequest], Callable[..., AnyReply | Dump]] = {
             Verbosity: self._set_verbosity,
             Stats: self._statistics,
@@ -144,7 +120,7 @@ class Server:
         except BaseException:
             self.store.close()
             raise
-        self._tick()
+        self._maintenance.start()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -174,139 +150,50 @@ class Server:
 
     def limit_process_memory(self, memory: ProcessMemory) -> None:
         """Keep the whole process within ``options.memory``, as far as evicting and closing connections can do that."""
-        self._footprint = memory
-        self._weigh_at = 0
+        self._maintenance.limit_process_memory(memory)
 
     async def stop(self) -> None:
         """Answer what has arrived, stop listening, and close; it takes at most about 6 seconds."""
-        await self._quiet()
+        await self._wait_until_quiet()
         self.listeners.close()
         for session in list(self._sessions):
             session.finish()
         try:
             async with asyncio.timeout(GRACE):
                 while self._sessions:
-                    self._empty.clear()
-                    await self._empty.wait()
+                    self._no_sessions.clear()
+                    await self._no_sessions.wait()
         except TimeoutError:
             for session in list(self._sessions):
                 session.abort()
             await asyncio.sleep(0)
-        for handle in (self._clock, self._working):
-            if handle is not None:
-                handle.cancel()
-        if self._footprint is not None:
-            self._footprint.close()
-        self.settle()
+        self._maintenance.stop()
+        self.commit()
         self.store.close()
 
-    async def _quiet(self) -> None:
-        """Wait until those who have connected are let in and what they sent is answered, or the last call is over."""
+    async def _wait_until_quiet(self) -> None:
+        """Wait until no more connections are made and no more bytes move, but at most :data:`LAST_CALL` seconds."""
         deadline = time.monotonic() + LAST_CALL
         seen = None
         while seen != (now := (self.total, self.bytes_read, self.bytes_written)) and time.monotonic() < deadline:
             seen = now
             await asyncio.sleep(0.05)
 
-    # --- by the clock
-
-    def _tick(self) -> None:
-        self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)
-        self._to_expire = ITEMS_PER_TICK
-        self._work_later()
-        self.store.wall_clock_ahead(self.clock.ahead())
-        self._weigh()
-        if self._options.idle_timeout:
-            self._close_idle(time.monotonic())
-        self.settle()
-
-    def _work_later(self) -> None:
-        # Before the server listens there is no loop; then the first tick calls this.
-        if self._working is None and self._clock is not None:
-            self._working = asyncio.get_running_loop().call_soon(self._work)
-
-    def _work(self) -> None:
-        """A part of what takes long: then it is the clients' turn."""
-        self._working = None
-        most = ITEMS_PER_TURN
-        if self._to_expire > 0:
-            self._to_expire -= most
-            self.engine.expire(self.now(), most)
-        self._shrink()
-        self.engine.work(most)
-        if self.settle():
-            self.store.sweep(most)
-        if self._to_expire > 0 or self._shrink_to is not None or self.store.pending:
-            self._work_later()
-
-    def _shrink(self) -> None:
-        if self._shrink_to is not None:
-            self.engine.shrink(self._shrink_to, ITEMS_PER_TURN)
-            if self.engine.size <= self._shrink_to or len(self.engine) <= 1:
-                self._shrink_to = None
-
-    def _weigh(self) -> None:
-        footprint = self._footprint
-        if footprint is None:
-            return
-        budget = self.engine.memory_limit
-        self._weigh_at = self.bytes_read + self.bytes_written + step(budget)
-        excess = footprint.excess(budget, len(self._sessions) * (PLAIN if self.listeners.tls is None else ENCRYPTED))
-        if not excess:
-            return
-        log.info("%s bytes too many are in use", excess)
-        excess -= self._close_hoarders(budget // HELD_SHARE)
-        if self._options.evict and excess > 0:
-            # Twice as much, because items that leave do not always leave whole pages.
-            self._shrink_to = max(self.engine.size - 2 * excess, budget // LEAST_SHARE)
-            self._shrink()
-            if self._shrink_to is not None:
-                self._work_later()
-
-    def _close_hoarders(self, share: int) -> int:
-        """Close those for whom most is held, until the rest fits the share of them all; the bytes set free."""
-        holding = sorted(((session.held, session) for session in self._sessions), key=lambda each: each[0])
-        held = before = sum(size for size, _ in holding)
-        while held > share:
-            size, session = holding.pop()
-            session.abort()
-            held -= size
-        if held < before:
-            log.info("memory is short and connections hold %s bytes: those with %s closed", before, before - held)
-            # The loop may give that back at the end of this turn only; until then nobody is answered.
-            self.requests_per_turn = 0
-            asyncio.get_running_loop().call_soon(self._go_on)
-        return before - held
-
-    def _go_on(self) -> None:
-        self.requests_per_turn = self._options.requests_per_turn
-
-    def _close_idle(self, now: float) -> None:
-        silent = self._silent
-        for session in list(self._sessions):
-            if session.stirred or session.busy:
-                session.stirred = False
-                silent[session] = now
-            elif now - silent.setdefault(session, now) >= self._options.idle_timeout:
-                log.info("%s: idle for %s s, closed", session.peer, self._options.idle_timeout)
-                self.idle_kicks += 1
-                session.abort()
-
-    # --- for the sessions
+    # --- called by sessions and datagrams
 
     def connection(self) -> ServerConnection:
-        """What a new connection speaks."""
+        """A new protocol state for one connection."""
         secured = self.users is not None
         if self._options.dialect is not None:
             return ServerConnection(self.limits, auth_required=secured, codec=self._options.dialect())
         return ServerConnection(self.limits, auth_required=secured, dialects=self._options.dialects)
 
     def connections(self) -> int:
-        """How many there are."""
+        """How many connections there are."""
         return len(self._sessions)
 
-    def opened(self, session: Session) -> bool:
-        """Count a connection; false if there are too many."""
+    def session_opened(self, session: Session) -> bool:
+        """Count a new connection; whether it is within the limit."""
         self._sessions.add(session)
         self.total += 1
         log.debug("%s: connected", session.peer)
@@ -315,84 +202,84 @@ class Server:
         self.rejected += 1
         return False
 
-    def closed(self, session: Session) -> None:
-        """Forget a connection."""
+    def session_closed(self, session: Session) -> None:
+        """Forget a connection that is closed."""
         self._sessions.discard(session)
-        self._silent.pop(session, None)
+        self._maintenance.forget(session)
         if not self._sessions:
-            self._empty.set()
+            self._no_sessions.set()
 
     @property
-    def copied(self) -> int:
-        """Bytes of values that were copied for requests that do not show it."""
+    def bytes_copied(self) -> int:
+        """How many bytes of values requests such as ``append`` have copied, though they are small themselves."""
         return self.engine.copied
 
-    def received(self, size: int) -> None:
-        """Count them, and look at the memory: half a value may be all that ever comes of each connection."""
+    def count_received(self, size: int) -> None:
+        """Count bytes received, and check the memory: each connection may stay in the middle of a value."""
         self.bytes_read += size
-        if self.bytes_read + self.bytes_written >= self._weigh_at:
-            self._weigh()
+        if self.bytes_read + self.bytes_written >= self._maintenance.check_memory_at:
+            self._maintenance.check_memory()
 
-    def unsettled(self) -> bool:
-        """Whether there are changes that are not on the disk."""
-        return self.store.unsettled()
+    def uncommitted(self) -> bool:
+        """Whether there are changes that are not in the journal."""
+        return self.store.uncommitted()
 
-    def settle_later(self, session: Session) -> None:
-        """Commit at the end of this turn, for all who want it, and tell them."""
-        self._unsettled.append(session)
-        if self._settling is None:
-            self._settling = asyncio.get_running_loop().call_soon(self.settle)
+    def commit_later(self, session: Session) -> None:
+        """Commit once at the end of this turn, for all sessions that wait for it."""
+        self._awaiting_commit.append(session)
+        if self._next_commit is None:
+            self._next_commit = asyncio.get_running_loop().call_soon(self.commit)
 
-    def settle(self) -> bool:
-        """Commit now, and tell those who wait for it; whether all is on the disk."""
-        if self._settling is not None:
-            self._settling.cancel()
-            self._settling = None
-        waiting, self._unsettled = self._unsettled, []
+    def commit(self) -> bool:
+        """Commit now, and let the sessions that wait for it go on; whether that was possible."""
+        if self._next_commit is not None:
+            self._next_commit.cancel()
+            self._next_commit = None
+        waiting, self._awaiting_commit = self._awaiting_commit, []
         try:
-            settled = self.store.settle()
+            committed = self.store.commit()
         except JournalError as error:
-            self._give_up(error)
+            self._stop_without_journal(error)
             return False
-        if not settled:
+        if not committed:
             now = self.now()
             for session in waiting:
-                session.redo(lambda request: self._redo(request, now))
+                session.replace_replies(lambda request: self._execute_uncommitted(request, now))
         for session in waiting:
-            session.settled()
-        return settled
+            session.committed()
+        return committed
 
-    def _give_up(self, error: JournalError) -> None:
-        # What is in memory may be neither what was there before nor what the clients were told.
+    def _stop_without_journal(self, error: JournalError) -> None:
+        # The items in memory may be neither those from before nor those that clients have got replies about.
         log.critical("cannot even read the journal any more, so the server stops: %s", error)
         for session in list(self._sessions):
             session.abort()
         self.stopping.set()
 
     def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
-        """Carry out a request: by the engine, but for what only the process knows. A dump is to be read in parts."""
-        if self.bytes_read + self.bytes_written >= self._weigh_at:
-            self._weigh()
+        """Execute a request, by the engine unless it is about the process; a dump is returned to be read in parts."""
+        if self.bytes_read + self.bytes_written >= self._maintenance.check_memory_at:
+            self._maintenance.check_memory()
         own = self._own.get(type(request))
         reply = self.engine.execute(request, now) if own is None else own(request, now)
-        if self._details.on and not isinstance(reply, Dump):
-            self._details.record(request, reply)
+        if self._prefix_counts.on and not isinstance(reply, Dump):
+            self._prefix_counts.record(request, reply)
         return reply
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """The same for one that takes no parts, and has to do without a dump."""
+        """Execute a request without parts; a dump is refused."""
         reply = self.begin(request, now)
         if isinstance(reply, Dump):
             reply.close()
             return Failure(Status.UNKNOWN_COMMAND)
         return reply
 
-    def _redo(self, request: AnyRequest, now: float) -> AnyReply:
+    def _execute_uncommitted(self, request: AnyRequest, now: float) -> AnyReply:
         if isinstance(request, Flush | AdminCommand | InvalidRequest) or type(request) not in self._own:
             return self.store.refuse(request, now)
         return self.execute(request, now)
 
-    # --- what the engine is not asked
+    # --- requests that the engine alone cannot execute
 
     def _set_verbosity(self, request: Verbosity, now: float) -> AnyReply:
         self.verbose = request.level
@@ -408,7 +295,7 @@ class Server:
         return reply
 
     def _flush(self, request: Flush, now: float) -> AnyReply | Dump:
-        self._work_later()
+        self._maintenance.work_later()
         return self.engine.begin(request, now)
 
     def _refuse(self, request: InvalidRequest, now: float) -> AnyReply:
@@ -426,14 +313,14 @@ class Server:
                     raise Hangup
                 case (b"shutdown", *_):
                     return Failure(Status.INVALID_ARGUMENTS, b"invalid shutdown mode")
-        self._work_later()
+        self._maintenance.work_later()
         return self.engine.begin(request, now)
 
     def _statistics(self, request: Stats, now: float) -> AnyReply:
         if request.group == b"conns":
             return statistics.connections(self.listeners, self._sessions, now, self.started)
-        if (told := self._details.answer(request)) is not None:
-            return told
+        if (counted := self._prefix_counts.answer(request)) is not None:
+            return counted
         reply = self.engine.execute(request, now)
         if not isinstance(reply, StatsReply):
             return reply
@@ -444,6 +331,6 @@ class Server:
         if request.group == b"reset":
             self.total = self.rejected = self.auth_commands = self.auth_errors = 0
             self.bytes_read = self.bytes_written = self.idle_kicks = self.yields = 0
-            self._details.reset()
-            self._weigh()
+            self._prefix_counts.reset()
+            self._maintenance.check_memory()
         return reply

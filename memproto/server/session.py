@@ -1,4 +1,4 @@
-"""One client's session: bytes in, answers out, and never faster than the client reads them."""
+"""One connection of a client: it reads requests and writes replies, never faster than the client takes them."""
 
 from __future__ import annotations
 
@@ -23,171 +23,168 @@ from memproto import (
     Values,
 )
 from memproto.engine import Dump
+from memproto.server.log import format_address, log, shorten
 from memproto.server.long_replies import LONG, LongReply, is_long
 from memproto.text import encode_reply_part
 
-# Their cost is the size of the item.
+# Requests whose cost is the size of the item.
 _COPYING = frozenset({Append, Prepend})
 
-log: logging.Logger = logging.getLogger("memproto.server")
-
-# So many characters of a message are logged.
-_BRIEF = 200
-#: So many bytes of answers are gathered before they are written.
-_BLOCK = 64 * 1024
-#: After so many bytes written or copied it is the turn of the other clients, as after ``requests_per_turn``.
+#: How many bytes of replies are joined before they are written.
+_BLOCK_BYTES = 64 * 1024
+#: After how many bytes written or copied the other clients have their turn, as after ``requests_per_turn``.
 TURN_BYTES = 512 * 1024
 
 
 class Hangup(Exception):  # noqa: N818 - no error, the client's own wish
-    """What a request asked for leaves nobody to answer it."""
+    """The connection is to be closed without a reply to the request."""
 
 
 class Host(Protocol):
-    """What a session asks of the server it belongs to."""
+    """What a session asks of its server."""
 
     requests_per_turn: int
     bytes_written: int
-    #: How often a client had more to ask than it may in one go.
+    #: How often a client had more requests than are answered in one turn.
     yields: int
-    #: Whether there is a disk, so that answers may have to wait for it.
+    #: Whether there is a journal, so that replies may have to wait for a commit.
     durable: bool
 
     def connection(self) -> ServerConnection:
-        """A connection that has just been made."""
+        """A new protocol state for one connection."""
         ...
 
-    def opened(self, session: Session) -> bool:
-        """A connection was made; whether there is room for it."""
+    def session_opened(self, session: Session) -> bool:
+        """Count a new connection; whether it is within the limit."""
         ...
 
-    def closed(self, session: Session) -> None:
-        """A connection is gone."""
+    def session_closed(self, session: Session) -> None:
+        """Forget a connection that is closed."""
 
     @property
-    def copied(self) -> int:
-        """Bytes of values that were copied for requests that do not show it."""
+    def bytes_copied(self) -> int:
+        """How many bytes of values requests such as ``append`` have copied, though they are small themselves."""
         ...
 
-    def received(self, size: int) -> None:
-        """So many bytes came, and are held until they are a whole request."""
+    def count_received(self, size: int) -> None:
+        """Count bytes received; they are held until a request is complete."""
 
     def now(self) -> float:
         """The time for the engine, in Unix seconds."""
         ...
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """Carry out a request. Raises :class:`Hangup`."""
+        """Execute a request. Raises :class:`Hangup`."""
         ...
 
     def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
-        """The same, but a dump is returned to be read in parts. Raises :class:`Hangup`."""
+        """Execute a request; a dump is returned to be read in parts. Raises :class:`Hangup`."""
         ...
 
-    def unsettled(self) -> bool:
-        """Whether there are changes that are not on the disk."""
+    def uncommitted(self) -> bool:
+        """Whether there are changes that are not in the journal."""
         ...
 
-    def settle(self) -> bool:
-        """Commit them now, and call :meth:`Session.settled` of all who wait for it; whether that was possible."""
+    def commit(self) -> bool:
+        """Write them now, and call :meth:`Session.committed` of all that wait for it; whether that was possible."""
         ...
 
-    def settle_later(self, session: Session) -> None:
-        """Do so for this session, too, at the end of this turn of the loop."""
+    def commit_later(self, session: Session) -> None:
+        """Do so at the end of this turn of the event loop, for this session too."""
 
 
 class Session(asyncio.Protocol):
-    """Reads, answers and writes for one client.
+    """Reads, executes and answers the requests of one client.
 
-    What a turn has changed is committed before the answers to it leave: until then they are due, as replies.
+    With a journal, replies wait in ``_pending`` until the changes of their turn are committed.
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._connection = host.connection()
         self._transport: asyncio.Transport | None = None
-        self._held_up = False  # the client does not read its answers
-        self._turn: asyncio.Handle | None = None  # the rest of a long pipeline, due in the next turn of the loop
-        self._waiting = False  # for the disk
-        self._due: list[tuple[Envelope, AnyReply]] = []
-        self._rest: deque[bytes] = deque()  # of answers that the client has not taken whole
-        self._long: LongReply | None = None  # a reply that is being made in parts
-        self._part_of: Envelope | None = None  # what the part that is due answers
-        self._last_words: bytes | None = None
-        self._ended = False
-        self._paused = False
+        self._write_paused = False  # the client does not take its replies
+        self._next_turn: asyncio.Handle | None = None  # the rest of a long pipeline
+        self._awaiting_commit = False
+        self._pending: list[tuple[Envelope, AnyReply]] = []
+        self._unsent: deque[bytes] = deque()  # parts of replies that the client has not yet taken
+        self._long_reply: LongReply | None = None  # a reply that is made in parts
+        self._envelope_in_parts: Envelope | None = None  # of the pending part of a long reply
+        self._final_bytes: bytes | None = None  # to be sent before the connection is closed
+        self._closing = False
+        self._read_paused = False
         self._answering = False
         #: When it was last answered, in seconds of :meth:`Host.now`.
-        self.active: float = host.now()
-        self._spent = 0  # bytes of this turn: written, copied, or of values that wait for the disk
-        #: Whether anything came since the server last looked.
-        self.stirred: bool = True
+        self.last_active: float = host.now()
+        self._turn_bytes = 0  # written, copied, or of values that wait for a commit
+        #: Whether anything was received since the server last looked.
+        self.received_lately: bool = True
 
-    # --- what asyncio calls
+    # --- called by asyncio
 
     # Streams come with a Transport; uvloop's is one in all but inheritance.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it in memcached's words."""
         self._transport = transport
-        if not self._host.opened(self):
+        if not self._host.session_opened(self):
             transport.write(b"ERROR Too many open connections\r\n")
-            self._end()
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._ended = True
-        if self._turn is not None:
-            self._turn.cancel()
+        self._closing = True
+        if self._next_turn is not None:
+            self._next_turn.cancel()
         self._transport = None
-        self._due.clear()
-        self._rest.clear()
-        if self._long is not None:
-            self._long.close()
-        self._host.closed(self)
+        self._pending.clear()
+        self._unsent.clear()
+        if self._long_reply is not None:
+            self._long_reply.close()
+        self._host.session_closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is complete now."""
-        self.stirred = True
+        """Answer the requests that are complete now."""
+        self.received_lately = True
         self._connection.receive_data(data)
-        self._host.received(len(data))
-        if self._turn is None and not self._held_up and not self._waiting:
+        self._host.count_received(len(data))
+        if self._next_turn is None and not self._write_paused and not self._awaiting_commit:
             self._answer()
 
     def eof_received(self) -> bool:
-        """Answer what came before the end; the connection is closed after the last answer."""
-        self._finish_later()
+        """Answer all requests before the end of the stream; then the connection is closed."""
+        self._finish_input()
         return True
 
     def pause_writing(self) -> None:
-        """The client is slow: neither read nor answer until it has caught up."""
-        self._held_up = True
+        """Neither read nor answer until the client has taken its replies."""
+        self._write_paused = True
         self._pause_reading()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
-        self._held_up = False
-        self.stirred = True
-        if self._turn is None and not self._waiting:
-            # Not at once: asyncio reports the loss of a connection twice if it is closed in here.
-            self._turn = asyncio.get_running_loop().call_soon(self._answer)
+        """Go on: the client has taken its replies."""
+        self._write_paused = False
+        self.received_lately = True
+        if self._next_turn is None and not self._awaiting_commit:
+            # Not at once: asyncio reports the loss of a connection twice if it is closed here.
+            self._next_turn = asyncio.get_running_loop().call_soon(self._answer)
 
-    # --- what the server asks
+    # --- called by the server
 
     @property
     def peer(self) -> str:
-        """Where the client is, as memcached writes it."""
+        """The address of the client, as memcached writes it."""
         assert self._transport is not None
-        return _written(self._transport.get_extra_info("peername"))
+        return format_address(self._transport.get_extra_info("peername"))
 
     @property
     def listener(self) -> str:
-        """Where it has connected to, written the same way."""
+        """The address that the client has connected to, in the same form."""
         assert self._transport is not None
-        return _written(self._transport.get_extra_info("sockname"))
+        return format_address(self._transport.get_extra_info("sockname"))
 
     @property
     def state(self) -> str:
-        """What it is at, in memcached's words."""
+        """The state of the connection, in memcached's words."""
         if self._answering:
             return "conn_parse_cmd"
         if self.busy:
@@ -196,193 +193,193 @@ class Session(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether the client has answers to take, or is being answered."""
-        return self._held_up or self._waiting or self._turn is not None
+        """Whether replies wait for the client or for a commit, or requests wait for their turn."""
+        return self._write_paused or self._awaiting_commit or self._next_turn is not None
 
     @property
-    def held(self) -> int:
-        """How many bytes the server holds for this client: of requests not yet whole, and of answers not taken."""
+    def bytes_held(self) -> int:
+        """How many bytes the server holds for this client: of incomplete requests, and of replies not yet taken."""
         transport = self._transport
         if transport is None:
             return 0
-        return self._connection.buffered + sum(map(len, self._rest)) + transport.get_write_buffer_size()
+        return self._connection.buffered + sum(map(len, self._unsent)) + transport.get_write_buffer_size()
 
     def finish(self) -> None:
-        """Answer what has been received, and close when it is sent."""
-        if not self._ended:
-            self._finish_later()
+        """Answer what has been received, and close once it is sent."""
+        if not self._closing:
+            self._finish_input()
 
     def abort(self) -> None:
         """Close without sending the rest."""
         if self._transport is not None:
             self._transport.abort()
 
-    def redo(self, again: Callable[[AnyRequest], AnyReply]) -> None:
-        """The disk took nothing: make each of the answers that are due anew."""
-        self._due = [(envelope, again(envelope.request)) for envelope, _ in self._due]
-        if any(to is self._part_of and isinstance(reply, Failure) for to, reply in self._due):
-            # Other parts of this reply may have left already.
-            self._due = []
+    def replace_replies(self, execute: Callable[[AnyRequest], AnyReply]) -> None:
+        """Execute the requests of all pending replies again, because nothing could be committed."""
+        self._pending = [(envelope, execute(envelope.request)) for envelope, _ in self._pending]
+        if any(to is self._envelope_in_parts and isinstance(reply, Failure) for to, reply in self._pending):
+            # Other parts of this reply may have been sent already.
+            self._pending = []
             self.abort()
 
-    def settled(self) -> None:
-        """The answers that are due are true: send them, and go on."""
-        self._waiting = False
-        if self._turn is None and not self._held_up:
+    def committed(self) -> None:
+        """Send the pending replies, because their changes are committed, and go on."""
+        self._awaiting_commit = False
+        if self._next_turn is None and not self._write_paused:
             self._answer()
 
     # --- answering
 
-    def _finish_later(self) -> None:
+    def _finish_input(self) -> None:
         self._connection.receive_eof()
-        if self._turn is None and not self._held_up and not self._waiting:
+        if self._next_turn is None and not self._write_paused and not self._awaiting_commit:
             self._answer()
 
     def _answer(self) -> None:
-        self._turn = None
-        if self._transport is not None and not self._ended:
+        self._next_turn = None
+        if self._transport is not None and not self._closing:
             self._answering = True
-            self.active = self._host.now()
+            self.last_active = self._host.now()
             self._take_turn(self._transport)
             self._answering = False
 
     def _take_turn(self, transport: asyncio.Transport) -> None:
-        self._spent = 0
-        if (self._due or self._rest or self._last_words is not None) and not self._pay(transport):
+        self._turn_bytes = 0
+        if (self._pending or self._unsent or self._final_bytes is not None) and not self._flush_pending(transport):
             return
-        if self._long is not None:
-            self._answer_part(transport, self._long)
+        if self._long_reply is not None:
+            self._answer_part(transport, self._long_reply)
             return
         connection, host = self._connection, self._host
         execute, durable = host.execute, host.durable
-        telling = log.isEnabledFor(logging.DEBUG)
-        now = self.active
+        logs_requests = log.isEnabledFor(logging.DEBUG)
+        now = self.last_active
         out: list[bytes] = []
         size = 0
-        copied = host.copied
+        copied = host.bytes_copied
         event = None
         for _ in range(host.requests_per_turn):
-            if self._spent >= TURN_BYTES:
+            if self._turn_bytes >= TURN_BYTES:
                 break
             try:
                 event = connection.next_event()
                 if isinstance(event, Envelope):
                     if type(event.request) in LONG and is_long(event):
-                        self._long = LongReply(event, host.begin)
+                        self._long_reply = LongReply(event, host.begin)
                         break
                     reply = execute(event.request, now)
                     if type(event.request) in _COPYING:
-                        self._spent += host.copied - copied
-                        copied = host.copied
-                    if telling:
-                        log.debug("%s: %s -> %s", self.peer, _brief(event.request), _brief(reply))
-                    if durable and (self._due or host.unsettled()):
-                        self._due.append((event, reply))
+                        self._turn_bytes += host.bytes_copied - copied
+                        copied = host.bytes_copied
+                    if logs_requests:
+                        log.debug("%s: %s -> %s", self.peer, shorten(event.request), shorten(reply))
+                    if durable and (self._pending or host.uncommitted()):
+                        self._pending.append((event, reply))
                         if type(reply) is Values:
-                            # It may be all that holds them, if they have been replaced since.
-                            self._spent += sum(len(item.value) for item in reply.items)
+                            # If the items have been replaced since, only this reply holds the values.
+                            self._turn_bytes += sum(len(item.value) for item in reply.items)
                         continue
                     if type(reply) is Values and len(reply.items) > 1:
-                        # Many values need not be in memory twice, nor be sent to one who does not read.
-                        self._due.append((event, reply))
+                        # Many values are not to be in memory twice, nor to be encoded for a client that does not read.
+                        self._pending.append((event, reply))
                         self._write(transport, out)
                         out, size = [], 0
-                        if self._held_up or not self._pay(transport):
+                        if self._write_paused or not self._flush_pending(transport):
                             return
                         continue
                     data = connection.send(reply, event)
                     out.append(data)
                     size += len(data)
-                    if size >= _BLOCK:
+                    if size >= _BLOCK_BYTES:
                         self._write(transport, out)
                         out, size = [], 0
-                        if self._held_up:
+                        if self._write_paused:
                             return
                     continue
             except RemoteProtocolError as error:
                 log.info("%s: %s", transport.get_extra_info("peername"), error)
-                self._last_words = error.reply_hint
+                self._final_bytes = error.reply_hint
             except Hangup:
-                self._last_words = b""
+                self._final_bytes = b""
             self._write(transport, out)
-            if self._due:
-                self._wait()
-            elif self._last_words is not None:
-                self._pay(transport)
+            if self._pending:
+                self._await_commit()
+            elif self._final_bytes is not None:
+                self._flush_pending(transport)
             elif isinstance(event, ConnectionClosed):
-                self._end()
-            elif not self._held_up:
+                self._close()
+            elif not self._write_paused:
                 self._resume_reading()
             return
         self._write(transport, out)
-        if self._due:
-            self._wait()
-        elif not self._held_up:
+        if self._pending:
+            self._await_commit()
+        elif not self._write_paused:
             self._yield()
 
     def _yield(self) -> None:
-        """The others' turn; the rest of this pipeline comes in the loop's next round."""
+        """Leave the turn to the other clients; the rest of this pipeline follows in the next turn of the loop."""
         self._host.yields += 1
         self._pause_reading()
-        self._turn = asyncio.get_running_loop().call_soon(self._answer)
+        self._next_turn = asyncio.get_running_loop().call_soon(self._answer)
 
     def _answer_part(self, transport: asyncio.Transport, long: LongReply) -> None:
-        """Make the next part of a long reply, which takes a turn; it leaves when what it shows is on the disk."""
+        """Make the next part of a long reply, which takes a turn; it is sent once what it shows is committed."""
         host = self._host
-        if host.durable and host.unsettled():
-            self._wait()
+        if host.durable and host.uncommitted():
+            self._await_commit()
             return
         try:
             part = long.next(host.now())
         except Hangup:
-            self._long, self._last_words = None, b""
-            self._pay(transport)
+            self._long_reply, self._final_bytes = None, b""
+            self._flush_pending(transport)
             return
         if part.last:
-            self._long = None
+            self._long_reply = None
         else:
-            self._part_of = part.to
-        self._due.append((part.to, part.reply))
-        if host.durable and host.unsettled():
-            self._wait()
-        elif self._pay(transport):
+            self._envelope_in_parts = part.to
+        self._pending.append((part.to, part.reply))
+        if host.durable and host.uncommitted():
+            self._await_commit()
+        elif self._flush_pending(transport):
             self._yield()
 
-    def _wait(self) -> None:
-        self._waiting = True
-        self._host.settle_later(self)
+    def _await_commit(self) -> None:
+        self._awaiting_commit = True
+        self._host.commit_later(self)
 
-    def _pay(self, transport: asyncio.Transport) -> bool:
-        """Write what is due, as far as the client takes it in one turn; whether that is all, and more can follow."""
-        rest = self._rest
-        for envelope, reply in self._due:
-            rest += self._parts_of(reply, envelope)
-        self._due.clear()
+    def _flush_pending(self, transport: asyncio.Transport) -> bool:
+        """Write the pending replies, as much as one turn allows; whether all is written and more can follow."""
+        unsent = self._unsent
+        for envelope, reply in self._pending:
+            unsent += self._parts_of(reply, envelope)
+        self._pending.clear()
         out: list[bytes] = []
         size = 0
-        while rest:
-            # What is sent is held no longer, even if the client never takes what is left.
-            part = rest.popleft()
+        while unsent:
+            # A part that is written is no longer held, even if the client never takes the others.
+            part = unsent.popleft()
             out.append(part)
             size += len(part)
-            if size >= _BLOCK:
+            if size >= _BLOCK_BYTES:
                 self._write(transport, out)
                 out, size = [], 0
-                if self._held_up:
+                if self._write_paused:
                     return False
-                if self._spent >= TURN_BYTES and rest:
+                if self._turn_bytes >= TURN_BYTES and unsent:
                     self._yield()
                     return False
-        if self._last_words is not None:
-            out.append(self._last_words)
+        if self._final_bytes is not None:
+            out.append(self._final_bytes)
             self._write(transport, out)
-            self._end()
+            self._close()
             return False
         self._write(transport, out)
-        return not self._held_up
+        return not self._write_paused
 
     def _parts_of(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
-        if to is not self._part_of:
+        if to is not self._envelope_in_parts:
             return self._connection.send_parts(reply, to)
         assert isinstance(reply, Values | AdminReply)
         assert isinstance(to, ClassicEnvelope)
@@ -392,29 +389,20 @@ class Session(asyncio.Protocol):
         data = b"".join(parts)
         if data:
             self._host.bytes_written += len(data)
-            self._spent += len(data)
+            self._turn_bytes += len(data)
             transport.write(data)
 
-    def _end(self) -> None:
-        self._ended = True
+    def _close(self) -> None:
+        self._closing = True
         if self._transport is not None:
             self._transport.close()
 
     def _pause_reading(self) -> None:
-        if self._transport is not None and not self._paused:
-            self._paused = True
+        if self._transport is not None and not self._read_paused:
+            self._read_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = False
+        if self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = False
             self._transport.resume_reading()
-
-
-def _written(address: object) -> str:
-    return f"tcp:{address[0]}:{address[1]}" if isinstance(address, tuple) else f"unix:{address or ''}"
-
-
-def _brief(message: object) -> str:
-    text = repr(message)
-    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."

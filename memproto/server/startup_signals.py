@@ -1,4 +1,4 @@
-"""Signals while the items are read, when no event loop is there to look at them."""
+"""Signals while the items are read, when the event loop does not run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 
 
 @contextmanager
-def signals_noted(stopping: Iterable[signal.Signals]) -> Iterator[Callable[[], bool]]:
-    """Note these signals and ignore SIGHUP, whose files are about to be read; gives whether one was noted."""
+def noting_signals(stopping: Iterable[signal.Signals]) -> Iterator[Callable[[], bool]]:
+    """Note these signals and ignore SIGHUP, whose files are read anyway; yields a function: was one noted?"""
     noted = False
 
     def note(*_: object) -> None:

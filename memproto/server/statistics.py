@@ -1,4 +1,4 @@
-"""What STAT tells of the process and its connections; what it tells of the cache is the engine's."""
+"""The statistics of the process and its connections; the engine has those of the cache."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from memproto import StatsReply
 from memproto.server.listeners import Listeners
 from memproto.server.options import Options, TlsOptions
 
-# What clients look for, of parts that this server does not have: slabs, threads, an LRU in segments, a log to watch.
+# Statistics that clients expect, of parts that this server does not have: slabs, threads, LRU segments, a log to watch.
 # A flushed item is a miss like any other.
-_NONE = """
+_ALWAYS_ZERO = """
     response_obj_oom response_obj_count response_obj_bytes read_buf_count read_buf_bytes read_buf_bytes_free
     read_buf_oom reserved_fds get_flushed listen_disabled_num time_in_listen_disabled_us hash_power_level
     hash_bytes hash_is_expanding slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_evictions_nomem
@@ -27,7 +27,7 @@ _PROTOCOL_NAMES = {"auto": "auto-negotiate"}
 
 
 class Counts(Protocol):
-    """What the server counts."""
+    """The counters of the server."""
 
     started: float
     total: int
@@ -41,38 +41,38 @@ class Counts(Protocol):
     verbose: int
 
 
-class Talker(Protocol):
+class ClientSession(Protocol):
     """A session."""
 
     #: When it was last answered, in Unix seconds.
-    active: float
+    last_active: float
 
     @property
     def peer(self) -> str:
-        """Where the client is."""
+        """The address of the client."""
         ...
 
     @property
     def listener(self) -> str:
-        """Where it has connected to."""
+        """The address that the client has connected to."""
         ...
 
     @property
     def state(self) -> str:
-        """What it is at."""
+        """The state of the connection."""
         ...
 
 
-def encoded(numbers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
-    """As STAT wants them."""
+def encode(numbers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], ...]:
+    """Statistics as pairs of bytes."""
     return tuple((name.encode(), str(number).encode()) for name, number in numbers.items())
 
 
 def process(counts: Counts, options: Options, open_: int, now: float) -> StatsReply:
-    """STAT without a group, the process's part."""
+    """The statistics of the process, in the reply to ``stats``."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return StatsReply(
-        encoded(
+        encode(
             {
                 "pid": os.getpid(),
                 "uptime": int(now - counts.started),
@@ -93,7 +93,7 @@ def process(counts: Counts, options: Options, open_: int, now: float) -> StatsRe
                 "accepting_conns": 1,
                 "threads": 1,
                 "conn_yields": counts.yields,
-                **dict.fromkeys(_NONE.split(), 0),
+                **dict.fromkeys(_ALWAYS_ZERO.split(), 0),
                 **({"idle_kicks": counts.idle_kicks} if options.idle_timeout else {}),
             }
         )
@@ -101,9 +101,9 @@ def process(counts: Counts, options: Options, open_: int, now: float) -> StatsRe
 
 
 def settings(counts: Counts, options: Options) -> StatsReply:
-    """STAT settings, the process's part."""
+    """The settings of the process, in the reply to ``stats settings``."""
     return StatsReply(
-        encoded(
+        encode(
             {
                 "maxconns": options.connections,
                 "tcpport": options.port,
@@ -140,8 +140,8 @@ def _tls(options: TlsOptions) -> dict[str, object]:
     }
 
 
-def connections(listeners: Listeners, sessions: Iterable[Talker], now: float, started: float) -> StatsReply:
-    """STAT conns."""
+def connections(listeners: Listeners, sessions: Iterable[ClientSession], now: float, started: float) -> StatsReply:
+    """The reply to ``stats conns``."""
     numbers: dict[str, object] = {}
     for number, address in enumerate(listeners.addresses):
         kind = "" if address.startswith(("unix:", "udp:")) else "tcp:"
@@ -152,5 +152,5 @@ def connections(listeners: Listeners, sessions: Iterable[Talker], now: float, st
         numbers[f"{number}:addr"] = session.peer
         numbers[f"{number}:listen_addr"] = session.listener
         numbers[f"{number}:state"] = session.state
-        numbers[f"{number}:secs_since_last_cmd"] = int(now - session.active)
-    return StatsReply(encoded(numbers))
+        numbers[f"{number}:secs_since_last_cmd"] = int(now - session.last_active)
+    return StatsReply(encode(numbers))

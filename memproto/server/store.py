@@ -1,8 +1,7 @@
-"""The engine, and the journal that lets its items outlive the process."""
+"""The engine, and the journal that keeps its items across restarts."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,9 +25,8 @@ from memproto import (
 )
 from memproto.engine import Engine, JournalState
 from memproto.server.journal import JournalError, SqliteJournal
+from memproto.server.log import log
 from memproto.server.options import Options
-
-log: logging.Logger = logging.getLogger("memproto.server")
 
 _CHANGES = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush)
 _REFUSED = Failure(Status.OUT_OF_MEMORY, b"the journal cannot be written")
@@ -37,7 +35,7 @@ _REFUSED = Failure(Status.OUT_OF_MEMORY, b"the journal cannot be written")
 class Store:
     """An engine, with a journal if ``options.persist`` names a file. Raises ``JournalError``.
 
-    While the journal is read ``stop`` is asked now and then whether to give up, which raises ``Interrupted``.
+    While the journal is read ``stop`` is called now and then; when it is true, ``Interrupted`` is raised.
     """
 
     def __init__(self, options: Options, stop: Callable[[], bool] = lambda: False) -> None:
@@ -59,50 +57,50 @@ class Store:
                 self.journal.close()
             raise
         if self.journal is not None:
-            self.journal.loaded()
+            self.journal.finish_loading()
             if self.journal.fault is not None:
                 log.warning("%s: the write-ahead log is damaged: %s", options.persist, self.journal.fault)
         self._failing = False
 
     @property
     def pending(self) -> bool:
-        """Whether there is something left for the engine's ``work``, or for :meth:`sweep`."""
+        """Whether the engine's ``work`` or :meth:`sweep` has something to do."""
         return self.engine.pending or (self.journal is not None and self.journal.pending and not self._failing)
 
     def sweep(self, most: int) -> None:
-        """Delete at most so many items that were flushed from the file."""
+        """Delete flushed items from the file, at most ``most``."""
         if self.journal is None or self._failing:
             return
         try:
             self.journal.sweep(most)
         except JournalError as error:
-            # It is tried again when a commit was possible.
-            log.error("cannot delete what was flushed from the file: %s", error)  # noqa: TRY400
+            # It is tried again after the next commit.
+            log.error("cannot delete what was flushed from the file: %s", error)
             self._failing = True
 
     def wall_clock_ahead(self, seconds: float) -> None:
-        """Note by how much the wall clock is ahead of the engine's, for the process that opens the file next."""
+        """Note by how much the wall clock is ahead of the engine's, for the next process that opens the file."""
         if self.journal is not None:
             self.journal.ahead = seconds
 
-    def unsettled(self) -> bool:
-        """Whether there is a change that is not in the file."""
+    def uncommitted(self) -> bool:
+        """Whether there are changes that are not in the journal."""
         journal = self.journal
         return journal is not None and (journal.dirty or self.engine.journal_state != journal.marks())
 
-    def settle(self) -> bool:
-        """Write what has changed since the last time; if that fails, the engine holds what the file has again.
+    def commit(self) -> bool:
+        """Write all changes to the journal; whether that was possible. If not, the engine gets the items of the file.
 
-        Raises ``JournalError`` if what the file has cannot be read: then nobody knows what is true.
+        Raises ``JournalError`` if these cannot be read: then the items of the engine may be wrong.
         """
-        if self.journal is None or not self.unsettled():
+        if self.journal is None or not self.uncommitted():
             return True
         try:
             self.journal.commit(self.engine.journal_state)
         except JournalError as error:
             if not self._failing:
-                # Without the trace: this is for those who run the server.
-                log.error("cannot write, so every change is refused until it can be written again: %s", error)  # noqa: TRY400
+                # Without the trace: the reader of the log runs the server, and did not write it.
+                log.error("cannot write, so every change is refused until it can be written again: %s", error)
             self._failing = True
             self._undo(self.journal)
             return False
@@ -117,11 +115,11 @@ class Store:
             self.engine.reload()
         for key, saved in undo.items.items():
             self.engine.restore(key, saved)
-        # No answer that tells a number given out since has left.
+        # No reply with a CAS given since then has been sent.
         self.engine.journal_state = journal.marks()
 
     def refuse(self, request: AnyRequest, now: float) -> AnyReply:
-        """The reply while nothing can be written: what only reads is carried out, as the file has it."""
+        """The reply while nothing can be written: requests that only read are executed, all others refused."""
         if isinstance(request, InvalidRequest):
             return request.reply
         if isinstance(request, _CHANGES) or (isinstance(request, Get) and _changes(request)):
@@ -129,10 +127,10 @@ class Store:
         return self.engine.execute(request, now)
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write the last changes, and close the file."""
         if self.journal is not None:
-            with suppress(JournalError):  # it has been told
-                self.settle()
+            with suppress(JournalError):  # it has been logged
+                self.commit()
             self.journal.close()
 
 

@@ -13,10 +13,10 @@ _VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_
 
 
 def server_context(options: TlsOptions) -> ssl.SSLContext:
-    """What a listening socket needs. Raises :class:`~memproto.server.errors.TlsError`."""
+    """The context of a listening socket. Raises :class:`~memproto.server.errors.TlsError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
-        # TLS 1.0 and 1.1 are deprecated, and whoever asks for them knows.
+        # TLS 1.0 and 1.1 are deprecated; they are used only if the options say so.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = _VERSIONS[options.min_version]
     if options.ciphers is not None:
@@ -33,7 +33,7 @@ def server_context(options: TlsOptions) -> ssl.SSLContext:
 
 
 def refresh(context: ssl.SSLContext, options: TlsOptions) -> None:
-    """Read the files again, for the connections to come. Raises ``TlsError``, and then the old ones are in force."""
+    """Read the files again, for later connections. Raises ``TlsError``, and then the old ones remain."""
     # Tried on another one first: half of the new certificates would be worse than all of the old ones.
     for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
         _load(each, options)
@@ -42,7 +42,7 @@ def refresh(context: ssl.SSLContext, options: TlsOptions) -> None:
 def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
     names = options.chain if options.key is None else f"{options.chain}, {options.key}"
     try:
-        # A key with a passphrase is an error: nobody is there to type it.
+        # A key with a passphrase is an error: nobody could type it.
         context.load_cert_chain(options.chain, options.key, password="")
     except (OSError, ValueError) as error:
         raise TlsError(f"Error loading the certificate chain or its key: {names}: {reason(error)}") from error

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
-from memproto.server.session import log
+from memproto.server.log import log
 from memproto.server.tls import reason
 
 #: How long a client may take for its handshake, in seconds. It counts as a connection meanwhile.
@@ -21,7 +21,7 @@ _PIECE_IN, _PIECE_OUT = 4 * 1024, 16 * 1024
 _RECORD = 16 * 1024
 
 
-class Encrypted(asyncio.Protocol):
+class TlsProtocol(asyncio.Protocol):
     """Decrypts for a session, from the accept on: the session is connected before the handshake begins.
 
     So a connection counts at once, and a session that refuses it does so in the clear, as memcached does.
@@ -34,26 +34,26 @@ class Encrypted(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._established = False
-        self._ended = False  # the client has said that nothing more comes
+        self._ended = False  # the client has closed its side
         self._failed = False
 
-    # --- what the event loop calls
+    # --- called by the event loop
 
     # Streams come with a Transport; uvloop's is one in all but inheritance.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection; the session may refuse it."""
+        """Connect the session, which may refuse the connection."""
         self._transport = transport
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT, self._time_out)
-        self._session.connection_made(Sealed(self, transport))
+        self._session.connection_made(TlsTransport(self, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the session."""
+        """Disconnect the session."""
         self._stop_timer()
         self._transport = None
         self._session.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Decrypt what is complete, and hand it on in one piece."""
+        """Decrypt the complete records, and hand them to the session in one piece."""
         if self._transport is None or self._transport.is_closing() or self._ended:
             return
         plain: list[bytes] = []
@@ -64,34 +64,34 @@ class Encrypted(asyncio.Protocol):
                 self._received.write(data[at : at + _PIECE_IN])
                 ended = self._advance(plain)
         except ssl.SSLError as error:
-            # The requests before it came whole; but nothing can be sent any more, except for the alert.
+            # The requests before it are complete; but nothing can be sent any more, except for the alert.
             fault = error
             self._failed = True
         self._flush()
         if plain:
             self._session.data_received(b"".join(plain))
         if fault is not None:
-            self._fail(fault)
+            self._close_after(fault)
         elif ended:
             self._ended = True
             self._session.eof_received()
 
     def eof_received(self) -> bool:
-        """The end of the stream; without a goodbye in TLS it is an end all the same."""
+        """The end of the stream, with or without TLS's close_notify."""
         if not self._established:
             log.info("%s: closed during the TLS handshake", self._peer)
             return False
         return self._ended or bool(self._session.eof_received())
 
     def pause_writing(self) -> None:
-        """The client is slow."""
+        """Let the session wait: the client is slow."""
         self._session.pause_writing()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Let the session go on."""
         self._session.resume_writing()
 
-    # --- what the session wants
+    # --- called by the session
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send; before the handshake is over, in the clear."""
@@ -101,24 +101,24 @@ class Encrypted(asyncio.Protocol):
         if not self._established:
             transport.write(data)
             return
-        sealed: list[bytes] = []
+        encrypted: list[bytes] = []
         view = memoryview(data)
         try:
             for at in range(0, len(view), _PIECE_OUT):
                 self._tls.write(view[at : at + _PIECE_OUT])
-                sealed.append(self._unsent.read())
+                encrypted.append(self._unsent.read())
         except ssl.SSLError as error:
-            self._fail(error)
+            self._close_after(error)
         else:
-            transport.write(b"".join(sealed))
+            transport.write(b"".join(encrypted))
 
     def close(self) -> None:
-        """Say goodbye, and close once all is sent; the client's own goodbye is not waited for."""
+        """Send close_notify, and close once all is sent, without waiting for the client's close_notify."""
         if self._transport is None or self._transport.is_closing():
             return
         self._stop_timer()
         if self._established and not self._failed:
-            with suppress(ssl.SSLError):  # it wants the client's goodbye
+            with suppress(ssl.SSLError):  # it waits for the client's close_notify
                 self._tls.unwrap()
             self._flush()
         self._transport.close()
@@ -126,7 +126,7 @@ class Encrypted(asyncio.Protocol):
     # --- TLS
 
     def _advance(self, plain: list[bytes]) -> bool:
-        """Decrypt what has been received; whether the client said goodbye. Raises SSLError for what cannot be."""
+        """Decrypt what has been received; whether the client sent close_notify. Raises SSLError."""
         try:
             if not self._established:
                 self._tls.do_handshake()
@@ -143,8 +143,8 @@ class Encrypted(asyncio.Protocol):
         if data and self._transport is not None:
             self._transport.write(data)
 
-    def _fail(self, error: ssl.SSLError) -> None:
-        """Close; the alert that tells the client why has been written already."""
+    def _close_after(self, error: ssl.SSLError) -> None:
+        """Close after an error; the alert for the client is in the buffer already."""
         log.info("%s: TLS%s: %s", self._peer, "" if self._established else " handshake", reason(error))
         self._failed = True
         self._flush()
@@ -167,16 +167,16 @@ class Encrypted(asyncio.Protocol):
         return None if self._transport is None else self._transport.get_extra_info("peername")
 
 
-class Sealed(asyncio.Transport):
-    """The transport as the session sees it: what is written is encrypted."""
+class TlsTransport(asyncio.Transport):
+    """The transport of the session, which encrypts all that is written."""
 
-    def __init__(self, encrypted: Encrypted, transport: asyncio.Transport) -> None:
+    def __init__(self, encrypted: TlsProtocol, transport: asyncio.Transport) -> None:
         super().__init__()
         self._encrypted = encrypted
         self._transport = transport
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """As the socket tells."""
+        """As the transport of the socket."""
         return self._transport.get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -188,11 +188,11 @@ class Sealed(asyncio.Transport):
         return self._transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        """Receive nothing more for now."""
+        """Stop reading for now."""
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on receiving."""
+        """Go on reading."""
         self._transport.resume_reading()
 
     def is_closing(self) -> bool:

@@ -1,4 +1,4 @@
-"""memcached over UDP: every datagram is a conversation of its own.
+"""memcached over UDP: each datagram is a conversation of its own.
 
 It may hold several commands; the reply to each is cut into datagrams and numbered by itself, as is each hit of a text
 ``get`` of several keys. One limit holds for all the replies to a datagram together.
@@ -23,20 +23,21 @@ from memproto import (
     ServerConnection,
     Values,
 )
-from memproto.server.session import Hangup, log
+from memproto.server.log import log
+from memproto.server.session import Hangup
 from memproto.text import encode_reply
 from memproto.udp import PAYLOAD_SIZE, accept_request, split
 
 _END = b"END\r\n"
 _MISS = Values()
-#: So many datagrams wait while others are answered; more are lost, as datagrams may be.
-MOST_WAITING = 64
+#: How many datagrams wait while others are answered; more are dropped, as datagrams may be.
+MAX_WAITING = 64
 
 Address: TypeAlias = tuple[str, int]
 
 
 class Host(Protocol):
-    """What datagrams ask of the server they belong to."""
+    """What datagrams ask of their server."""
 
     requests_per_turn: int
     datagrams_per_reply: int
@@ -47,8 +48,8 @@ class Host(Protocol):
         """A connection for one datagram."""
         ...
 
-    def settle(self) -> bool:
-        """Write to the disk what has changed; whether that was possible."""
+    def commit(self) -> bool:
+        """Write all changes to the journal; whether that was possible."""
         ...
 
     def now(self) -> float:
@@ -56,7 +57,7 @@ class Host(Protocol):
         ...
 
     def execute(self, request: AnyRequest, now: float) -> AnyReply:
-        """Carry out a request. Raises ``Hangup``."""
+        """Execute a request. Raises ``Hangup``."""
         ...
 
 
@@ -64,58 +65,58 @@ class Datagrams(asyncio.DatagramProtocol):
     """Answers datagrams one after the other, in turns with the other clients.
 
     A turn is as many commands as the host allows. What the network does not take yet is kept, and nothing
-    is answered until it takes more; meanwhile :data:`MOST_WAITING` datagrams wait.
+    is answered until it takes more; meanwhile :data:`MAX_WAITING` datagrams wait.
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._transport: asyncio.DatagramTransport | None = None
-        self._held_up = False  # the network takes no more
+        self._write_paused = False
         self._waiting: deque[tuple[bytes, Address]] = deque()
         self._conversation: Conversation | None = None
         self._unsent: deque[bytes] = deque()
-        self._turn: asyncio.Handle | None = None
+        self._next_turn: asyncio.Handle | None = None
 
     # asyncio's own is a DatagramTransport; uvloop's is one in all but inheritance.
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        """Take the socket."""
+        """Keep the transport."""
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what waits."""
+        """Drop the datagrams that wait."""
         self._transport = None
-        if self._turn is not None:
-            self._turn.cancel()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
 
     def pause_writing(self) -> None:
-        """The network takes no more."""
-        self._held_up = True
+        """Send nothing until the network takes more."""
+        self._write_paused = True
 
     def resume_writing(self) -> None:
-        """It takes more again."""
-        self._held_up = False
+        """Go on sending."""
+        self._write_paused = False
         self._go_on_later()
 
     def error_received(self, exc: Exception) -> None:
-        """A datagram could not be delivered; the client may ask again."""
+        """Log that a datagram could not be delivered."""
         log.info("datagram: %s", exc)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Answer one datagram, once those before it are answered."""
-        if self._transport is None or len(self._waiting) >= MOST_WAITING:
+        if self._transport is None or len(self._waiting) >= MAX_WAITING:
             return
         self._host.bytes_read += len(data)
         self._waiting.append((data, addr))
-        if self._turn is None and not self._held_up:
+        if self._next_turn is None and not self._write_paused:
             self._answer()
 
     def _go_on_later(self) -> None:
-        if self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._answer)
+        if self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._answer)
 
     def _answer(self) -> None:
         """One turn."""
-        self._turn = None
+        self._next_turn = None
         if self._conversation is None and self._waiting:
             self._conversation = Conversation(self._host, *self._waiting.popleft())
         conversation = self._conversation
@@ -125,12 +126,12 @@ class Datagrams(asyncio.DatagramProtocol):
             self._send(conversation.addr)
             if conversation.over and not self._unsent:
                 self._conversation = None
-        if not self._held_up and (self._conversation is not None or self._waiting):
+        if not self._write_paused and (self._conversation is not None or self._waiting):
             self._go_on_later()
 
     def _send(self, addr: Address) -> None:
         unsent, transport = self._unsent, self._transport
-        while unsent and transport is not None and not self._held_up:
+        while unsent and transport is not None and not self._write_paused:
             datagram = unsent.popleft()
             self._host.bytes_written += len(datagram)
             transport.sendto(datagram, addr)
@@ -143,9 +144,9 @@ class Conversation:
         self.addr = addr
         self._host = host
         self._connection = host.connection()
-        self._left = host.datagrams_per_reply
-        self._told = False  # that the replies are over the limit
-        self._silent = False  # the last datagram had nothing to say
+        self._datagrams_left = host.datagrams_per_reply
+        self._limit_logged = False
+        self._last_empty = False
         request = accept_request(data)
         #: Whether there are no more commands.
         self.over: bool = request is None
@@ -154,7 +155,7 @@ class Conversation:
             self._connection.receive_data(request.payload)
 
     def turn(self) -> list[bytes]:
-        """Carry out as many commands as one turn may have; the datagrams that answer them."""
+        """Execute as many commands as one turn allows; the datagrams that answer them."""
         datagrams: list[bytes] = []
         now = self._host.now()
         for _ in range(0 if self.over else self._host.requests_per_turn):
@@ -172,15 +173,15 @@ class Conversation:
             except Hangup:
                 self.over = True
                 break
-        # If the disk takes nothing it is as if the datagram had been lost: what it asked for is not done.
-        return datagrams if self._host.settle() else []
+        # If nothing can be committed, nothing is done and nothing sent, as if the datagram had been lost.
+        return datagrams if self._host.commit() else []
 
     def _replies(self, reply: AnyReply, to: Envelope) -> Iterator[bytes]:
         if isinstance(to, ClassicEnvelope) and isinstance(reply, Values) and len(reply.items) > 1:
             self._connection.send(_MISS, to)  # the connection need not encode what is sent item by item
             last = len(reply.items) - 1
             for number, item in enumerate(reply.items):
-                if self._left < _needed(len(item.value)):
+                if self._datagrams_left < _needed(len(item.value)):
                     return self._refuse()
                 # As the reply to a get of this key alone: among many keys each item would be sought again.
                 message = encode_reply(Values((item,)), to.replace(request=Get((item.key,))))
@@ -188,27 +189,27 @@ class Conversation:
             return None
         # Without copying the value, which may be too long.
         parts = self._connection.send_parts(reply, to)
-        if self._left < _needed(sum(map(len, parts))):
+        if self._datagrams_left < _needed(sum(map(len, parts))):
             return self._refuse()
         silent = to.dialect is Dialect.BINARY or isinstance(to.request, Quit)
         yield from self._datagrams(b"".join(parts), silent)
 
     def _datagrams(self, message: bytes, silent: bool = False) -> list[bytes]:
-        """One message; if it is empty and ``silent``, a header that says so, as memcached once for many in a row."""
-        again, self._silent = self._silent, silent and not message
-        if again and self._silent:
+        """Cut one message; an empty ``silent`` one is a bare header, once for many in a row, as in memcached."""
+        again, self._last_empty = self._last_empty, silent and not message
+        if again and self._last_empty:
             return []
         datagrams = split(message, self._request_id, header_if_empty=silent)
-        if self._left < len(datagrams):
+        if self._datagrams_left < len(datagrams):
             self._refuse()
             return []
-        self._left -= len(datagrams)
+        self._datagrams_left -= len(datagrams)
         return datagrams
 
     def _refuse(self) -> None:
-        """The source may be forged; then this much would hit a client that did not ask."""
-        if not self._told:
-            self._told = True
+        """Send nothing: the source may be forged, and the replies would flood a host that sent no request."""
+        if not self._limit_logged:
+            self._limit_logged = True
             log.info("%s: replies of more than %s datagrams are not sent", self.addr, self._host.datagrams_per_reply)
 
 

@@ -300,8 +300,8 @@ def watch_the_looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """What the server asks about its memory: the budget, and what is used beside it. There is never any excess."""
     looks: list[tuple[int, int]] = []
 
-    def look(self: ProcessMemory, budget: int, beside: int = 0) -> int:
-        looks.append((budget, beside))
+    def look(self: ProcessMemory, budget: int, in_use: int = 0) -> int:
+        looks.append((budget, in_use))
         return 0
 
     monkeypatch.setattr(ProcessMemory, "excess", look)

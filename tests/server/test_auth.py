@@ -85,10 +85,10 @@ def test_a_file_at_its_limits(tmp_path: Path) -> None:
 
 
 def test_which_file_is_wanted(file: Path) -> None:
-    assert Users.wanted(parse_arguments([], {})) is None
-    text = Users.wanted(parse_arguments(["-Y", str(file)], {}))
-    sasl = Users.wanted(parse_arguments(["-S", "-Y", str(file)], {}))
-    database = Users.wanted(parse_arguments(["-S"], {"MEMCACHED_SASL_PWDB": str(file)}))
+    assert Users.load_for(parse_arguments([], {})) is None
+    text = Users.load_for(parse_arguments(["-Y", str(file)], {}))
+    sasl = Users.load_for(parse_arguments(["-S", "-Y", str(file)], {}))
+    database = Users.load_for(parse_arguments(["-S"], {"MEMCACHED_SASL_PWDB": str(file)}))
     assert text is not None
     assert sasl is not None
     assert database is not None

@@ -88,7 +88,7 @@ def test_no_step_of_the_wall_clock_loses_or_keeps_an_item_over_restarts(
         machine.wall += step
         server.execute(Set(b"of %d" % step, b"", exptime=1000), server.now())
         server.store.wall_clock_ahead(server.clock.ahead())
-        assert server.settle()
+        assert server.commit()
         server.store.close()
         machine.passes(5)
         server = Server(options, clock=machine.clock())

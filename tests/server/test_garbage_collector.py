@@ -13,7 +13,7 @@ from memproto.server.garbage_collector import Freezer, freezing
 def test_what_outlives_a_full_collection_is_left_out_until_too_many_connections_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(garbage_collector, "MOST_WAITING", 10)
+    monkeypatch.setattr(garbage_collector, "MAX_UNCOLLECTED", 10)
     freezer = Freezer(lambda: 4)
     gc.unfreeze()
     try:

@@ -144,7 +144,7 @@ def test_checking_a_large_file_stops_when_the_server_is_to_stop(path: Path) -> N
         SqliteJournal(str(path), stop=lambda: True)
     # Once all is read nobody is asked any more.
     opened = SqliteJournal(str(path))
-    opened.loaded()
+    opened.finish_loading()
     assert len(loaded(opened)) == 30_000
     opened.close()
 

@@ -10,11 +10,10 @@ import pytest
 
 from memproto import AdminCommand, Failure, Set, Status
 from memproto.engine import Engine
-from memproto.server import long_replies
-from memproto.server import server as host
+from memproto.server import long_replies, maintenance
 from memproto.server.long_replies import LongReply, Part
 from memproto.server.session import Session
-from tests.server.test_host import Talk, serving
+from tests.server.test_server_in_process import Talk, serving
 from tests.server.test_session import Host, Transport
 from tests.support.replica import Replica
 
@@ -31,7 +30,7 @@ def few(monkeypatch: pytest.MonkeyPatch, most: int) -> list[Part]:
         made.append(following(self, now))
         return made[-1]
 
-    monkeypatch.setattr(long_replies, "MOST", most)
+    monkeypatch.setattr(long_replies, "ITEMS_PER_PART", most)
     monkeypatch.setattr(LongReply, "next", noted)
     return made
 
@@ -178,12 +177,12 @@ def test_a_get_and_touch_of_many_keys_that_cannot_be_written_ends_the_connection
 
 
 def test_a_flush_is_freed_and_deleted_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "ITEMS_PER_TURN", 3)
+    monkeypatch.setattr(maintenance, "ITEMS_PER_TURN", 3)
 
     async def run() -> None:
         async with serving("--persist", str(tmp_path / "items")) as (server, connect):
             fill(server.engine, 300)
-            server.settle()
+            server.commit()
             talk = await connect()
             assert await talk.ask("flush_all\n") == "OK\r\n"
             assert (len(server.engine), server.store.pending) == (0, True)
@@ -198,7 +197,7 @@ def test_a_flush_is_freed_and_deleted_in_turns(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_smaller_limit_is_reached_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "ITEMS_PER_TURN", 3)
+    monkeypatch.setattr(maintenance, "ITEMS_PER_TURN", 3)
 
     async def run() -> None:
         async with serving("-m", "64") as (server, connect):

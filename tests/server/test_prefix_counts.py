@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from memproto import Get, Item, Set, Stats, StatsReply, Stored, Values
-from memproto.server.prefix_counts import MOST, Details
+from memproto.server.prefix_counts import MAX_PREFIXES, PrefixCounts
 from tests.support.peers import DEADLINE, server_of
 
 
@@ -43,19 +43,19 @@ def test_requests_are_counted_by_prefix_while_it_is_on(name: str) -> None:
 
 
 def test_prefixes_are_counted_up_to_a_limit() -> None:
-    details = Details()
-    for number in range(MOST + 100):
+    details = PrefixCounts()
+    for number in range(MAX_PREFIXES + 100):
         details.record(Set(b"%d:k" % number, b""), Stored(1))
     details.record(Get((b"0:k", b"none:k")), Values((Item(b"0:k", b""),)))
     told = details.answer(Stats(b"detail dump"))
     assert isinstance(told, StatsReply)
     ((_, dump),) = told.stats
     lines = dump.split(b"\r\n")
-    assert len(lines) == MOST + 2
+    assert len(lines) == MAX_PREFIXES + 2
     assert lines[0] == b"PREFIX 0 get 1 hit 1 set 1 del 0"
     assert b"PREFIX none " not in dump
 
 
 def test_other_statistics_are_not_its_affair() -> None:
     for group in (b"", b"detail", b"detail x"):
-        assert Details().answer(Stats(group)) is None
+        assert PrefixCounts().answer(Stats(group)) is None

@@ -15,7 +15,7 @@ import pytest
 from memproto import Noop, Ok
 from memproto.clients.client import Client, ServerError
 from memproto.commands import ReplyTooLargeError
-from memproto.server import server as host
+from memproto.server import server as server_module
 from memproto.server.command_line import parse_arguments
 from memproto.server.server import Server
 from tests.support.peers import DEADLINE, ROOT, Running, require, running_example
@@ -94,7 +94,7 @@ def test_a_slow_client_gets_its_answers_from_a_stopping_server(loop: str) -> Non
 
 
 def test_a_client_that_never_reads_is_cut_off_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "GRACE", 0.1)
+    monkeypatch.setattr(server_module, "GRACE", 0.1)
 
     async def run() -> int:
         loop = asyncio.get_running_loop()
@@ -166,7 +166,7 @@ def test_an_address_that_is_none() -> None:
 def test_a_mistake_on_the_command_line() -> None:
     told = run_server("-p", "99999")
     assert (told.returncode, told.stdout) == (64, "")
-    assert told.stderr.startswith("memproto.server: error: Invalid port number 99999: ")
+    assert told.stderr.startswith("memproto serve: error: Invalid port number 99999: ")
     assert run_server("-q").returncode == 1
     told = run_server("-V")
     assert (told.returncode, told.stderr) == (0, "")

@@ -13,7 +13,7 @@ import pytest
 from memproto.server import runner
 from memproto.server.command_line import parse_arguments
 from memproto.server.options import Options
-from memproto.server.startup_signals import signals_noted
+from memproto.server.startup_signals import noting_signals
 from memproto.server.store import Store
 from tests.support.journals import filled, journal, loaded, saved
 
@@ -55,7 +55,7 @@ def test_a_signal_to_stop_that_comes_after_the_last_item_stops_the_server(
 
 def test_the_handlers_from_before_are_back_afterwards() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
-    with signals_noted([signal.SIGTERM]) as noted:
+    with noting_signals([signal.SIGTERM]) as noted:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert not noted()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before

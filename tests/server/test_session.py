@@ -38,18 +38,18 @@ class Host:
     def connection(self) -> ServerConnection:
         return ServerConnection()
 
-    def opened(self, session: Session) -> bool:
+    def session_opened(self, session: Session) -> bool:
         self.sessions.add(session)
         return self.room
 
-    def closed(self, session: Session) -> None:
+    def session_closed(self, session: Session) -> None:
         self.sessions.discard(session)
 
     @property
-    def copied(self) -> int:
+    def bytes_copied(self) -> int:
         return self.engine.copied
 
-    def received(self, size: int) -> None:
+    def count_received(self, size: int) -> None:
         self.bytes_read += size
 
     def now(self) -> float:
@@ -64,17 +64,17 @@ class Host:
     def begin(self, request: AnyRequest, now: float) -> AnyReply | Dump:
         return self.engine.begin(request, now) if isinstance(request, AdminCommand) else self.execute(request, now)
 
-    def unsettled(self) -> bool:
+    def uncommitted(self) -> bool:
         return self.changed
 
-    def settle_later(self, session: Session) -> None:
+    def commit_later(self, session: Session) -> None:
         self.waiting.append(session)
 
-    def settle(self) -> bool:
+    def commit(self) -> bool:
         self.changed = False
         waiting, self.waiting = self.waiting, []
         for session in waiting:
-            session.settled()
+            session.committed()
         return True
 
 
@@ -194,7 +194,7 @@ def test_a_turn_ends_after_many_bytes_too(asked: bytes, durable: bool) -> None:
         for _ in range(30):
             assert max(sizes()) - min(sizes()) < 2 * TURN_BYTES
             before = sizes()
-            host.settle()
+            host.commit()
             await asyncio.sleep(0)
             assert all(after - size < 3 * TURN_BYTES for after, size in zip(sizes(), before, strict=True))
         assert min(sizes()) > 10 * TURN_BYTES // 2
@@ -390,7 +390,7 @@ def test_answers_wait_until_what_they_tell_is_on_the_disk() -> None:
     other.session.data_received(GET)
     assert (transport.written, other.written, len(host.waiting)) == ([NOOP_REPLY], [], 2)
     transport.session.data_received(NOOP)
-    host.settle()
+    host.commit()
     assert transport.written == [NOOP_REPLY, STORED + HIT + NOOP_REPLY, NOOP_REPLY]
     assert other.written == [HIT]
     other.session.data_received(GET)
@@ -402,9 +402,9 @@ def test_a_turn_of_stores_is_one_commit() -> None:
     transport = Transport(Session(host))
     transport.session.data_received(SET * 5)
     assert (transport.written, host.waiting) == ([], [transport.session])
-    host.settle()
+    host.commit()
     assert (len(transport.written), host.waiting) == (1, [transport.session])
-    host.settle()
+    host.commit()
     assert [len(data) for data in transport.written] == [72, 48]
 
 
@@ -419,7 +419,7 @@ def test_replies_that_wait_for_the_disk_hold_no_more_values_than_a_turn_may_have
         while host.waiting:
             turns += 1
             size = sum(map(len, transport.written))
-            host.settle()
+            host.commit()
             for _ in range(3):
                 await asyncio.sleep(0)
             assert sum(map(len, transport.written)) - size < 2 * TURN_BYTES
@@ -432,8 +432,10 @@ def test_what_the_disk_did_not_take_is_answered_anew() -> None:
     host = Host(durable=True)
     transport = Transport(Session(host))
     transport.session.data_received(SET + GET)
-    transport.session.redo(lambda request: Failure(Status.OUT_OF_MEMORY) if isinstance(request, Set) else Values())
-    host.settle()
+    transport.session.replace_replies(
+        lambda request: Failure(Status.OUT_OF_MEMORY) if isinstance(request, Set) else Values()
+    )
+    host.commit()
     (told,) = transport.written
     refused, missed = b"Out of memory", b"Not found"
     assert (told[:2], told[6:8], told[24:37]) == (b"\x81\x01", b"\0\x82", refused)
@@ -446,7 +448,7 @@ def test_the_end_waits_for_the_disk_too() -> None:
         transport = Transport(Session(host))
         transport.session.data_received(SET + end)
         assert (transport.written, transport.closed) == ([], False)
-        host.settle()
+        host.commit()
         told = b"".join(transport.written)
         assert (told[:24], told[24 : 24 + len(last)], transport.closed) == (STORED, last, True)
 
@@ -456,7 +458,7 @@ def test_a_client_that_is_gone_when_the_disk_is_done() -> None:
     transport = Transport(Session(host))
     transport.session.data_received(SET)
     transport.session.connection_lost(None)
-    host.settle()
+    host.commit()
     assert transport.written == []
 
 
@@ -469,7 +471,7 @@ def test_a_slow_client_and_a_slow_disk() -> None:
         assert transport.written == [NOOP_REPLY]
         transport.session.resume_writing()
         transport.session.pause_writing()
-        host.settle()
+        host.commit()
         assert transport.written == [NOOP_REPLY]
         transport.full = False
         await transport.drain()
@@ -508,5 +510,5 @@ def test_a_hangup_comes_after_the_answers_before_it() -> None:
     for host in (Host(), Host(durable=True)):
         transport = Transport(Session(host))
         transport.session.data_received(b"version\r\nset k 0 0 1\r\nv\r\nverbosity 1\r\nversion\r\n")
-        host.settle()
+        host.commit()
         assert (b"".join(transport.written), transport.closed) == (b"VERSION 1.6.18\r\nSTORED\r\n", True)

@@ -61,18 +61,18 @@ def values(reply: AnyReply) -> tuple[Item, ...]:
 def test_without_a_journal_nothing_is_ever_unsettled() -> None:
     store = Store(parse_arguments([]))
     assert store.engine.execute(Set(b"k", b"v"), NOW) == Stored(1)
-    assert not store.unsettled()
-    assert store.settle()
+    assert not store.uncommitted()
+    assert store.commit()
     store.close()
 
 
 def test_what_is_settled_is_there_again(tmp_path: Path) -> None:
     store = Store(options(tmp_path))
-    assert not store.unsettled()
+    assert not store.uncommitted()
     store.engine.execute(Set(b"k", b"v", 7, 60), NOW)
-    assert store.unsettled()
-    assert store.settle()
-    assert not store.unsettled()
+    assert store.uncommitted()
+    assert store.commit()
+    assert not store.uncommitted()
     store.engine.execute(Set(b"k", b"lost"), NOW)
     assert store.journal is not None
     store.journal.close()
@@ -86,7 +86,7 @@ def test_what_is_settled_is_there_again(tmp_path: Path) -> None:
 def test_a_number_given_out_is_kept_also_if_nothing_is_left_of_it(tmp_path: Path) -> None:
     store = Store(options(tmp_path))
     assert store.engine.execute(Set(b"k", b"v", exptime=-1), NOW) == Stored(1)
-    assert store.unsettled()
+    assert store.uncommitted()
     assert store.engine.execute(Flush(10), NOW) == Ok()
     store.close()
     again = Store(options(tmp_path))
@@ -99,18 +99,18 @@ def test_what_cannot_be_written_did_not_happen(tmp_path: Path, caplog: pytest.Lo
     store = Store(options(tmp_path))
     store.engine.execute(Set(b"k", b"old", 7, 60), NOW)
     store.engine.execute(Set(b"gone", b"1"), NOW)
-    assert store.settle()
+    assert store.commit()
     full(store)
     marks = store.engine.journal_state
     for request in (Set(b"k", bytes(100_000)), Delete(b"gone"), Set(b"new", bytes(100_000)), Flush(10)):
         store.engine.execute(request, NOW)
     with caplog.at_level(logging.ERROR):
-        assert not store.settle()
+        assert not store.commit()
         store.engine.execute(Set(b"new", bytes(100_000)), NOW)
-        assert not store.settle()
+        assert not store.commit()
     (told,) = caplog.messages
     assert told.startswith("cannot write, so every change is refused until it can be written again: ")
-    assert not store.unsettled()
+    assert not store.uncommitted()
     assert store.engine.journal_state == marks
     found = values(store.engine.execute(Get((b"k", b"gone", b"new")), NOW + 20))
     assert found == (Item(b"k", b"old", 7, 1), Item(b"gone", b"1", 0, 2))
@@ -120,7 +120,7 @@ def test_what_cannot_be_written_did_not_happen(tmp_path: Path, caplog: pytest.Lo
     roomy(store)
     assert store.engine.execute(Set(b"new", bytes(100_000)), NOW) == Stored(3)
     with caplog.at_level(logging.ERROR):
-        assert store.settle()
+        assert store.commit()
     assert caplog.messages == ["the journal can be written again"]
     store.close()
 
@@ -129,11 +129,11 @@ def test_a_flush_that_cannot_be_written_did_not_happen(tmp_path: Path) -> None:
     store = Store(options(tmp_path))
     for number in range(100):
         store.engine.execute(Set(b"key-%d" % number, b"value"), NOW)
-    assert store.settle()
+    assert store.commit()
     full(store)
     store.engine.execute(Flush(), NOW)
     store.engine.execute(Set(b"new", bytes(1_000_000)), NOW)
-    assert not store.settle()
+    assert not store.commit()
     assert len(store.engine) == 100
     assert values(store.engine.execute(Get((b"key-7",)), NOW)) == (Item(b"key-7", b"value", 0, 8),)
     store.close()

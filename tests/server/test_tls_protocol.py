@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from memproto.server.options import TlsOptions
 from memproto.server.tls import server_context
-from memproto.server.tls_protocol import Encrypted
+from memproto.server.tls_protocol import TlsProtocol
 from memproto.testing import pieces
 
 DATA = Path(__file__).parent.parent / "data" / "tls"
@@ -96,7 +96,7 @@ class Conversation:
         self.into, self.out_of = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = CLIENT.wrap_bio(self.into, self.out_of, server_hostname="localhost")
         self.session, self.network = Session(), Network()
-        self.encrypted = Encrypted(SERVER, lambda: self.session)
+        self.encrypted = TlsProtocol(SERVER, lambda: self.session)
         self.encrypted.connection_made(self.network)
 
     def take(self) -> bytes:

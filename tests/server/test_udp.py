@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from memproto import AnyReply, AnyRequest, ServerConnection, Set, Verbosity
 from memproto.engine import Engine
 from memproto.server.session import Hangup
-from memproto.server.udp import MOST_WAITING, Datagrams
+from memproto.server.udp import MAX_WAITING, Datagrams
 from memproto.udp import PAYLOAD_SIZE, Datagram, decode_datagram, encode_datagram
 
 ADDRESS = ("192.0.2.1", 4242)
@@ -37,7 +37,7 @@ class Host:
     def connection(self) -> ServerConnection:
         return ServerConnection()
 
-    def settle(self) -> bool:
+    def commit(self) -> bool:
         return self.writable
 
     def now(self) -> float:
@@ -199,12 +199,12 @@ def test_datagrams_that_come_meanwhile_wait_up_to_a_limit() -> None:
     async def run() -> None:
         host = Host()
         transport = Transport(Datagrams(host), room=1)
-        for number in range(10 * MOST_WAITING):
+        for number in range(10 * MAX_WAITING):
             transport.ask(b"version\r\n", number)
         transport.make_room(None)
         await until_quiet(host, transport)
-        assert [each.request_id for each in transport.sent] == list(range(MOST_WAITING + 1))
-        assert host.bytes_read == (MOST_WAITING + 1) * (8 + len(b"version\r\n"))
+        assert [each.request_id for each in transport.sent] == list(range(MAX_WAITING + 1))
+        assert host.bytes_read == (MAX_WAITING + 1) * (8 + len(b"version\r\n"))
 
     asyncio.run(run())
 

@@ -11,7 +11,7 @@ import pytest
 
 from memproto import Set
 from memproto.engine import JournalState
-from memproto.server import server as host
+from memproto.server import maintenance
 from memproto.server.command_line import parse_arguments
 from memproto.server.server import Server
 from tests.support.journals import loaded
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_either_stops_it(tmp_path: Path, caplog: pyte
 
 
 def test_expired_items_leave_memory_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "TICK", 0.01)
+    monkeypatch.setattr(maintenance, "TICK", 0.01)
 
     async def run() -> None:
         async with serving("--persist", str(tmp_path / "items")) as (server, connect):
@@ -152,7 +152,7 @@ def test_expired_items_leave_memory_and_file(tmp_path: Path, monkeypatch: pytest
                 assert await talk.ask(f"set k{number} 0 {number % 2} 1\n1\n") == "STORED\r\n"
             while len(server.engine) > 10:
                 await asyncio.sleep(0.05)
-            server.settle()
+            server.commit()
             assert server.store.journal is not None
             assert sorted(saved.item.key for saved in loaded(server.store.journal)) == sorted(
                 b"k%d" % number for number in range(0, 20, 2)
@@ -179,7 +179,7 @@ def test_the_server_that_follows_has_what_was_stored(tmp_path: Path) -> None:
 
 
 def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "TICK", 0.05)
+    monkeypatch.setattr(maintenance, "TICK", 0.05)
 
     async def run() -> None:
         async with serving("-o", "idle_timeout=1") as (server, connect):
