@@ -23,6 +23,7 @@ NOOP, NOOP_REPLY = b"\x80\x0a" + bytes(22), b"\x81\x0a" + bytes(22)
 LARGE = bytes(1_000_000)
 SERVERS = [
     "asyncio_server",
+    "couchbase",
     "threaded",
     pytest.param("trio_server", marks=pytest.mark.peer("trio")),
     pytest.param("twisted_server", marks=pytest.mark.peer("twisted")),
