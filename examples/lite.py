@@ -37,6 +37,7 @@ class LiteDialect(mp.ServerDialect):
         if self._skipping and not buffer.skip_line():
             return None
         self._skipping = False
+        request: mp.AnyRequest | None = None
         if not self._key:
             try:
                 line = buffer.take_line(self._limits.line)

@@ -36,10 +36,10 @@ class Journal(Protocol):
     only remember each change, write it later, and undo with ``Engine.restore`` what it could not write.
     """
 
-    def put(self, stored: StoredItem) -> None:
+    def put(self, stored: StoredItem, /) -> None:
         """An item was stored or changed."""
 
-    def discard(self, key: bytes) -> None:
+    def discard(self, key: bytes, /) -> None:
         """An item was deleted, evicted or found expired."""
 
     def clear(self) -> None:
@@ -52,5 +52,5 @@ class Journal(Protocol):
         """
         ...
 
-    def keep_newest(self, count: int) -> None:
+    def keep_newest(self, count: int, /) -> None:
         """Forget all but the ``count`` items that were put last: there was no room for the others."""
