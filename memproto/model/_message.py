@@ -35,33 +35,35 @@ class Message:
     __replace__ = replace
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        kind = type(self)
+        if type(other) is not kind:
             return NotImplemented
-        values = _compared_values(type(self))
+        values = _COMPARED.get(kind) or _compared_values(kind)
         return values(self) == values(other)
 
     def __hash__(self) -> int:
-        return hash(_compared_values(type(self))(self))
+        kind = type(self)
+        values = _COMPARED.get(kind) or _compared_values(kind)
+        return hash(values(self))
 
     def __repr__(self) -> str:
-        names = (name for name in field_names(type(self)) if name not in self._not_shown)
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        shown = [f"{name}={getattr(self, name)!r}" for name in field_names(type(self)) if name not in self._not_shown]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), tuple([getattr(self, name) for name in field_names(type(self))])
 
 
-# What gives the values that equality and hash use, of a message of this class. Made at its first message.
+# By class, what gives the values that equality and hash use. Made at the first message of the class.
 _COMPARED: dict[type, Callable[[object], object]] = {}
 
 
 def _compared_values(kind: type[Message]) -> Callable[[object], object]:
-    values = _COMPARED.get(kind)
-    if values is None:
-        names = [name for name in field_names(kind) if name not in kind._not_compared]
-        values = _COMPARED[kind] = attrgetter(*names) if names else _nothing
+    names = [name for name in field_names(kind) if name not in kind._not_compared]
+    values: Callable[[object], object] = attrgetter(*names) if names else _no_values
+    _COMPARED[kind] = values
     return values
 
 
-def _nothing(message: object) -> None:
-    """Stands for the values of a message without fields."""
+def _no_values(message: object) -> None:
+    """Stand for the values of a message without fields."""

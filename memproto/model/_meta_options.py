@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Final, TypeVar
 
 from memproto.errors import LocalProtocolError
+from memproto.model._message import Message
 from memproto.model.item_requests import (
     Add,
     Append,
@@ -19,19 +22,24 @@ from memproto.model.item_requests import (
 )
 from memproto.model.request import Request
 
-_WITH_OPTIONS: Final = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
-_NO_OPTIONS: Final = MetaOptions()
-
-
 T = TypeVar("T", bound=Request[object])
+
+# A look into a set takes a fifth of the time of isinstance() with nine classes, and most requests pass here.
+_WITH_OPTIONS: Final = frozenset({Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement})
+_options_of: Callable[[object], MetaOptions | None] = attrgetter("meta")
+_NO_OPTIONS: Final = MetaOptions()
 
 
 def without_meta_options(request: T) -> T:
     """The same request without meta options. Raises LocalProtocolError if they ask for what only meta can do."""
-    asked: Request[object] = request
-    if not isinstance(asked, _WITH_OPTIONS) or asked.meta is None:
+    if type(request) not in _WITH_OPTIONS:
+        return request
+    options = _options_of(request)
+    if options is None:
         return request
     # The other dialects have another way to encode the key, and ask for the same item.
-    if asked.meta.replace(base64=False) != _NO_OPTIONS:
-        raise LocalProtocolError(f"{type(request).__name__} has meta options that only meta can say: {asked.meta}")
-    return asked.replace(meta=None)  # type: ignore[return-value]  # it is of the same class
+    if options.replace(base64=False) != _NO_OPTIONS:
+        raise LocalProtocolError(f"{type(request).__name__} has meta options that only meta can say: {options}")
+    asked: object = request
+    assert isinstance(asked, Message)
+    return asked.replace(meta=None)  # type: ignore[return-value]  # it is of the class of the request
