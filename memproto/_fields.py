@@ -1,7 +1,8 @@
-"""Whether the fields of an object have the types that its class declares.
+"""The check whether the fields of an object have the types that its class declares.
 
-A message checks nothing when it is made, because most are made by readers that give the right types. What an embedder
-hands in is checked where it enters, by rules that are derived from the annotations: there is no second list of fields.
+The ``__init__`` of a message checks nothing, because most messages are made by readers that give the right types. What
+an embedder passes is checked at the entry points, by rules that are derived from the annotations of ``__init__``: there
+is no second list of fields.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from typing import Final, NamedTuple, TypeAlias, Union, get_args, get_origin, ge
 
 from memproto.errors import LocalProtocolError
 
-# What is wrong with a value that stands at this path, such as ``items[0].key``; ``None`` if nothing is.
-_Look: TypeAlias = Callable[[str, object], str | None]
+# Returns what is wrong with the value at this path, such as ``items[0].key``; ``None`` if nothing is.
+_Check: TypeAlias = Callable[[str, object], str | None]
 
 
 class _Rule(NamedTuple):
     """What one annotation allows."""
 
-    #: The classes of which an instance can be right.
+    #: The classes of the values that can be right.
     kinds: tuple[type, ...]
-    #: Those whose own instances are right without a further look.
-    plain: frozenset[type]
-    #: What must be there, as the error says it, alone and as one of many.
-    words: str
+    #: Those of them whose direct instances are right whatever they contain.
+    exact: frozenset[type]
+    #: What the error says the value must be: alone, and as a part of a tuple.
+    expected: str
     name: str
-    look: _Look
+    check: _Check
 
 
 def field_names(kind: type) -> tuple[str, ...]:
@@ -40,13 +41,13 @@ def field_names(kind: type) -> tuple[str, ...]:
     return names
 
 
-def article(name: str) -> str:
-    """A name with the article that it takes."""
+def with_article(name: str) -> str:
+    """A name with its indefinite article."""
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
-def found(value: object) -> str:
-    """A value of a wrong type as an error says it: by its type, or by its name where it has one."""
+def describe(value: object) -> str:
+    """A value of a wrong type in an error: its type, or its name if it is a class or a member of an enum."""
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, type):
@@ -54,88 +55,89 @@ def found(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 
-def misfit(path: str, value: object, words: str) -> str:
-    """What is wrong with a value that must be what ``words`` say."""
-    return f"{path} is {found(value)}, must be {words}"
+def wrong_type(path: str, value: object, expected: str) -> str:
+    """The text of the error about a value of a wrong type."""
+    return f"{path} is {describe(value)}, must be {expected}"
 
 
-def _instance(kind: type, words: str, kinds: tuple[type, ...] = ()) -> _Rule:
+def _instance(kind: type, expected: str, kinds: tuple[type, ...] = ()) -> _Rule:
     kinds = kinds or (kind,)
 
-    def look(path: str, value: object) -> str | None:
-        return None if isinstance(value, kinds) else misfit(path, value, words)
+    def check(path: str, value: object) -> str | None:
+        return None if isinstance(value, kinds) else wrong_type(path, value, expected)
 
-    return _Rule(kinds, frozenset(kinds), words, kind.__name__, look)
+    return _Rule(kinds, frozenset(kinds), expected, kind.__name__, check)
 
 
-def _nested(kind: type, words: str) -> _Rule:
+def _nested(kind: type, expected: str) -> _Rule:
     """A message in a message."""
 
-    def look(path: str, value: object) -> str | None:
+    def check(path: str, value: object) -> str | None:
         if not isinstance(value, kind):
-            return misfit(path, value, words)
-        return _class_of(type(value)).fault(value, f"{path}.")
+            return wrong_type(path, value, expected)
+        return _rules_of(type(value)).fault(value, f"{path}.")
 
-    return _Rule((kind,), frozenset(), words, kind.__name__, look)
+    return _Rule((kind,), frozenset(), expected, kind.__name__, check)
 
 
 def _union(parts: tuple[object, ...]) -> _Rule:
     rules = [_rule(part) for part in parts]
-    words = " or ".join(rule.words for rule in rules)
+    expected = " or ".join(rule.expected for rule in rules)
     if len(parts) > _MANY:
-        # The nearest class that all have in common says it shorter.
-        bases = [kind.__mro__ for rule in rules for kind in rule.kinds]
-        words = next(article(base.__name__.lstrip("_")) for base in bases[0][1:] if all(base in mro for mro in bases))
+        # The name of the nearest common base class is shorter.
+        first, *others = [kind.__mro__ for rule in rules for kind in rule.kinds]
+        base = next(base for base in first[1:] if all(base in mro for mro in others))
+        expected = with_article(base.__name__.lstrip("_"))
 
-    def look(path: str, value: object) -> str | None:
+    def check(path: str, value: object) -> str | None:
         for rule in rules:
             if isinstance(value, rule.kinds):
-                return rule.look(path, value)
-        return misfit(path, value, words)
+                return rule.check(path, value)
+        return wrong_type(path, value, expected)
 
     kinds = tuple(kind for rule in rules for kind in rule.kinds)
-    return _Rule(kinds, frozenset().union(*(rule.plain for rule in rules)), words, words, look)
+    return _Rule(kinds, frozenset().union(*(rule.exact for rule in rules)), expected, expected, check)
 
 
 def _tuple_of_many(inner: _Rule) -> _Rule:
-    words = f"a tuple of {inner.name}"
+    expected = f"a tuple of {inner.name}"
 
-    def look(path: str, value: object) -> str | None:
+    def check(path: str, value: object) -> str | None:
         if not isinstance(value, tuple):
-            return misfit(path, value, words)
-        if inner.plain.issuperset(map(type, value)):
+            return wrong_type(path, value, expected)
+        if inner.exact.issuperset(map(type, value)):
             return None
         for index, each in enumerate(value):
-            fault = inner.look(f"{path}[{index}]", each)
+            fault = inner.check(f"{path}[{index}]", each)
             if fault is not None:
                 return fault
         return None
 
-    return _Rule((tuple,), frozenset(), words, words, look)
+    return _Rule((tuple,), frozenset(), expected, expected, check)
 
 
 def _tuple_of_these(rules: list[_Rule]) -> _Rule:
     name = f"({', '.join(rule.name for rule in rules)})"
-    words = f"a tuple {name}"
+    expected = f"a tuple {name}"
 
-    def look(path: str, value: object) -> str | None:
+    def check(path: str, value: object) -> str | None:
         if not isinstance(value, tuple):
-            return misfit(path, value, words)
+            return wrong_type(path, value, expected)
         if len(value) != len(rules):
-            return f"{path} is a tuple of {len(value)}, must be {words}"
+            return f"{path} is a tuple of {len(value)}, must be {expected}"
         for index, (rule, each) in enumerate(zip(rules, value, strict=True)):
-            fault = rule.look(f"{path}[{index}]", each)
+            fault = rule.check(f"{path}[{index}]", each)
             if fault is not None:
                 return fault
         return None
 
-    return _Rule((tuple,), frozenset(), words, name, look)
+    return _Rule((tuple,), frozenset(), expected, name, check)
 
 
-# A union of more is told of by what its members have in common.
+# The error about a union of more classes names their common base class.
 _MANY: Final = 4
 
-# What type checkers take for these, too.
+# Type checkers accept these classes for an int and a float.
 _WIDER: dict[object, tuple[type, ...]] = {int: (int, bool), float: (float, int, bool)}
 
 
@@ -150,57 +152,60 @@ def _rule(hint: object) -> _Rule:
     if origin in (Union, UnionType):
         return _union(arguments)
     if isinstance(origin, type):
-        return _nested(origin, article(origin.__name__))
+        return _nested(origin, with_article(origin.__name__))
     if hint is NoneType:
         return _instance(NoneType, "None")
     if not isinstance(hint, type):
         raise TypeError(f"{hint!r} is no annotation of a field that can be checked")
     # A named tuple is right or wrong as a whole.
     if field_names(hint) and not issubclass(hint, tuple):
-        return _nested(hint, article(hint.__name__))
-    words = "bytes" if hint is bytes else article(hint.__name__)
-    return _instance(hint, words, _WIDER.get(hint, ()))
+        return _nested(hint, with_article(hint.__name__))
+    expected = "bytes" if hint is bytes else with_article(hint.__name__)
+    return _instance(hint, expected, _WIDER.get(hint, ()))
 
 
 def _no_values(message: object) -> tuple[object, ...]:
     return ()
 
 
-class _Class:
-    """What is known of a class with fields. Made at its first object: to resolve annotations takes a while."""
+class _FieldRules:
+    """The rules of the fields of one class. Made for its first object, because resolving annotations is slow."""
 
     __slots__ = ("rules", "values")
 
     def __init__(self, kind: type) -> None:
+        hints: dict[str, object] = {}
+        for base in reversed(kind.__mro__):
+            # A parameter without an annotation is as that of the base class; without that it may be anything.
+            hints |= get_type_hints(vars(base).get("__init__", object.__init__))
         names = field_names(kind)
-        hints: dict[str, object] = get_type_hints(kind.__init__) if names else {}  # type: ignore[misc]
-        self.rules = [(name, _rule(hints[name])) for name in names]
-        # All fields at once, always as a tuple: of one name alone it would be none.
+        self.rules = [(name, _rule(hints.get(name, object))) for name in names]
+        # With a single name, attrgetter would return the value and no tuple.
         self.values: Callable[[object], tuple[object, ...]] = attrgetter(*names, names[0]) if names else _no_values
 
     def fault(self, message: object, prefix: str = "") -> str | None:
         """What is wrong with the first field that is not right; ``None`` if all are."""
         for (name, rule), value in zip(self.rules, self.values(message), strict=False):
-            if type(value) not in rule.plain:
-                fault = rule.look(prefix + name, value)
+            if type(value) not in rule.exact:
+                fault = rule.check(prefix + name, value)
                 if fault is not None:
                     return fault
         return None
 
 
-_CLASSES: dict[type, _Class] = {}
+_RULES: dict[type, _FieldRules] = {}
 
 
-def _class_of(kind: type) -> _Class:
-    known = _CLASSES.get(kind)
+def _rules_of(kind: type) -> _FieldRules:
+    known = _RULES.get(kind)
     if known is None:
-        known = _CLASSES[kind] = _Class(kind)
+        known = _RULES[kind] = _FieldRules(kind)
     return known
 
 
 def check_fields(message: object) -> None:
     """Raise LocalProtocolError that names the first field whose value is not of the declared type."""
-    fault = _class_of(type(message)).fault(message)
+    fault = _rules_of(type(message)).fault(message)
     if fault is not None:
         raise LocalProtocolError(fault)
 
@@ -220,12 +225,12 @@ def check_time(name: str, time: object) -> None:
         raise LocalProtocolError(f"{name} is {time}, must be finite")
 
 
-#: What bytes may be handed in as.
+#: The types in which a caller may pass bytes.
 BYTES_LIKE: Final = bytes | bytearray | memoryview
 
 
 def check_value(name: str, value: object, hint: object) -> None:
     """Raise LocalProtocolError unless the value of an argument is of the type that ``hint`` annotates."""
-    fault = _rule(hint).look(name, value)
+    fault = _rule(hint).check(name, value)
     if fault is not None:
         raise LocalProtocolError(fault)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from memproto._fields import article, check_fields, found
+from memproto._fields import check_fields, describe, with_article
 from memproto.errors import LocalProtocolError
 from memproto.limits import Limits
 from memproto.model import Dialect, Envelope
 
 
 def _seen(value: object) -> str:
-    return f"{value!r:.60}" if isinstance(value, str | bytes | int | float) else found(value)
+    return f"{value!r:.60}" if isinstance(value, str | bytes | int | float) else describe(value)
 
 
 def misuse(name: str, value: object, words: str) -> LocalProtocolError:
@@ -66,5 +66,5 @@ def bytes_of(name: str, data: object) -> bytes:
 def check_envelope(name: str, envelope: object, *kinds: type[Envelope]) -> None:
     """Raise LocalProtocolError unless this is an envelope of these kinds whose fields are of the declared types."""
     if not isinstance(envelope, kinds):
-        raise misuse(name, envelope, " or ".join(article(kind.__name__) for kind in kinds))
+        raise misuse(name, envelope, " or ".join(with_article(kind.__name__) for kind in kinds))
     check_fields(envelope)

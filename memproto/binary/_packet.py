@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, misfit
+from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, wrong_type
 from memproto.binary._layout import HEADER
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.model import Magic, Packet, Status
@@ -101,7 +101,7 @@ def write_header(*fields: int) -> bytes:
 def encode_packet(packet: Packet) -> bytes:
     """The bytes of a packet. Raises :class:`LocalProtocolError` that names the field that does not fit."""
     if not isinstance(packet, Packet):
-        raise LocalProtocolError(misfit("packet", packet, "a Packet"))
+        raise LocalProtocolError(wrong_type("packet", packet, "a Packet"))
     check_fields(packet)
     if packet.magic not in _MAGICS:
         raise LocalProtocolError(wrong_magic(packet.magic, *_MAGICS))

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from memproto._fields import misfit
+from memproto._fields import wrong_type
 from memproto._wire.arguments import bytes_of, check_bool, check_dialect, dialects_of, limits_of, misuse
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.dialects import ServerDialect
@@ -298,7 +298,7 @@ class ServerConnection:
 
     def _out_of_turn(self, to: object) -> LocalProtocolError:
         if not isinstance(to, Envelope):
-            return LocalProtocolError(misfit("to", to, "the envelope that next_event() gave, not its request"))
+            return LocalProtocolError(wrong_type("to", to, "the envelope that next_event() gave, not its request"))
         if any(envelope is to for envelope in self._pending):
             first = self._pending[0].request
             return LocalProtocolError(f"replies go in the order of requests: {first!r:.80} is to be answered first")

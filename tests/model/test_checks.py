@@ -9,6 +9,7 @@ import pytest
 from memproto import (
     AnyReply,
     AnyRequest,
+    Envelope,
     Get,
     Item,
     ItemMeta,
@@ -21,8 +22,7 @@ from memproto import (
     Values,
 )
 from memproto._fields import check_fields
-from memproto.model._checks import check_reply, check_request
-from memproto.model._quick_checks import REPLY_LOOKS, REQUEST_LOOKS, is_item_meta, is_meta
+from memproto.model._checks import EXACT_REPLIES, EXACT_REQUESTS, _is_meta, check_reply, check_request, is_item_meta
 from tests.support.wrong_types import REPLIES, REQUESTS, Wrong, wrong_replies, wrong_requests
 
 WRONG_REQUESTS = wrong_requests()
@@ -66,23 +66,26 @@ def test_every_wrong_field_of_a_reply_is_named() -> None:
         assert _names(str(caught.value), wrong), wrong
 
 
-def test_the_quick_looks_agree_with_the_rules_derived_from_the_annotations() -> None:
-    for looks, right, wrong_ones in ((REQUEST_LOOKS, REQUESTS, WRONG_REQUESTS), (REPLY_LOOKS, REPLIES, WRONG_REPLIES)):
+def test_the_checks_of_exact_types_agree_with_the_rules_derived_from_the_annotations() -> None:
+    for checks, right, wrong_ones in (
+        (EXACT_REQUESTS, REQUESTS, WRONG_REQUESTS),
+        (EXACT_REPLIES, REPLIES, WRONG_REPLIES),
+    ):
         # A class in the table has a right message here, and many wrong ones, each field in its turn.
-        assert {type(each) for each in right if type(each) in looks} == set(looks)
+        assert {type(each) for each in right if type(each) in checks} == set(checks)
         for each in right:
-            if type(each) in looks:
-                assert looks[type(each)](each), each
+            if type(each) in checks:
+                assert checks[type(each)](each), each
         refused = 0
         for wrong in wrong_ones:
-            if type(wrong.message) in looks:
-                assert not looks[type(wrong.message)](wrong.message), wrong
+            if type(wrong.message) in checks:
+                assert not checks[type(wrong.message)](wrong.message), wrong
                 refused += 1
         assert refused > 100
 
 
-def test_the_usual_options_and_what_is_told_of_items_take_the_quick_look() -> None:
-    assert is_meta(MetaOptions(1, 2, False, 3, 4, True, 5, True, True, True, True))
+def test_options_and_item_meta_of_the_exact_types_pass_the_check_of_exact_types() -> None:
+    assert _is_meta(MetaOptions(1, 2, False, 3, 4, True, 5, True, True, True, True))
     assert is_item_meta(ItemMeta(1, True, 2, True, True, True, True, 3))
 
 
@@ -142,6 +145,19 @@ def test_a_request_inside_a_message_may_be_of_a_class_without_fields() -> None:
     check_fields(Holder(Set(b"k", b"v")))
     with pytest.raises(LocalProtocolError, match="request is str, must be a Request"):
         check_fields(Holder("get"))  # type: ignore[arg-type]
+
+
+def test_a_field_without_an_annotation_is_checked_as_in_the_base_class_or_not_at_all() -> None:
+    class Own(Envelope):
+        __match_args__ = ("request", "number")
+
+        def __init__(self, request, number) -> None:  # type: ignore[no-untyped-def]
+            super().__init__(request)
+            self.number = number
+
+    check_fields(Own(Noop(), object()))
+    with pytest.raises(LocalProtocolError, match="request is int, must be a Request"):
+        check_fields(Own(1, 1))
 
 
 def test_an_annotation_of_another_form_is_an_error_of_whoever_declares_it() -> None:

@@ -36,7 +36,7 @@ from memproto.model import (
     Stored,
     Values,
 )
-from memproto.model._quick_checks import is_item_meta
+from memproto.model._checks import is_item_meta
 from memproto.text._failures import error_line, failure_in, unexpected
 from memproto.text._lines import COUNTS, CRLF, check_item, check_word, take_line, unsigned, words_of
 from memproto.text.meta._flags import base64_word, decoded_key
