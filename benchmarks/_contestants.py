@@ -16,10 +16,10 @@ from benchmarks._rivals import (
 from benchmarks._timing import BATCH, Match, Timer, batched, repeated
 from memproto import AnyReply, ClientConnection, Envelope, Get, Limits, ServerConnection, Set
 from memproto._wire.buffer import ReceiveBuffer
-from memproto.binary import decode_packet, decode_request
-from memproto.binary._layout import FLAGS, OPCODES, STORE
-from memproto.binary._replies import read_reply, reply_parts
-from memproto.binary._requests import RequestReader, request_parts
+from memproto.binary import decode_request
+from memproto.binary._client import BinaryClient
+from memproto.binary._layout import FLAGS, STORE
+from memproto.binary._server import BinaryServer
 
 CONNECTION, CODEC, CONSTRUCT, COMPILED, BMEMCACHED, FLOOR = CONTESTANTS = (
     "memproto connection",
@@ -116,36 +116,37 @@ def _client_exchanges(request: Get | Set, reply: bytes) -> Timer:
 
 
 def _codec_reads(data: bytes) -> Timer:
-    buffer, reader = ReceiveBuffer(), RequestReader(Limits())
+    buffer, server = ReceiveBuffer(), BinaryServer(Limits())
 
     def run() -> object:
         buffer.feed(data)
-        return reader.read(buffer)
+        return server.read(buffer)
 
     return repeated(run)
 
 
 def _codec_reads_reply(request: bytes, reply: bytes) -> Timer:
-    envelope = decode_request(request)
-    message, spec = envelope.request, OPCODES[envelope.opcode]
+    limits, buffer = Limits(), ReceiveBuffer()
+    exchange = BinaryClient(limits).encode(decode_request(request).request)
+    read = exchange._reader.read
 
     def run() -> object:
-        taken = decode_packet(reply)
-        return None if taken is None else read_reply(taken[0], message, spec)
+        buffer.feed(reply)
+        return read(buffer, exchange, limits)
 
     return repeated(run)
 
 
 def _codec_writes(request: bytes) -> Timer:
-    envelope = decode_request(request)
-    message, opcode = envelope.request, envelope.opcode
-    return repeated(lambda: b"".join(request_parts(message, opcode, 0)))
+    message = decode_request(request).request
+    encode = BinaryClient(Limits()).encode
+    return repeated(lambda: b"".join(encode(message).parts))
 
 
 def _codec_writes_reply(request: bytes, reply: AnyReply) -> Timer:
     envelope = decode_request(request)
-    spec = OPCODES[envelope.opcode]
-    return repeated(lambda: b"".join(reply_parts(reply, envelope, spec)))
+    write = BinaryServer(Limits()).write
+    return repeated(lambda: b"".join(write(reply, envelope)))
 
 
 # --- the matches

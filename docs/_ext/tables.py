@@ -21,7 +21,7 @@ from sphinx.pycode import ModuleAnalyzer
 import memproto
 from memproto import OPCODES, Body, ClassicEnvelope, Field, InvalidRequest, Layout, Limits, OpcodeSpec, Presence
 from memproto.binary import _layout
-from memproto.binary._operations import FAMILIES
+from memproto.binary._operations import OPERATIONS
 from memproto.connection import _state
 from memproto.model import STATUSES
 from memproto.text.classic import _requests as _classic_requests
@@ -96,14 +96,14 @@ def _twin(spec: OpcodeSpec) -> str:
 
 
 def _opcode_row(spec: OpcodeSpec) -> Row:
-    message = FAMILIES[spec.opcode].kind.__name__ if spec.opcode in FAMILIES else memproto.Unknown.__name__
+    message = OPERATIONS[spec.opcode].request.__name__ if spec.opcode in OPERATIONS else memproto.Unknown.__name__
     shapes = (_shape(spec.request), _shape(spec.reply))
     return (f"{spec.opcode:#04x}", spec.name, message, *shapes, _twin(spec), spec.quiet.value)
 
 
-def _opcode_table(served: bool) -> Table:
+def _opcode_table(supported: bool) -> Table:
     titles = ("opcode", "name", "message", "request: extras / key / value", "success: extras / key / value", "twin")
-    rows = tuple(_opcode_row(OPCODES[number]) for number in sorted(OPCODES) if OPCODES[number].served is served)
+    rows = tuple(_opcode_row(OPCODES[number]) for number in sorted(OPCODES) if OPCODES[number].supported is supported)
     return Table((*titles, "quiet"), rows, frozenset({0, 1, 2, 5}))
 
 

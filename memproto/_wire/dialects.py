@@ -24,7 +24,7 @@ class ServerDialect(Protocol):
 
     #: Whether the peer has yet to authenticate; set by the connection. A dialect that can be authenticated lets only
     #: that through then, and gives what else comes as :class:`~memproto.InvalidRequest` with the refusal as its reply.
-    locked: bool = False
+    awaiting_auth: bool = False
 
     @property
     def mid_request(self) -> bool:

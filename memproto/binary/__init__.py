@@ -9,14 +9,30 @@ from collections.abc import Iterable
 
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
+from memproto.binary import _client
 from memproto.binary._layout import OPCODES, OpcodeSpec, opcodes_of
-from memproto.binary._operations import opcode_for
-from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header
-from memproto.binary._replies import read_reply, reply_parts
-from memproto.binary._requests import RequestReader, request_parts
+from memproto.binary._operations import OPERATIONS, opcode_for
+from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header, write_header
+from memproto.binary._server import BinaryServer
+from memproto.binary._server_replies import reply_parts
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import AnyReply, BinaryEnvelope, InvalidRequest, StatsReply
+from memproto.model import (
+    Add,
+    AnyReply,
+    Append,
+    BinaryEnvelope,
+    Decrement,
+    Delete,
+    Get,
+    Increment,
+    InvalidRequest,
+    Magic,
+    Prepend,
+    Replace,
+    Set,
+    Unknown,
+)
 from memproto.model._checks import check_reply
 
 __all__ = [
@@ -37,26 +53,39 @@ def _buffer_of(data: bytes) -> ReceiveBuffer:
 
 
 # A message that is here whole may be as large as the header can say.
-_ANY_SIZE = Limits(value=1 << 32, head=1 << 17)
+_ANY_SIZE = Limits(value=1 << 32, head=1 << 17, stats=1 << 32, answer=1 << 64)
+
+_WITH_META = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
 
 
 def encode_request(envelope: BinaryEnvelope) -> bytes:
     """The bytes of one request. Raises :class:`~memproto.LocalProtocolError` if a field does not fit the wire.
 
     A get has one key here; a :class:`~memproto.ClientConnection` makes many packets of many keys. ``Unknown`` is sent
-    with the envelope's opaque.
+    with the envelope's opaque. Meta options are not encoded.
     """
     check_envelope("envelope", envelope, BinaryEnvelope)
-    return b"".join(
-        request_parts(
-            envelope.request,
-            envelope.opcode,
-            envelope.opaque,
-            envelope.vbucket,
-            envelope.data_type,
-            envelope.ignored_cas,
-        )
+    request, opcode = envelope.request, envelope.opcode
+    if isinstance(request, Unknown):
+        return encode_packet(request.packet.replace(magic=Magic.REQUEST, opaque=envelope.opaque))
+    if isinstance(request, _WITH_META) and request.meta is not None:
+        request = request.replace(meta=None)
+    head, *value = _client.encode_request(request, opcode, 0)
+    magic, _, key_length, extras_length, _, _, body_length, _, cas = unpack_header(head)
+    if not OPERATIONS[opcode].uses_cas:
+        cas = envelope.ignored_cas
+    header = write_header(
+        magic,
+        opcode,
+        key_length,
+        extras_length,
+        envelope.data_type,
+        envelope.vbucket,
+        body_length,
+        envelope.opaque,
+        cas,
     )
+    return b"".join((header, head[HEADER_SIZE:], *value))
 
 
 def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnvelope:
@@ -66,7 +95,7 @@ def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnv
     """
     data = bytes_of("data", data)
     buffer = _buffer_of(data)
-    envelope = RequestReader(_ANY_SIZE, opcodes_of(opcodes), all_named=True).read(buffer)
+    envelope = BinaryServer(_ANY_SIZE, opcodes_of(opcodes), all_named=True).read(buffer)
     if envelope is None:
         raise RemoteProtocolError(f"{len(data)} bytes are less than one request")
     if isinstance(envelope.request, InvalidRequest):
@@ -98,25 +127,23 @@ def decode_reply(data: bytes, to: BinaryEnvelope, opcodes: Iterable[OpcodeSpec] 
     """
     check_envelope("to", to, BinaryEnvelope)
     data = bytes_of("data", data)
-    spec = _spec(to, opcodes)
-    stats: list[tuple[bytes, bytes]] = []
+    reader = _client.reader_for(to.request, _spec(to, opcodes), _ANY_SIZE)
+    reply: AnyReply | None = None
     at = 0
-    while True:
+    while reply is None:
         taken = decode_packet(data, at)
         if taken is None:
             raise RemoteProtocolError(f"{len(data)} bytes are less than one reply")
-        packet, at = taken
+        packet, end = taken
         if packet.is_request:
             raise RemoteProtocolError("magic is that of a request")
         if packet.opaque != to.opaque:
             raise RemoteProtocolError(f"opaque is {packet.opaque:#010x}, of the request {to.opaque:#010x}")
-        reply = read_reply(packet, to.request, spec)
-        if not isinstance(reply, StatsReply) or not reply.stats:
-            break
-        stats += reply.stats
+        reply = reader.read_packet(data, at, to.request, 0)
+        at = end
     if at != len(data):
         raise RemoteProtocolError(f"{len(data) - at} bytes follow the reply")
-    return StatsReply(tuple(stats)) if isinstance(reply, StatsReply) else reply
+    return reply
 
 
 def _spec(envelope: BinaryEnvelope, opcodes: Iterable[OpcodeSpec]) -> OpcodeSpec:

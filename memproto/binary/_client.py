@@ -1,50 +1,68 @@
-"""The client's half of the binary dialect: requests laid out, and the packets that come told whose they are."""
+"""The client's half of the binary dialect: it encodes requests, and finds the request that each packet answers."""
 
 from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import check_bytes
-from memproto._wire.exchange import OPAQUES, Exchange, PacketCollector, TooLarge, too_large
-from memproto.binary._collectors import (
-    HIT_SIZE,
-    KEY_BYTE,
-    SHORT,
-    Many,
-    One,
-    OneCas,
-    OneItem,
-    Statistics,
-    first_of,
-    pack_short,
+from memproto._wire.exchange import OPAQUES, Exchange, too_large
+from memproto._wire.packing import Layout
+from memproto.binary._client_readers import READERS, SINGLE, PacketReader, SingleReply, UnknownReply
+from memproto.binary._client_series import HIT_SIZE, MultiGetReply, StatisticsReply
+from memproto.binary._layout import (
+    ARITHMETIC,
+    EXPIRATION,
+    HEADER,
+    NO_CREATE,
+    NONE,
+    OPCODES,
+    STORE,
+    VERBOSITY,
+    OpcodeSpec,
+    Quiet,
 )
-from memproto.binary._layout import EXPIRATION, OPCODES, STORE, OpcodeSpec, Quiet
-from memproto.binary._operations import opcode_for
-from memproto.binary._packet import HEADER_SIZE, lengths_fault, unpack_header, wrong_magic
-from memproto.binary._requests import request_parts
+from memproto.binary._operations import FIRSTS, OPERATIONS, Encode, Parts, opcode_for, operation_for
+from memproto.binary._packet import (
+    HEADER_SIZE,
+    KEY_BYTE,
+    encode_packet,
+    first_of,
+    lengths_fault,
+    pack_short,
+    request_fault,
+    unpack_header,
+    wrong_magic,
+)
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.limits import MAX_KEY, Limits
+from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
 from memproto.model import (
     Add,
     AnyReply,
+    Append,
+    Decrement,
     Delete,
-    Deleted,
     Failure,
+    Flush,
     Get,
+    Increment,
     Magic,
+    Noop,
     Opcode,
-    Packet,
+    Prepend,
     Replace,
     Request,
+    SaslAuth,
+    SaslStep,
     Set,
     Silence,
     Stats,
-    Stored,
+    Touch,
     Unknown,
+    Verbosity,
 )
 from memproto.model._checks import check_request
 from memproto.model._meta_options import without_meta_options
@@ -53,60 +71,29 @@ R = TypeVar("R")
 
 _REQUEST, _RESPONSE = int(Magic.REQUEST), int(Magic.RESPONSE)
 
-# --- the usual requests, by a short way; ``None`` for whatever the long one must look at
+# The requests whose encoders check the types of all that they use.
+_CHECKED = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Noop)
 
-_Lay = Callable[..., tuple[bytes, ...] | None]
-
-_pack_store = struct.Struct(SHORT.format + STORE.packer.format[1:]).pack
-
-
-def _lay_get(request: Get, first: int, opaque: int) -> tuple[bytes, ...] | None:
-    keys = request.keys
-    if type(keys) is not tuple or len(keys) != 1 or request.exptime is not None or request.meta is not None:
-        return None
-    key = keys[0]
-    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY:
-        return None
-    return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
+_Plan = tuple[Encode, int, SingleReply]
 
 
-def _lay_delete(request: Delete, first: int, opaque: int) -> tuple[bytes, ...] | None:
-    key, cas = request.key, request.cas
-    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or request.meta is not None:
-        return None
-    if cas or type(cas) is not int:
-        return None
-    return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
+def _plans(quiet: bool) -> dict[type[Request[object]], _Plan]:
+    plans: dict[type[Request[object]], _Plan] = {}
+    for opcode in OPERATIONS:
+        spec, operation = OPCODES[opcode], OPERATIONS[opcode]
+        # GET is the first of the opcodes of Get.
+        if (
+            operation.request in _CHECKED
+            and operation.request not in plans
+            and (spec.quiet is not Quiet.NOTHING) is quiet
+        ):
+            plans[operation.request] = operation.encode, FIRSTS[opcode], READERS[opcode]
+    return plans
 
 
-def _lay_store(request: Set | Add | Replace, first: int, opaque: int) -> tuple[bytes, ...] | None:
-    key, value = request.key, request.value
-    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or type(value) is not bytes or request.meta is not None:
-        return None
-    first, body_length = first + len(key) * KEY_BYTE, STORE.size + len(key) + len(value)
-    try:
-        return _pack_store(first, body_length, opaque, request.cas, request.flags, request.exptime) + key, value
-    except struct.error:
-        return None
-
-
-def _short_ways() -> Iterator[tuple[bool, type[Request[object]], tuple[_Lay, int, PacketCollector]]]:
-    for opcode, kind, lay, extras in (
-        (Opcode.GET, Get, _lay_get, 0),
-        (Opcode.DELETE, Delete, _lay_delete, 0),
-        (Opcode.SET, Set, _lay_store, STORE.size),
-        (Opcode.ADD, Add, _lay_store, STORE.size),
-        (Opcode.REPLACE, Replace, _lay_store, STORE.size),
-    ):
-        for spec in (OPCODES[opcode], OPCODES[OPCODES[opcode].twin or opcode]):
-            one = OneItem(spec) if kind is Get else OneCas(spec, Deleted if kind is Delete else Stored)
-            yield spec.opcode != opcode, kind, (lay, first_of(_REQUEST, spec.opcode, extras=extras), one)
-
-
-# By whether it is quiet: how to lay a kind of request out, the first eight bytes, and what reads its reply.
-_SHORT_WAYS: Final = {
-    wanted: {kind: way for quiet, kind, way in _short_ways() if quiet is wanted} for wanted in (False, True)
-}
+# How to encode a request, the first eight bytes of its header and what reads its reply; by whether it is quiet.
+_LOUD_PLANS: Final = _plans(False)
+_QUIET_PLANS: Final = _plans(True)
 
 
 class BinaryClient:
@@ -128,32 +115,42 @@ class BinaryClient:
 
     def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Encode a request. Raises LocalProtocolError."""
-        opaque = self.opaque
-        way = _SHORT_WAYS[quiet].get(type(request))
-        if way is not None:
-            lay, first, one = way
-            laid = lay(request, first, opaque)
-            if laid is not None:
+        plan = (_QUIET_PLANS if quiet else _LOUD_PLANS).get(type(request))
+        if plan is not None:
+            encode, first, reader = plan
+            opaque = self.opaque
+            try:
+                parts = encode(request, first, opaque)
+            except struct.error:
+                parts = ()
+            if parts:
                 self.opaque = (opaque + 1) % OPAQUES
-                return Exchange(request, laid, quiet, one, opaque)
+                return Exchange(request, parts, quiet, reader, opaque)
+        return self._encode_strictly(request, quiet)
+
+    def _encode_strictly(self, request: Request[R], quiet: bool) -> Exchange[R]:
+        """Encode a request that is not of the regular form, or say what is wrong with it."""
+        opaque = self.opaque
         check_request(request)
         bare: Request[object] = without_meta_options(request)
         if isinstance(bare, Get) and len(bare.keys) != 1:
-            data, many = self._lay_many(bare)
+            data, many = self._encode_multi_get(bare)
             return Exchange(request, (data,), False, many, opaque)
+        reader: PacketReader
         if isinstance(bare, Unknown):
             opcode = bare.packet.opcode
             spec = self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
             quiet = spec.quiet is not Quiet.NOTHING
+            parts: tuple[bytes, ...] = (encode_packet(bare.packet.replace(magic=_REQUEST, opaque=opaque)),)
+            reader = UnknownReply(spec)
         else:
             opcode = opcode_for(bare, quiet)
-            spec = OPCODES[opcode]
-        parts = request_parts(bare, opcode, opaque)
+            parts = encode_request(bare, opcode, opaque)
+            reader = StatisticsReply(OPCODES[opcode], self._limits) if isinstance(bare, Stats) else READERS[opcode]
         self.opaque = (opaque + 1) % OPAQUES
-        one = Statistics(spec, self._limits) if isinstance(bare, Stats) else One(spec)
-        return Exchange(request, parts, quiet, one, opaque)
+        return Exchange(request, parts, quiet, reader, opaque)
 
-    def _lay_many(self, request: Get) -> tuple[bytes, Many]:
+    def _encode_multi_get(self, request: Get) -> tuple[bytes, MultiGetReply]:
         keys, count = request.keys, len(request.keys)
         if not 1 <= count <= self._limits.keys:
             raise LocalProtocolError(f"keys are {count}, must be 1 to {self._limits.keys}")
@@ -175,7 +172,7 @@ class BinaryClient:
         ]
         pieces.append(pack(first_of(_REQUEST, Opcode.NOOP), 0, end, 0))
         self.opaque = (end + 1) % OPAQUES
-        return b"".join(pieces), Many(keys, OPCODES[opcode], self._limits)
+        return b"".join(pieces), MultiGetReply(keys, OPCODES[opcode], self._limits)
 
     def fault_after(self, request: Request[object], failure: Failure) -> str:
         """Never a fault: the opaque of each packet says which request it answers."""
@@ -197,61 +194,34 @@ class BinaryClient:
                 reply, self._skipped = self._skipped, None
                 if reply is not None:
                     return reply
-            packet = self._read(buffer)
-            if packet is None:
+            if not self._has_header(buffer):
                 return None
-            index = _answered(packet.opaque, waiting)
-            if index:
-                # It is read again once those before it have got their silence.
-                if isinstance(packet, Packet):
-                    buffer.at -= HEADER_SIZE + len(packet.extras) + len(packet.key) + len(packet.value)
-                self._silent = index - 1
+            header = unpack_header(buffer.data, buffer.at)
+            _, opcode, key_length, extras_length, _, status, body_length, opaque, _ = header
+            failure = self._over_limit(extras_length, key_length, body_length)
+            if failure is None and not buffer.gather(HEADER_SIZE + body_length):
+                return None
+            passed = _answered(opaque, waiting)
+            if passed:
+                # The packet is read again once those before it have got their silence.
+                self._silent = passed - 1
                 return Silence()
             exchange = waiting[0]
-            assert isinstance(exchange._reader, PacketCollector)
-            if isinstance(packet, TooLarge):
-                self._skipped = exchange._reader.skip(packet, exchange)
+            reader = exchange._reader
+            assert isinstance(reader, PacketReader)
+            index = (opaque - exchange._opaque) % OPAQUES
+            if failure is not None:
+                self._skipped = reader.skip_packet(opcode, status, failure, index)
                 self._skipping, self.regular = True, False
-                buffer.discard(HEADER_SIZE + packet.body_length)
+                buffer.discard(HEADER_SIZE + body_length)
                 continue
-            reply = exchange._reader.take(packet, exchange)
+            reply = reader.read_packet(buffer.data, buffer.at, exchange.request, index)
+            buffer.at += HEADER_SIZE + body_length
             if reply is None and self._wide:
                 # Behind an irregular packet, or one that came in pieces, there may be many regular ones.
-                reply = exchange._reader.read(buffer, exchange, self._limits)
+                reply = reader.read(buffer, exchange, self._limits)
             if reply is not None:
                 return reply
-
-    def _read(self, buffer: ReceiveBuffer) -> Packet | TooLarge | None:
-        """The next reply packet, or ``None`` for "more bytes are needed". Raises RemoteProtocolError.
-
-        Of one over a limit nothing is consumed.
-        """
-        if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
-            return None
-        data, at = buffer.data, buffer.at
-        magic, opcode, key_length, extras_length, data_type, status, body_length, opaque, cas = unpack_header(data, at)
-        if magic != _RESPONSE:
-            raise RemoteProtocolError(wrong_magic(magic, Magic.RESPONSE))
-        limits = self._limits
-        if (
-            not 0 <= body_length - key_length - extras_length <= limits.value
-            or HEADER_SIZE + extras_length + key_length > limits.head
-        ):
-            what = self._length_fault(body_length, extras_length, key_length)
-            return TooLarge(opcode, status, opaque, body_length, too_large(what))
-        end = at + HEADER_SIZE + body_length
-        if len(data) < end:
-            if not buffer.gather(HEADER_SIZE + body_length):
-                return None
-            data, at = buffer.data, buffer.at
-            end = at + HEADER_SIZE + body_length
-        buffer.at = end
-        at += HEADER_SIZE
-        key_at = at + extras_length
-        value_at = key_at + key_length
-        return Packet(
-            magic, opcode, data[at:key_at], data[key_at:value_at], data[value_at:end], status, data_type, opaque, cas
-        )
 
     def _has_header(self, buffer: ReceiveBuffer) -> bool:
         # A wrong first byte is reported as soon as it is there.
@@ -261,15 +231,17 @@ class BinaryClient:
             raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.RESPONSE))
         return buffer.gather(HEADER_SIZE)
 
-    def _length_fault(self, body_length: int, extras_length: int, key_length: int) -> str:
-        """Which limit these lengths are over. Raises RemoteProtocolError if they contradict each other."""
+    def _over_limit(self, extras_length: int, key_length: int, body_length: int) -> Failure | None:
+        """The failure of a packet that is over a limit. Raises RemoteProtocolError if its lengths are contradictory."""
+        limits, head = self._limits, HEADER_SIZE + extras_length + key_length
         value_length = body_length - extras_length - key_length
         if value_length < 0:
             raise RemoteProtocolError(lengths_fault(body_length, extras_length, key_length))
-        if value_length > self._limits.value:
-            return f"value is {value_length} bytes, limit is {self._limits.value}"
-        head = HEADER_SIZE + extras_length + key_length
-        return f"header, extras and key are {head} bytes, limit is {self._limits.head}"
+        if value_length > limits.value:
+            return too_large(f"value is {value_length} bytes, limit is {limits.value}")
+        if head > limits.head:
+            return too_large(f"header, extras and key are {head} bytes, limit is {limits.head}")
+        return None
 
 
 def _check_keys(keys: tuple[bytes, ...]) -> None:
@@ -283,11 +255,89 @@ def _check_keys(keys: tuple[bytes, ...]) -> None:
 
 
 def _answered(opaque: int, waiting: Iterable[Exchange[object]]) -> int:
-    """Which of those that wait this opaque belongs to. Raises RemoteProtocolError."""
+    """The index of the exchange that this opaque belongs to. Raises RemoteProtocolError."""
     for index, exchange in enumerate(waiting):
-        assert isinstance(exchange._reader, PacketCollector)
+        assert isinstance(exchange._reader, PacketReader)
         if (opaque - exchange._opaque) % OPAQUES <= exchange._reader.more:
             return index
         if not exchange.quiet:
             raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange._opaque:#010x}")
     raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")
+
+
+def reader_for(request: Request[object], spec: OpcodeSpec, limits: Limits) -> PacketReader:
+    """What reads the reply to this request, sent with this opcode. Raises LocalProtocolError."""
+    if isinstance(request, Unknown):
+        return UnknownReply(spec)
+    if operation_for(request, spec.opcode).request is Stats:
+        return StatisticsReply(spec, limits)
+    return SINGLE[request.reply_types()[0]](spec)
+
+
+# --- requests that are not of the regular form
+
+
+def encode_request(request: Request[object], opcode: int, opaque: int) -> Parts:
+    """The packet of a request whose fields are of the declared types, and which has no meta options.
+
+    Raises LocalProtocolError that names what does not fit.
+    """
+    operation = operation_for(request, opcode)
+    try:
+        parts = operation.encode(request, FIRSTS[opcode], opaque)
+    except struct.error:
+        parts = ()
+    if not parts:
+        raise _misfit(request, opcode, opaque)
+    return parts
+
+
+def _misfit(request: Request[object], opcode: int, opaque: int) -> LocalProtocolError:
+    """The error that names what does not fit: first of the extras, then the lengths, then the header."""
+    key, value, cas = _body(request)
+    extras, numbers = _extras(request)
+    extras.pack_checked(*numbers)
+    check_bytes("key", key, MAX_KEY)
+    fault = request_fault(OPCODES[opcode], extras.size, len(key), len(value))
+    if fault is not None:
+        return LocalProtocolError(fault)
+    size = extras.size + len(key) + len(value)
+    return HEADER.misfit(_REQUEST, opcode, len(key), extras.size, 0, 0, size, opaque, cas)
+
+
+def _extras(request: Request[object]) -> tuple[Layout, tuple[int, ...]]:
+    match request:
+        case Set() | Add() | Replace():
+            return STORE, (request.flags, request.exptime)
+        case Increment() | Decrement():
+            if request.exptime == NO_CREATE:
+                raise LocalProtocolError(
+                    f"exptime is {NO_CREATE}, which means do not create on the wire: say None for that"
+                )
+            return ARITHMETIC, (request.delta, request.initial, request.exptime or 0)
+        case Get() | Touch() | Flush() if request.exptime is not None:
+            return EXPIRATION, (request.exptime,)
+        case Verbosity():
+            return VERBOSITY, (request.level,)
+    return NONE, ()
+
+
+def _body(request: Request[object]) -> tuple[bytes, bytes, int]:
+    """Key, value and CAS."""
+    match request:
+        case Get():
+            if len(request.keys) != 1:
+                raise LocalProtocolError(f"keys are {len(request.keys)}, one binary packet carries 1")
+            return request.keys[0], b"", 0
+        case Set() | Add() | Replace() | Append() | Prepend():
+            return request.key, request.value, request.cas
+        case Delete() | Increment() | Decrement():
+            return request.key, b"", request.cas
+        case Touch():
+            return request.key, b"", 0
+        case Stats():
+            return request.group, b"", 0
+        case SaslAuth() | SaslStep():
+            check_bytes("mechanism", request.mechanism, MAX_MECHANISM)
+            return request.mechanism, request.data, 0
+    return b"", b"", 0

@@ -139,8 +139,8 @@ class OpcodeSpec:
 
     ``reply`` is the form of a success; a failure of any opcode has no extras, no key and a text as value (only a
     GETK or GATK miss carries the key instead). ``twin`` is the loud opcode of a quiet one and the
-    quiet one of a loud one. ``served`` is whether memcached knows the opcode at all, ``free`` whether it may be
-    said before authentication.
+    quiet one of a loud one. ``supported`` is whether memcached knows the opcode at all, ``allowed_before_auth``
+    whether a client may send it before it has authenticated.
 
     Raises :class:`~memproto.LocalProtocolError` for a field of a wrong type and for an opcode beyond one byte.
     """
@@ -151,8 +151,8 @@ class OpcodeSpec:
     reply: Body = ANYTHING
     quiet: Quiet = Quiet.NOTHING
     twin: int | None = None
-    served: bool = False
-    free: bool = False
+    supported: bool = False
+    allowed_before_auth: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -170,12 +170,18 @@ class _Row:
     reply: Body = Body()
     twin: Opcode | None = None
     hides: Quiet = Quiet.SUCCESS
-    served: bool = True
-    free: bool = False
+    supported: bool = True
+    allowed_before_auth: bool = False
 
     def specs(self) -> Iterator[OpcodeSpec]:
         loud = OpcodeSpec(
-            self.loud, self.loud.name, self.request, self.reply, twin=self.twin, served=self.served, free=self.free
+            self.loud,
+            self.loud.name,
+            self.request,
+            self.reply,
+            twin=self.twin,
+            supported=self.supported,
+            allowed_before_auth=self.allowed_before_auth,
         )
         yield loud
         if self.twin is not None:
@@ -206,7 +212,7 @@ _ROWS = (
     _Row(Opcode.QUIT, _BARE, _BARE, Opcode.QUITQ),
     _Row(Opcode.FLUSH, Body((NONE, EXPIRATION)), _BARE, Opcode.FLUSHQ),
     _Row(Opcode.NOOP, _BARE),
-    _Row(Opcode.VERSION, _BARE, _TEXT, free=True),
+    _Row(Opcode.VERSION, _BARE, _TEXT, allowed_before_auth=True),
     _Row(Opcode.APPEND, _CONCATENATE, _BARE, Opcode.APPENDQ),
     _Row(Opcode.PREPEND, _CONCATENATE, _BARE, Opcode.PREPENDQ),
     _Row(Opcode.STAT, Body(key=MAY, value=UNCHECKED), Body(key=MAY, value=MAY)),
@@ -214,29 +220,29 @@ _ROWS = (
     _Row(Opcode.TOUCH, _TOUCH, Body((FLAGS, NONE))),
     _Row(Opcode.GAT, _TOUCH, _ITEM, Opcode.GATQ, Quiet.MISS),
     _Row(Opcode.GATK, _TOUCH, _ITEM_AND_KEY, Opcode.GATKQ, Quiet.MISS),
-    _Row(Opcode.SASL_LIST_MECHS, _BARE, _TEXT, free=True),
-    _Row(Opcode.SASL_AUTH, _SASL, _TEXT, free=True),
-    _Row(Opcode.SASL_STEP, _SASL, _TEXT, free=True),
+    _Row(Opcode.SASL_LIST_MECHS, _BARE, _TEXT, allowed_before_auth=True),
+    _Row(Opcode.SASL_AUTH, _SASL, _TEXT, allowed_before_auth=True),
+    _Row(Opcode.SASL_STEP, _SASL, _TEXT, allowed_before_auth=True),
     # Named by the protocol's documents, answered with "unknown command" by memcached.
-    _Row(Opcode.VERBOSITY, Body((VERBOSITY,)), _BARE, served=False),
-    _Row(Opcode.RGET, _RANGE, ANYTHING, served=False),
-    _Row(Opcode.RSET, _RANGE, ANYTHING, Opcode.RSETQ, served=False),
-    _Row(Opcode.RAPPEND, _RANGE, ANYTHING, Opcode.RAPPENDQ, served=False),
-    _Row(Opcode.RPREPEND, _RANGE, ANYTHING, Opcode.RPREPENDQ, served=False),
-    _Row(Opcode.RDELETE, _RANGE, ANYTHING, Opcode.RDELETEQ, served=False),
-    _Row(Opcode.RINCR, _RANGE, ANYTHING, Opcode.RINCRQ, served=False),
-    _Row(Opcode.RDECR, _RANGE, ANYTHING, Opcode.RDECRQ, served=False),
-    _Row(Opcode.SET_VBUCKET, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.GET_VBUCKET, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.DEL_VBUCKET, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_CONNECT, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_MUTATION, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_DELETE, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_FLUSH, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_OPAQUE, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_VBUCKET_SET, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_CHECKPOINT_START, ANYTHING, ANYTHING, served=False),
-    _Row(Opcode.TAP_CHECKPOINT_END, ANYTHING, ANYTHING, served=False),
+    _Row(Opcode.VERBOSITY, Body((VERBOSITY,)), _BARE, supported=False),
+    _Row(Opcode.RGET, _RANGE, ANYTHING, supported=False),
+    _Row(Opcode.RSET, _RANGE, ANYTHING, Opcode.RSETQ, supported=False),
+    _Row(Opcode.RAPPEND, _RANGE, ANYTHING, Opcode.RAPPENDQ, supported=False),
+    _Row(Opcode.RPREPEND, _RANGE, ANYTHING, Opcode.RPREPENDQ, supported=False),
+    _Row(Opcode.RDELETE, _RANGE, ANYTHING, Opcode.RDELETEQ, supported=False),
+    _Row(Opcode.RINCR, _RANGE, ANYTHING, Opcode.RINCRQ, supported=False),
+    _Row(Opcode.RDECR, _RANGE, ANYTHING, Opcode.RDECRQ, supported=False),
+    _Row(Opcode.SET_VBUCKET, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.GET_VBUCKET, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.DEL_VBUCKET, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_CONNECT, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_MUTATION, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_DELETE, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_FLUSH, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_OPAQUE, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_VBUCKET_SET, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_CHECKPOINT_START, ANYTHING, ANYTHING, supported=False),
+    _Row(Opcode.TAP_CHECKPOINT_END, ANYTHING, ANYTHING, supported=False),
 )
 
 #: Every opcode with a name, by number.

@@ -1,17 +1,28 @@
-"""What each binary opcode means: from extras, key and value to a request message, and back.
+"""What each binary opcode means: from extras, key and value to a request message, and from the message to a packet.
 
-A *family* is a loud opcode with its quiet twin: they carry the same message.
+An *operation* belongs to an opcode and to its quiet twin: they carry the same message.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from memproto._wire.checks import check_bytes
-from memproto.binary._layout import ARITHMETIC, EXPIRATION, NO_CREATE, OPCODES, STORE, VERBOSITY
+from memproto._wire.packing import Layout
+from memproto.binary._layout import (
+    ARITHMETIC,
+    EXPIRATION,
+    NO_CREATE,
+    NONE,
+    OPCODES,
+    STORE,
+    VERBOSITY,
+)
+from memproto.binary._packet import KEY_BYTE, SHORT, first_of, pack_short
 from memproto.errors import LocalProtocolError
-from memproto.limits import MAX_MECHANISM
+from memproto.limits import MAX_KEY, MAX_MECHANISM
 from memproto.model import (
     Add,
     AnyRequest,
@@ -21,6 +32,7 @@ from memproto.model import (
     Flush,
     Get,
     Increment,
+    Magic,
     Noop,
     Opcode,
     Prepend,
@@ -37,196 +49,281 @@ from memproto.model import (
     Version,
 )
 
+_REQUEST = int(Magic.REQUEST)
+
+# --- extras, key and value -> message, per opcode: decode(data, extras at, extras length, key, value, cas)
+
 _unpack_store = STORE.packer.unpack_from
 _unpack_expiration = EXPIRATION.packer.unpack_from
 _unpack_arithmetic = ARITHMETIC.packer.unpack_from
 _unpack_verbosity = VERBOSITY.packer.unpack_from
-_pack_store = STORE.pack_checked
-_pack_expiration = EXPIRATION.pack_checked
 
-# --- extras, key and value -> message, per opcode: make(data, extras at, extras length, key, value, cas)
-
-Make = Callable[[bytes, int, int, bytes, bytes, int], AnyRequest]
+Decode = Callable[[bytes, int, int, bytes, bytes, int], AnyRequest]
 
 
-def _make_get(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_get(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Get((key,))
 
 
-def _make_get_and_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_get_and_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Get((key,), _unpack_expiration(data, at)[0])
 
 
-def _make_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Touch(key, _unpack_expiration(data, at)[0])
 
 
-def _make_set(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_set(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     flags, exptime = _unpack_store(data, at)
     return Set(key, value, flags, exptime, cas)
 
 
-def _maker_of_store(kind: type[Add] | type[Replace]) -> Make:
-    def make(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decoder_of_store(kind: type[Add] | type[Replace]) -> Decode:
+    def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         flags, exptime = _unpack_store(data, at)
         return kind(key, value, flags, exptime, cas)
 
-    return make
+    return decode
 
 
-def _maker_of_concatenation(kind: type[Append] | type[Prepend]) -> Make:
-    def make(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decoder_of_concatenation(kind: type[Append] | type[Prepend]) -> Decode:
+    def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         return kind(key, value, cas)
 
-    return make
+    return decode
 
 
-def _maker_of_arithmetic(kind: type[Increment] | type[Decrement]) -> Make:
-    def make(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decoder_of_arithmetic(kind: type[Increment] | type[Decrement]) -> Decode:
+    def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         delta, initial, exptime = _unpack_arithmetic(data, at)
         return kind(key, delta, initial, None if exptime == NO_CREATE else exptime, cas)
 
-    return make
+    return decode
 
 
-def _make_delete(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_delete(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Delete(key, cas)
 
 
-def _make_flush(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_flush(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Flush(_unpack_expiration(data, at)[0] if size else None)
 
 
-def _make_verbosity(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_verbosity(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Verbosity(_unpack_verbosity(data, at)[0])
 
 
-def _make_stats(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decode_stats(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
     return Stats(key)
 
 
-def _maker_of_sasl(kind: type[SaslAuth] | type[SaslStep]) -> Make:
-    def make(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decoder_of_sasl(kind: type[SaslAuth] | type[SaslStep]) -> Decode:
+    def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         return kind(key, value)
 
-    return make
+    return decode
 
 
-def _maker_of_bare(request: AnyRequest) -> Make:
-    def make(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
+def _decoder_of_bare(request: AnyRequest) -> Decode:
+    def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         return request
 
-    return make
+    return decode
 
 
-# --- message -> extras, key, value, cas
+# --- message -> packet: encode(request, first, opaque)
+#
+# ``first`` are the first eight bytes of the header, complete but for the length of the key. The result is the packet up
+# to the value, and the value if the operation has one. Numbers are checked by packing them: ``struct.error`` if one is
+# out of range. Nothing (an empty tuple) is the result if something else does not fit, or is no regular request.
 
-Laid = tuple[bytes, bytes, bytes, int]
-
-
-def _lay_get(request: Get) -> Laid:
-    if len(request.keys) != 1:
-        raise LocalProtocolError(f"keys are {len(request.keys)}, one binary packet carries 1")
-    extras = b"" if request.exptime is None else _pack_expiration(request.exptime)
-    return extras, request.keys[0], b"", 0
-
-
-def _lay_store(request: Set | Add | Replace) -> Laid:
-    return _pack_store(request.flags, request.exptime), request.key, request.value, request.cas
+#: The bytes of a message in order.
+Parts = tuple[bytes, ...]
+Encode = Callable[..., Parts]
 
 
-def _lay_concatenation(request: Append | Prepend) -> Laid:
-    return b"", request.key, request.value, request.cas
+def _packer(extras: Layout) -> Callable[..., bytes]:
+    """What packs a header in four numbers and these extras behind it."""
+    return struct.Struct(SHORT.format + extras.packer.format[1:]).pack
 
 
-def _lay_delete(request: Delete) -> Laid:
-    return b"", request.key, b"", request.cas
+_pack_store = _packer(STORE)
+_pack_expiration = _packer(EXPIRATION)
+_pack_arithmetic = _packer(ARITHMETIC)
+_pack_verbosity = _packer(VERBOSITY)
+
+_STORE_SIZE: Final = STORE.size
+_ARITHMETIC_SIZE: Final = ARITHMETIC.size
+_EXPIRATION_SIZE: Final = EXPIRATION.size
+#: What extras of an expiration add to the first eight bytes.
+_WITH_EXPIRATION: Final = first_of(0, 0, extras=EXPIRATION.size)
 
 
-def _lay_arithmetic(request: Increment | Decrement) -> Laid:
-    exptime = NO_CREATE if request.exptime is None else request.exptime
-    if request.exptime == NO_CREATE:
-        raise LocalProtocolError(f"exptime is {NO_CREATE}, which means do not create on the wire: say None for that")
-    return ARITHMETIC.pack_checked(request.delta, request.initial, exptime), request.key, b"", request.cas
+# By names that mypy does not know: of a value of the declared type it says that the check is not needed.
+_BYTES: type = bytes
+_INT: type = int
+_TUPLE: type = tuple
 
 
-def _lay_touch(request: Touch) -> Laid:
-    return _pack_expiration(request.exptime), request.key, b"", 0
+def _is_key(key: bytes) -> bool:
+    return isinstance(key, _BYTES) and 0 < len(key) <= MAX_KEY
 
 
-def _lay_flush(request: Flush) -> Laid:
-    return b"" if request.exptime is None else _pack_expiration(request.exptime), b"", b"", 0
+def _encode_get(request: Get, first: int, opaque: int) -> Parts:
+    keys = request.keys
+    if not isinstance(keys, _TUPLE) or len(keys) != 1 or request.exptime is not None or request.meta is not None:
+        return ()
+    key = keys[0]
+    if not isinstance(key, _BYTES) or not 0 < len(key) <= MAX_KEY:
+        return ()
+    return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
 
 
-def _lay_verbosity(request: Verbosity) -> Laid:
-    return VERBOSITY.pack_checked(request.level), b"", b"", 0
+def _encode_get_and_touch(request: Get, first: int, opaque: int) -> Parts:
+    keys, exptime = request.keys, request.exptime
+    if len(keys) != 1 or exptime is None or not _is_key(keys[0]):
+        return ()
+    key = keys[0]
+    return (_pack_expiration(first + len(key) * KEY_BYTE, _EXPIRATION_SIZE + len(key), opaque, 0, exptime) + key,)
 
 
-def _lay_stats(request: Stats) -> Laid:
-    return b"", request.group, b"", 0
+def _encode_store(request: Set | Add | Replace, first: int, opaque: int) -> Parts:
+    key, value = request.key, request.value
+    if not isinstance(key, _BYTES) or not 0 < len(key) <= MAX_KEY or request.meta is not None:
+        return ()
+    if not isinstance(value, _BYTES):
+        return ()
+    first, size = first + len(key) * KEY_BYTE, _STORE_SIZE + len(key) + len(value)
+    return _pack_store(first, size, opaque, request.cas, request.flags, request.exptime) + key, value
 
 
-def _lay_sasl(request: SaslAuth | SaslStep) -> Laid:
-    check_bytes("mechanism", request.mechanism, MAX_MECHANISM)
-    return b"", request.mechanism, request.data, 0
+def _encode_concatenation(request: Append | Prepend, first: int, opaque: int) -> Parts:
+    key, value, cas = request.key, request.value, request.cas
+    if not _is_key(key) or not isinstance(value, _BYTES) or not isinstance(cas, _INT) or request.meta is not None:
+        return ()
+    return pack_short(first + len(key) * KEY_BYTE, len(key) + len(value), opaque, cas) + key, value
 
 
-def _lay_bare(request: Quit | Noop | Version | SaslList) -> Laid:
-    return b"", b"", b"", 0
+def _encode_delete(request: Delete, first: int, opaque: int) -> Parts:
+    key, cas = request.key, request.cas
+    if not isinstance(key, _BYTES) or not 0 < len(key) <= MAX_KEY or not isinstance(cas, _INT):
+        return ()
+    if request.meta is not None:
+        return ()
+    return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, cas) + key,)
 
 
-# --- the families
+def _encode_arithmetic(request: Increment | Decrement, first: int, opaque: int) -> Parts:
+    key, delta, initial, exptime, cas = request.key, request.delta, request.initial, request.exptime, request.cas
+    if not _is_key(key) or not isinstance(delta, _INT) or not isinstance(initial, _INT) or not isinstance(cas, _INT):
+        return ()
+    if exptime is None:
+        exptime = NO_CREATE
+    elif not isinstance(exptime, _INT) or exptime == NO_CREATE:
+        return ()
+    if request.meta is not None:
+        return ()
+    first, size = first + len(key) * KEY_BYTE, _ARITHMETIC_SIZE + len(key)
+    return (_pack_arithmetic(first, size, opaque, cas, delta, initial, exptime) + key,)
+
+
+def _encode_touch(request: Touch, first: int, opaque: int) -> Parts:
+    key, exptime = request.key, request.exptime
+    if not _is_key(key) or not isinstance(exptime, _INT):
+        return ()
+    return (_pack_expiration(first + len(key) * KEY_BYTE, _EXPIRATION_SIZE + len(key), opaque, 0, exptime) + key,)
+
+
+def _encode_flush(request: Flush, first: int, opaque: int) -> Parts:
+    if request.exptime is None:
+        return (pack_short(first, 0, opaque, 0),)
+    return (_pack_expiration(first + _WITH_EXPIRATION, _EXPIRATION_SIZE, opaque, 0, request.exptime),)
+
+
+def _encode_verbosity(request: Verbosity, first: int, opaque: int) -> Parts:
+    return (_pack_verbosity(first, VERBOSITY.size, opaque, 0, request.level),)
+
+
+def _encode_stats(request: Stats, first: int, opaque: int) -> Parts:
+    group = request.group
+    if len(group) > MAX_KEY:
+        return ()
+    return (pack_short(first + len(group) * KEY_BYTE, len(group), opaque, 0) + group,)
+
+
+def _encode_sasl(request: SaslAuth | SaslStep, first: int, opaque: int) -> Parts:
+    mechanism, data = request.mechanism, request.data
+    if not 0 < len(mechanism) <= MAX_MECHANISM:
+        return ()
+    size = len(mechanism) + len(data)
+    return pack_short(first + len(mechanism) * KEY_BYTE, size, opaque, 0) + mechanism, data
+
+
+def _encode_bare(request: Quit | Noop | Version | SaslList, first: int, opaque: int) -> Parts:
+    return (pack_short(first, 0, opaque, 0),)
+
+
+# --- the operations
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """The message type of an opcode, how to make it and how to lay it out, and whether it uses the CAS."""
+class Operation:
+    """The message type of an opcode, how to decode and to encode it, its usual extras, and whether it uses the CAS."""
 
-    kind: type[Request[object]]
-    make: Make
-    lay: Callable[..., Laid]
+    request: type[AnyRequest]
+    decode: Decode
+    encode: Encode
+    extras: Layout = NONE
     uses_cas: bool = False
 
 
-def _bare(request: Quit | Noop | Version | SaslList) -> Family:
-    return Family(type(request), _maker_of_bare(request), _lay_bare)
+def _bare(request: Quit | Noop | Version | SaslList) -> Operation:
+    return Operation(type(request), _decoder_of_bare(request), _encode_bare)
 
 
-_LOUD: dict[int, Family] = {
-    Opcode.GET: Family(Get, _make_get, _lay_get),
-    Opcode.GETK: Family(Get, _make_get, _lay_get),
-    Opcode.GAT: Family(Get, _make_get_and_touch, _lay_get),
-    Opcode.GATK: Family(Get, _make_get_and_touch, _lay_get),
-    Opcode.SET: Family(Set, _make_set, _lay_store, True),
-    Opcode.ADD: Family(Add, _maker_of_store(Add), _lay_store, True),
-    Opcode.REPLACE: Family(Replace, _maker_of_store(Replace), _lay_store, True),
-    Opcode.APPEND: Family(Append, _maker_of_concatenation(Append), _lay_concatenation, True),
-    Opcode.PREPEND: Family(Prepend, _maker_of_concatenation(Prepend), _lay_concatenation, True),
-    Opcode.DELETE: Family(Delete, _make_delete, _lay_delete, True),
-    Opcode.INCREMENT: Family(Increment, _maker_of_arithmetic(Increment), _lay_arithmetic, True),
-    Opcode.DECREMENT: Family(Decrement, _maker_of_arithmetic(Decrement), _lay_arithmetic, True),
-    Opcode.TOUCH: Family(Touch, _make_touch, _lay_touch),
-    Opcode.FLUSH: Family(Flush, _make_flush, _lay_flush),
-    Opcode.STAT: Family(Stats, _make_stats, _lay_stats),
-    Opcode.VERBOSITY: Family(Verbosity, _make_verbosity, _lay_verbosity),
-    Opcode.SASL_AUTH: Family(SaslAuth, _maker_of_sasl(SaslAuth), _lay_sasl),
-    Opcode.SASL_STEP: Family(SaslStep, _maker_of_sasl(SaslStep), _lay_sasl),
+_BY_OPCODE: dict[int, Operation] = {
+    Opcode.GET: Operation(Get, _decode_get, _encode_get),
+    Opcode.GETK: Operation(Get, _decode_get, _encode_get),
+    Opcode.GAT: Operation(Get, _decode_get_and_touch, _encode_get_and_touch, EXPIRATION),
+    Opcode.GATK: Operation(Get, _decode_get_and_touch, _encode_get_and_touch, EXPIRATION),
+    Opcode.SET: Operation(Set, _decode_set, _encode_store, STORE, True),
+    Opcode.ADD: Operation(Add, _decoder_of_store(Add), _encode_store, STORE, True),
+    Opcode.REPLACE: Operation(Replace, _decoder_of_store(Replace), _encode_store, STORE, True),
+    Opcode.APPEND: Operation(Append, _decoder_of_concatenation(Append), _encode_concatenation, uses_cas=True),
+    Opcode.PREPEND: Operation(Prepend, _decoder_of_concatenation(Prepend), _encode_concatenation, uses_cas=True),
+    Opcode.DELETE: Operation(Delete, _decode_delete, _encode_delete, uses_cas=True),
+    Opcode.INCREMENT: Operation(Increment, _decoder_of_arithmetic(Increment), _encode_arithmetic, ARITHMETIC, True),
+    Opcode.DECREMENT: Operation(Decrement, _decoder_of_arithmetic(Decrement), _encode_arithmetic, ARITHMETIC, True),
+    Opcode.TOUCH: Operation(Touch, _decode_touch, _encode_touch, EXPIRATION),
+    Opcode.FLUSH: Operation(Flush, _decode_flush, _encode_flush),
+    Opcode.STAT: Operation(Stats, _decode_stats, _encode_stats),
+    Opcode.VERBOSITY: Operation(Verbosity, _decode_verbosity, _encode_verbosity, VERBOSITY),
+    Opcode.SASL_AUTH: Operation(SaslAuth, _decoder_of_sasl(SaslAuth), _encode_sasl),
+    Opcode.SASL_STEP: Operation(SaslStep, _decoder_of_sasl(SaslStep), _encode_sasl),
     Opcode.SASL_LIST_MECHS: _bare(SaslList()),
     Opcode.QUIT: _bare(Quit()),
     Opcode.NOOP: _bare(Noop()),
     Opcode.VERSION: _bare(Version()),
 }
 
-#: The family of every opcode that has a message, quiet ones included.
-FAMILIES: dict[int, Family] = dict(_LOUD)
-for _opcode, _family in _LOUD.items():
-    _twin = OPCODES[_opcode].twin
-    if _twin is not None:
-        FAMILIES[_twin] = _family
-
 # GETK and GATK say the same as GET and GAT and send the key back; the opaque makes that unnecessary.
 _DEFAULT_OPCODES: dict[type[Request[object]], int] = {
-    family.kind: opcode for opcode, family in _LOUD.items() if opcode not in (Opcode.GETK, Opcode.GAT, Opcode.GATK)
+    operation.request: opcode
+    for opcode, operation in _BY_OPCODE.items()
+    if opcode not in (Opcode.GETK, Opcode.GAT, Opcode.GATK)
+}
+
+#: The operation of every opcode that has a message, quiet ones included.
+OPERATIONS: dict[int, Operation] = {
+    number: operation
+    for opcode, operation in _BY_OPCODE.items()
+    for number in (opcode, OPCODES[opcode].twin)
+    if number is not None
+}
+
+#: The first eight bytes of a request by its opcode, complete but for the length of the key.
+FIRSTS: dict[int, int] = {
+    opcode: first_of(_REQUEST, opcode, extras=operation.extras.size) for opcode, operation in OPERATIONS.items()
 }
 
 
@@ -243,3 +340,11 @@ def opcode_for(request: Request[object], quiet: bool = False) -> int:
     if twin is None:
         raise LocalProtocolError(f"{OPCODES[opcode].name} has no quiet form")
     return twin
+
+
+def operation_for(request: Request[object], opcode: int) -> Operation:
+    """The operation of this opcode. Raises LocalProtocolError unless it is that of the request."""
+    operation = OPERATIONS.get(opcode)
+    if operation is None or operation.request is not type(request):
+        raise LocalProtocolError(f"opcode {opcode:#04x} does not say {type(request).__name__}")
+    return operation

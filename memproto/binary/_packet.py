@@ -5,13 +5,32 @@ from __future__ import annotations
 import struct
 
 from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, wrong_type
-from memproto.binary._layout import HEADER
+from memproto.binary._layout import HEADER, MUST, MUST_NOT, OpcodeSpec
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.model import Magic, Packet, Status
 
 HEADER_SIZE = HEADER.size
 unpack_header = HEADER.packer.unpack_from
 pack_header = HEADER.packer.pack
+
+#: A header in four numbers: the first eight bytes, in which stands all that tells one form of packet from another, then
+#: body length, opaque and CAS.
+SHORT = struct.Struct(
+    ">Q" + "".join(field.code for field in HEADER.fields if field.name in ("body_length", "opaque", "cas"))
+)
+unpack_short = SHORT.unpack_from
+pack_short = SHORT.pack
+
+
+def first_of(magic: int, opcode: int, key: int = 0, extras: int = 0, status: int = 0) -> int:
+    """The first eight bytes of a header as one number."""
+    first: int = unpack_short(pack_header(magic, opcode, key, extras, 0, status, 0, 0, 0))[0]
+    return first
+
+
+#: What one more byte of key adds to that number.
+KEY_BYTE = first_of(0, 0, 1)
+
 
 COUCHBASE: dict[int, str] = {
     Magic.FLEX_REQUEST: "a request with Couchbase's framing extras",
@@ -118,3 +137,35 @@ def encode_packet(packet: Packet) -> bytes:
         packet.cas,
     )
     return b"".join((header, extras, key, value))
+
+
+def request_fault(spec: OpcodeSpec, extras_length: int, key_length: int, value_length: int) -> str | None:
+    """What is wrong with a request of this shape, ``None`` if nothing."""
+    body = spec.request
+    if body.sizes is not None and extras_length not in body.sizes:
+        allowed = " or ".join(str(layout.size) for layout in body.extras or ())
+        return f"extras of {spec.name} are {extras_length} bytes, must be {allowed}"
+    if body.key is (MUST_NOT if key_length else MUST):
+        return _presence_fault("key", spec, key_length)
+    if body.value is (MUST_NOT if value_length else MUST):
+        return _presence_fault("value", spec, value_length)
+    return None
+
+
+def _presence_fault(part: str, spec: OpcodeSpec, length: int) -> str:
+    return (
+        f"{part} of {spec.name} is {length} bytes, must not be there" if length else f"{part} of {spec.name} is missing"
+    )
+
+
+def reply_fault(spec: OpcodeSpec, extras_length: int, key_length: int, value_length: int) -> str | None:
+    """What is wrong with a successful reply of this shape, ``None`` if nothing."""
+    body = spec.reply
+    if body.sizes is not None and extras_length not in body.sizes:
+        allowed = " or ".join(str(layout.size) for layout in body.extras or ())
+        return f"extras of a reply to {spec.name} are {extras_length} bytes, must be {allowed}"
+    if body.key is MUST_NOT and key_length:
+        return f"key in a reply to {spec.name} is {key_length} bytes, must not be there"
+    if body.value is MUST_NOT and value_length:
+        return f"value in a reply to {spec.name} is {value_length} bytes, must not be there"
+    return None

@@ -1,36 +1,281 @@
-"""The server's half of the binary dialect."""
+"""The server's half of the binary dialect: it reads requests, with memcached's rules for malformed packets.
+
+A request of the regular form is read by a table lookup, one comparison and a few slices; everything else (malformed,
+unknown, too large, not yet authenticated) is decided in ``_read_irregular``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
 
-from memproto.binary._layout import OPCODES, OpcodeSpec
-from memproto.binary._replies import reply_parts
-from memproto.binary._requests import RequestReader
-from memproto.limits import Limits
-from memproto.model import AnyReply, BinaryEnvelope, Envelope
+from memproto._wire.buffer import ReceiveBuffer
+from memproto.binary._layout import OPCODES, OpcodeSpec, Presence
+from memproto.binary._operations import OPERATIONS, Decode
+from memproto.binary._packet import (
+    HEADER_SIZE,
+    error_packet,
+    lengths_fault,
+    request_fault,
+    take_packet,
+    unpack_header,
+    wrong_magic,
+)
+from memproto.binary._server_replies import reply_parts
+from memproto.errors import RemoteProtocolError
+from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
+from memproto.model import (
+    AnyReply,
+    BinaryEnvelope,
+    Envelope,
+    Failure,
+    InvalidRequest,
+    Magic,
+    Opcode,
+    Status,
+    Unknown,
+)
 
+_REQUEST = int(Magic.REQUEST)
 # A copy, because a lookup in the read-only view takes longer.
 _SPECS = dict(OPCODES)
+_SASL_WITH_MECHANISM = frozenset({Opcode.SASL_AUTH, Opcode.SASL_STEP})
 
 
-class BinaryServer(RequestReader):
-    """Reads binary requests and writes their replies."""
+class _Shape(NamedTuple):
+    """What the common path must compare and call for one opcode, derived from its row of the opcode table."""
 
-    __slots__ = ("_specs",)
+    extras: frozenset[int]
+    key_least: int
+    key_most: int
+    value_most: int
+    decode: Decode
+    opcode: int
+    ignores_cas: bool
 
-    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = ()) -> None:
+
+def _shape(spec: OpcodeSpec, limits: Limits) -> _Shape:
+    operation = OPERATIONS[spec.opcode]
+    body = spec.request
+    value_most = limits.sasl if spec.opcode in _SASL_WITH_MECHANISM else limits.value
+    key_most = 0 if body.key is Presence.MUST_NOT else MAX_KEY
+    return _Shape(
+        extras=frozenset(layout.size for layout in body.extras or ()),
+        key_least=1 if body.key is Presence.MUST else 0,
+        key_most=MAX_MECHANISM if spec.opcode in _SASL_WITH_MECHANISM else key_most,
+        value_most=value_most if body.value is Presence.MAY else 0,
+        decode=operation.decode,
+        opcode=spec.opcode,
+        ignores_cas=not operation.uses_cas,
+    )
+
+
+def _no_shape(opcode: int) -> _Shape:
+    """No request fits this one: there is no length of extras that is right."""
+    return _Shape(frozenset(), 0, 0, 0, OPERATIONS[Opcode.NOOP].decode, opcode, True)
+
+
+class _Tables(NamedTuple):
+    """The shape of every opcode number, once for all and once for what may be said before authentication."""
+
+    specs: Mapping[int, OpcodeSpec]
+    all_shapes: tuple[_Shape, ...]
+    shapes_before_auth: tuple[_Shape, ...]
+
+
+@lru_cache(maxsize=16)
+def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...], all_named: bool) -> _Tables:
+    own = {spec.opcode: spec for spec in opcodes}
+    # What memcached does not support has no wrong shape: it is raw, like an opcode without a name.
+    specs = {number: spec for number, spec in OPCODES.items() if spec.supported} | own
+    named = (number for number in OPERATIONS if number not in own and (all_named or number in specs))
+    shapes = {number: _shape(OPCODES[number], limits) for number in named}
+    before_auth = {number: shape for number, shape in shapes.items() if OPCODES[number].allowed_before_auth}
+    return _Tables(
+        specs,
+        tuple(shapes.get(number) or _no_shape(number) for number in range(256)),
+        tuple(before_auth.get(number) or _no_shape(number) for number in range(256)),
+    )
+
+
+class BinaryServer:
+    """Reads binary requests and writes their replies.
+
+    ``opcodes`` are the embedder's own, beside the table's. ``all_named`` is whether opcodes that memcached does not
+    support are read as messages too, where they have one.
+    """
+
+    __slots__ = ("_awaiting_auth", "_limits", "_shapes", "_specs", "_swallowing", "_tables")
+
+    def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), all_named: bool = False) -> None:
         own = tuple(opcodes)
-        super().__init__(limits, own)
+        self._tables = _tables(limits, own, all_named)
         self._specs = {**_SPECS, **{spec.opcode: spec for spec in own}} if own else _SPECS
+        self._limits = limits
+        self._awaiting_auth = False
+        self._shapes = self._tables.all_shapes
+        # A request that was refused, and whose value is still going by.
+        self._swallowing: BinaryEnvelope | None = None
+
+    @property
+    def awaiting_auth(self) -> bool:
+        """Whether the peer has yet to authenticate: then only what is ``allowed_before_auth`` gets through."""
+        return self._awaiting_auth
+
+    @awaiting_auth.setter
+    def awaiting_auth(self, awaiting_auth: bool) -> None:
+        self._awaiting_auth = awaiting_auth
+        self._shapes = self._tables.shapes_before_auth if awaiting_auth else self._tables.all_shapes
 
     @property
     def mid_request(self) -> bool:
         """Whether a request has been read in part."""
         return self._swallowing is not None
 
+    def read(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+        """The next request, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+        if buffer.need:
+            return None
+        if self._swallowing is not None:
+            return self._swallowed(buffer)
+        if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
+            return None
+        data = buffer.data
+        at = buffer.at
+        magic, opcode, key_length, extras_length, data_type, vbucket, body_length, opaque, cas = unpack_header(data, at)
+        extras, key_least, key_most, value_most, decode, opcode, ignores_cas = self._shapes[opcode]
+        if (
+            magic != _REQUEST
+            or extras_length not in extras
+            or not key_least <= key_length <= key_most
+            or not 0 <= body_length - key_length - extras_length <= value_most
+        ):
+            return self._read_irregular(buffer)
+        at += HEADER_SIZE
+        end = at + body_length
+        if len(data) < end:
+            if not buffer.gather(HEADER_SIZE + body_length):
+                return None
+            data = buffer.data
+            at = buffer.at + HEADER_SIZE
+            end = at + body_length
+        buffer.at = end
+        key_at = at + extras_length
+        value_at = key_at + key_length
+        request = decode(
+            data, at, extras_length, data[key_at:value_at], data[value_at:end] if value_at < end else b"", cas
+        )
+        return BinaryEnvelope(request, opcode, opaque, vbucket, data_type, cas if ignores_cas else 0)
+
+    def _has_header(self, buffer: ReceiveBuffer) -> bool:
+        # A wrong first byte is reported as soon as it is there.
+        if not buffer.gather(1):
+            return False
+        if buffer.data[buffer.at] != _REQUEST:
+            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST))
+        return buffer.gather(HEADER_SIZE)
+
+    def _swallowed(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+        if buffer.discarding:
+            return None
+        envelope, self._swallowing = self._swallowing, None
+        return envelope
+
+    def _read_irregular(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+        """Everything but a well-shaped request of a known opcode. The order of the checks is memcached's."""
+        header = unpack_header(buffer.data, buffer.at)
+        magic, opcode, key_length, extras_length, _, _, body_length, opaque, _ = header
+        if magic != _REQUEST:
+            raise RemoteProtocolError(wrong_magic(magic, Magic.REQUEST))
+        head = HEADER_SIZE + extras_length + key_length
+        if head > self._limits.head:
+            raise RemoteProtocolError(f"header, extras and key are {head} bytes, limit is {self._limits.head}")
+        # Like memcached, say nothing before extras and key are there.
+        if not buffer.gather(head):
+            return None
+        value_length = body_length - extras_length - key_length
+        if value_length < 0:
+            _refuse(
+                lengths_fault(body_length, extras_length, key_length),
+                error_packet(opcode, opaque, Status.UNKNOWN_COMMAND),
+            )
+        spec = self._tables.specs.get(opcode)
+        if self._awaiting_auth and (spec is None or not spec.allowed_before_auth):
+            _refuse(f"opcode {opcode:#04x} before authentication", error_packet(opcode, opaque, Status.AUTH_ERROR))
+        invalid = error_packet(opcode, opaque, Status.INVALID_ARGUMENTS)
+        if key_length > MAX_KEY:
+            _refuse(f"key is {key_length} bytes, limit is {MAX_KEY}", invalid)
+        if spec is not None:
+            fault = request_fault(spec, extras_length, key_length, value_length)
+            if fault is not None:
+                _refuse(fault, invalid)
+        if spec is None or not self._tables.all_shapes[opcode].extras:
+            return self._raw(buffer, head, value_length)
+        return self._known(buffer, spec, head, value_length)
+
+    def _raw(self, buffer: ReceiveBuffer, head: int, value_length: int) -> BinaryEnvelope | None:
+        """An opcode without a message of its own, its body swallowed whole (memcached miscounts here)."""
+        if value_length > self._limits.value:
+            known = unpack_header(buffer.data, buffer.at)[1] in self._tables.specs
+            reply = Failure(Status.VALUE_TOO_LARGE if known else Status.UNKNOWN_COMMAND)
+            reason = f"value is {value_length} bytes, limit is {self._limits.value}"
+            return self._swallow(buffer, head, value_length, InvalidRequest(reply, reason))
+        if not buffer.gather(head + value_length):
+            return None
+        packet, end = take_packet(buffer.data, buffer.at)
+        buffer.at = end
+        return BinaryEnvelope(
+            Unknown(packet), packet.opcode, packet.opaque, packet.vbucket_or_status, packet.data_type, 0
+        )
+
+    def _known(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int, value_length: int) -> BinaryEnvelope | None:
+        """A known opcode whose shape is right, but whose value is too large, unchecked, or mechanism name too long."""
+        limit = self._limits.value
+        key_length = unpack_header(buffer.data, buffer.at)[2]
+        if spec.opcode in _SASL_WITH_MECHANISM:
+            reply = Failure(Status.OUT_OF_MEMORY)
+            reason = f"SASL data are {value_length} bytes, limit is {self._limits.sasl}"
+            if key_length > MAX_MECHANISM:
+                reply = Failure(Status.INVALID_ARGUMENTS)
+                reason = f"mechanism is {key_length} bytes, limit is {MAX_MECHANISM}"
+            return self._swallow(buffer, head, value_length, InvalidRequest(reply, reason))
+        without_value = self._envelope(buffer, spec, head)
+        if spec.request.value is Presence.UNCHECKED:
+            # memcached does not look at a value here: its bytes are read as the next packet.
+            buffer.at += head
+            return without_value
+        reason = f"value is {value_length} bytes, limit is {limit}"
+        refused = InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, without_value.request)
+        return self._swallow(buffer, head, value_length, refused)
+
+    def _envelope(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int) -> BinaryEnvelope:
+        """The request in the first ``head`` bytes, without its value; nothing is consumed."""
+        at = buffer.at
+        _, _, _, extras_length, data_type, vbucket, _, opaque, cas = unpack_header(buffer.data, at)
+        shape = self._tables.all_shapes[spec.opcode]
+        key = buffer.data[at + HEADER_SIZE + extras_length : at + head]
+        request = shape.decode(buffer.data, at + HEADER_SIZE, extras_length, key, b"", cas)
+        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, cas if shape.ignores_cas else 0)
+
+    def _swallow(
+        self, buffer: ReceiveBuffer, head: int, value_length: int, refused: InvalidRequest
+    ) -> BinaryEnvelope | None:
+        """Refuse a request once its value has gone by, without holding the value."""
+        _, opcode, _, _, data_type, vbucket, _, opaque, _ = unpack_header(buffer.data, buffer.at)
+        buffer.at += head
+        buffer.discard(value_length)
+        self._swallowing = BinaryEnvelope(refused, opcode, opaque, vbucket, data_type)
+        return self._swallowed(buffer)
+
+    # --- writing
+
     def write(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
         """The bytes that answer a request, in pieces. Raises LocalProtocolError."""
         assert isinstance(to, BinaryEnvelope)
         opcode = to.opcode
         return reply_parts(reply, to, self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN"))
+
+
+def _refuse(message: str, reply_hint: bytes) -> NoReturn:
+    raise RemoteProtocolError(message, reply_hint)

@@ -53,8 +53,8 @@ _VERDICTS: dict[type[AnyReply], ServerInput] = {
     Challenge: ServerInput.CONTINUED,
     Failure: ServerInput.REJECTED,
 }
-_LOCKED = frozenset({ServerState.UNAUTHENTICATED, ServerState.CHALLENGED})
-_READING = frozenset({ServerState.OPEN, ServerState.AUTHENTICATED}) | _LOCKED
+_AWAITING_AUTH = frozenset({ServerState.UNAUTHENTICATED, ServerState.CHALLENGED})
+_READING = frozenset({ServerState.OPEN, ServerState.AUTHENTICATED}) | _AWAITING_AUTH
 
 # What ``repr`` calls them; a dialect of the embedder's own goes by its class.
 _SPOKEN: dict[type, str] = {BinaryServer: "binary", TextServer: "text"}
@@ -173,7 +173,7 @@ class ServerConnection:
         self._state = state
         self._reading = state in _READING
         if self._dialect is not None:
-            self._dialect.locked = state in _LOCKED
+            self._dialect.awaiting_auth = state in _AWAITING_AUTH
         if not self._reading and state is not ServerState.DECIDING:
             self._buffer.clear()
 
@@ -210,7 +210,7 @@ class ServerConnection:
             return self._at_end() if self._eof else _NEED_DATA
         if type(envelope.request) in _INPUTS:
             envelope = self._move(_INPUTS[type(envelope.request)], envelope)
-        elif self._guarding and self._state in _LOCKED and type(envelope.request) is not InvalidRequest:
+        elif self._guarding and self._state in _AWAITING_AUTH and type(envelope.request) is not InvalidRequest:
             envelope = _refused(envelope, "request before authentication")
         self._pending.append(envelope)
         return envelope
@@ -228,7 +228,7 @@ class ServerConnection:
             buffer.data[buffer.at] != Magic.REQUEST or Dialect.BINARY not in self._dialects
         )
         dialect = TextServer(self._limits, self._dialects) if text else BinaryServer(self._limits, self._opcodes)
-        dialect.locked = self._state in _LOCKED
+        dialect.awaiting_auth = self._state in _AWAITING_AUTH
         self._dialect = dialect
         return dialect
 

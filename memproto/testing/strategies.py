@@ -26,7 +26,7 @@ from memproto.binary._layout import (
     VERBOSITY,
     OpcodeSpec,
 )
-from memproto.binary._operations import FAMILIES
+from memproto.binary._operations import OPERATIONS
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, MAX_MECHANISM
 from memproto.model import (
@@ -215,7 +215,7 @@ def unknown_requests(
         st.builds(
             Packet,
             magic=st.just(Magic.REQUEST),
-            opcode=_numbers(HEADER, "opcode").filter(lambda opcode: opcode not in FAMILIES),
+            opcode=_numbers(HEADER, "opcode").filter(lambda opcode: opcode not in OPERATIONS),
             extras=_extras(),
             key=st.just(b"") | _keys(keys),
             value=_values(values),
@@ -259,7 +259,7 @@ def requests(
 
 def _says(spec: OpcodeSpec, request: AnyRequest) -> bool:
     """Whether this opcode can carry the request: a get with an expiry needs the opcodes that have room for one."""
-    if FAMILIES[spec.opcode].kind is not type(request):
+    if OPERATIONS[spec.opcode].request is not type(request):
         return False
     has_room = spec.request.extras_of(EXPIRATION.size) is not None
     return not isinstance(request, Get) or has_room == (request.exptime is not None)
@@ -268,7 +268,7 @@ def _says(spec: OpcodeSpec, request: AnyRequest) -> bool:
 def _opcodes_for(request: AnyRequest) -> st.SearchStrategy[int]:
     if isinstance(request, Unknown):
         return st.just(request.packet.opcode)
-    return st.sampled_from([opcode for opcode in FAMILIES if _says(OPCODES[opcode], request)])
+    return st.sampled_from([opcode for opcode in OPERATIONS if _says(OPCODES[opcode], request)])
 
 
 def binary_envelopes(
@@ -297,7 +297,7 @@ def _enveloped(draw: st.DrawFn, request: st.SearchStrategy[AnyRequest]) -> Binar
     if isinstance(asked, Unknown):
         packet = asked.packet
         return BinaryEnvelope(asked, opcode, packet.opaque, packet.vbucket_or_status, packet.data_type)
-    ignored_cas = st.just(0) if FAMILIES[opcode].uses_cas else _cas()
+    ignored_cas = st.just(0) if OPERATIONS[opcode].uses_cas else _cas()
     return BinaryEnvelope(
         asked,
         opcode,

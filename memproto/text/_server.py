@@ -45,17 +45,17 @@ _ALL = _parsers(tuple(Dialect))
 class TextServer:
     """Reads text requests and writes their replies.
 
-    ``locked`` is whether the peer has yet to authenticate: then a ``set`` carries user and password, and nothing
+    ``awaiting_auth`` is whether the peer has yet to authenticate: then a ``set`` carries user and password, and nothing
     else gets through.
     """
 
-    __slots__ = ("_block", "_limits", "_parsers", "locked")
+    __slots__ = ("_block", "_limits", "_parsers", "awaiting_auth")
 
     def __init__(self, limits: Limits, dialects: Collection[Dialect]) -> None:
         self._limits = limits
         self._parsers = _ALL if set(Dialect) <= set(dialects) else _parsers(dialects)
         self._block: Block | None = None
-        self.locked = False
+        self.awaiting_auth = False
 
     @property
     def mid_request(self) -> bool:
@@ -69,7 +69,7 @@ class TextServer:
         if self._block is not None:
             return self._finish(self._block, buffer)
         limits = self._limits
-        line = take_line(buffer, limits.line, limits.line if self.locked else limits.keys_line, limits.bare_lf)
+        line = take_line(buffer, limits.line, limits.line if self.awaiting_auth else limits.keys_line, limits.bare_lf)
         if line is None:
             return None
         words = words_of(line)
@@ -84,8 +84,8 @@ class TextServer:
         return self._finish(parsed, buffer)
 
     def _parse(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
-        if self.locked:
-            return self._parse_locked(words, line)
+        if self.awaiting_auth:
+            return self._parse_awaiting_auth(words, line)
         parser = self._parsers.get(words[0]) if words else None
         if parser is not None:
             return parser(words, line, self._limits)
@@ -104,8 +104,8 @@ class TextServer:
         envelope = block.finish(buffer.data[at : at + size])
         if buffer.data[at + size : buffer.at] == CRLF:
             return envelope
-        # The locked state is the one before credentials; what they end in has a text of its own.
-        reply = _BAD_TERMINATION if self.locked else _BAD_CHUNK
+        # Before credentials; what they end in has a text of its own.
+        reply = _BAD_TERMINATION if self.awaiting_auth else _BAD_CHUNK
         refused = InvalidRequest(reply, f"data are not followed by CR LF after {size} bytes")
         if isinstance(envelope, MetaEnvelope):
             return MetaEnvelope(refused, envelope.command, (), envelope.line)
@@ -113,7 +113,7 @@ class TextServer:
 
     # --- before authentication
 
-    def _parse_locked(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
+    def _parse_awaiting_auth(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
         # Like memcached, which does not look at words behind the length.
         size = unsigned_of(words[4], self._limits.line) if len(words) >= 5 and words[0] == b"set" else None
         if size is None:

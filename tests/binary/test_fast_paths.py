@@ -39,9 +39,9 @@ from memproto import (
     Values,
 )
 from memproto.binary import _client as _binary_client
-from memproto.binary import _collectors as _binary_collectors
-from memproto.binary._requests import RequestReader
-from memproto.engine import Engine
+from memproto.binary import _client_readers, _client_series
+from memproto.binary._server import BinaryServer
+from memproto.engine import Engine, _reads
 from memproto.text import _client as _text_client
 from memproto.text import _lines as _text
 from memproto.text.classic import _collectors as _classic_collectors
@@ -59,7 +59,7 @@ BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 #: Every class that has a fast path for replies, by the name of the method.
 QUICK = [
     (kind, name)
-    for module in (_binary_collectors, _classic_collectors, _meta_hits)
+    for module in (_client_readers, _client_series, _classic_collectors, _meta_hits)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
     for name in ("read", "_take_whole", "_take_plain")
@@ -69,19 +69,20 @@ QUICK = [
 
 def test_every_fast_path_for_replies_is_known_here() -> None:
     assert sorted(f"{kind.__name__}.{name}" for kind, name in QUICK) == [
+        "GetReply.read",
         "HitsCollector._take_plain",
         "ItemCollector._take_whole",
-        "Many.read",
-        "OneCas.read",
+        "MultiGetReply.read",
         "OneDeleted.read",
         "OneHit.read",
-        "OneItem.read",
         "OneStored.read",
         "OneValue.read",
         "OneWord.read",
+        "SingleReply.read",
+        "StatisticsReply.read",
     ]
     usual = {Get, Set, Add, Replace, Delete}
-    assert [set(ways) for ways in _binary_client._SHORT_WAYS.values()] == [usual, usual]
+    assert usual < _binary_client._QUIET_PLANS.keys() < _binary_client._LOUD_PLANS.keys()
     assert set(_text_client._CLASSIC_WAYS) == set(_text_client._META_WAYS) == usual
 
 
@@ -98,7 +99,8 @@ def careful_replies() -> Iterator[None]:
 def careful_requests() -> Iterator[None]:
     """Without the fast paths for requests."""
     with (
-        patch.object(_binary_client, "_SHORT_WAYS", {False: {}, True: {}}),
+        patch.object(_binary_client, "_LOUD_PLANS", {}),
+        patch.object(_binary_client, "_QUIET_PLANS", {}),
         patch.object(_text_client, "_CLASSIC_WAYS", {}),
         patch.object(_text_client, "_META_WAYS", {}),
     ):
@@ -121,7 +123,7 @@ def forbidden(*places: tuple[object, str]) -> Iterator[None]:
 
 
 _REQUESTS: list[tuple[object, str]] = [
-    (_binary_client, "request_parts"),
+    (_binary_client, "encode_request"),
     (_classic_requests, "request_parts"),
     (_meta_requests, "encode"),
 ]
@@ -379,7 +381,7 @@ _SERVED = [
 
 @pytest.mark.parametrize("data", _SERVED, ids=repr)
 def test_usual_requests_are_not_looked_at_twice_by_a_server(data: bytes) -> None:
-    with forbidden((RequestReader, "_irregular"), (_text, "_scanned")):
+    with forbidden((BinaryServer, "_read_irregular"), (_text, "_scanned")):
         server = ServerConnection()
         server.receive_data(data)
         assert not isinstance(server.next_event(), Signal)
@@ -389,6 +391,6 @@ def test_usual_requests_are_not_looked_at_twice_by_a_server(data: bytes) -> None
 def test_a_usual_get_is_not_a_special_one_to_the_engine() -> None:
     engine = Engine()
     engine.execute(Set(b"k", b"v"), 1.0)
-    with forbidden((Engine, "_meta_get"), (Engine, "_get_and_touch")):
+    with forbidden((_reads, "get_with_options"), (_reads, "_touch_entry")):
         assert engine.execute(Get((b"k",)), 2.0) == Values((Item(b"k", b"v", 0, 1),))
         assert engine.execute(Get((b"k", b"none")), 2.0) == Values((Item(b"k", b"v", 0, 1),))

@@ -105,7 +105,7 @@ def _row(spec: OpcodeSpec) -> tuple[object, ...]:
 
 
 def test_the_table_of_served_opcodes_is_the_documented_one() -> None:
-    loud = {int(spec.opcode): _row(spec) for spec in OPCODES.values() if spec.served and spec.quiet is Quiet.NOTHING}
+    loud = {int(spec.opcode): _row(spec) for spec in OPCODES.values() if spec.supported and spec.quiet is Quiet.NOTHING}
     assert loud == ROWS
 
 
@@ -125,7 +125,7 @@ def test_quiet_rules() -> None:
     misses = {int(spec.opcode) for spec in OPCODES.values() if spec.quiet is Quiet.MISS}
     assert misses == {0x09, 0x0D, 0x1E, 0x24}
     successes = {int(spec.opcode) for spec in OPCODES.values() if spec.quiet is Quiet.SUCCESS}
-    served = {opcode for opcode in successes if OPCODES[opcode].served}
+    served = {opcode for opcode in successes if OPCODES[opcode].supported}
     assert served == {0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1A}
     assert successes - served == {0x32, 0x34, 0x36, 0x38, 0x3A, 0x3C}
 
@@ -133,7 +133,7 @@ def test_quiet_rules() -> None:
 def test_every_named_opcode_has_its_row() -> None:
     assert set(OPCODES) == set(Opcode)
     assert all(OPCODES[opcode].name == opcode.name for opcode in Opcode)
-    unserved = [spec.opcode for spec in OPCODES.values() if not spec.served]
+    unserved = [spec.opcode for spec in OPCODES.values() if not spec.supported]
     assert sorted(unserved) == [0x1B, *range(0x30, 0x48)]
 
 

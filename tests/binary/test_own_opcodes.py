@@ -115,7 +115,7 @@ def test_one_declared_in_the_place_of_a_named_one() -> None:
 
 
 def test_one_may_be_said_before_authentication() -> None:
-    free = OpcodeSpec(0x1F, "HELLO", HELLO.request, HELLO.reply, free=True)
+    free = OpcodeSpec(0x1F, "HELLO", HELLO.request, HELLO.reply, allowed_before_auth=True)
     served = serve_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=[free], auth_required=True)
     assert served.requests == [Unknown(HELLO_PACKET)]
     served = serve_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=OWN, auth_required=True)

@@ -38,7 +38,7 @@ from memproto import (
     Version,
 )
 from memproto.binary import decode_request, encode_request, opcode_for
-from memproto.binary._requests import RequestReader
+from memproto.binary._server import BinaryServer
 from memproto.testing import binary_envelopes
 from tests.support.helpers import serve_three_ways, wire
 
@@ -306,8 +306,8 @@ def test_raw_requests_have_no_opcode_of_their_own() -> None:
         encode_request(BinaryEnvelope(malformed, 0x0A))
 
 
-def test_a_reader_is_locked_and_unlocked() -> None:
-    reader = RequestReader(Limits())
-    for locked in (True, False):
-        reader.locked = locked
-        assert reader.locked is locked
+def test_awaiting_auth_can_be_set_and_cleared() -> None:
+    reader = BinaryServer(Limits())
+    for awaiting_auth in (True, False):
+        reader.awaiting_auth = awaiting_auth
+        assert reader.awaiting_auth is awaiting_auth

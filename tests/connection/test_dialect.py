@@ -58,7 +58,7 @@ class Frames(ServerDialect):
 
     def __init__(self) -> None:
         self._head: bytes | None = None
-        self.read_locked: list[bool] = []
+        self.read_awaiting_auth: list[bool] = []
 
     @property
     def mid_request(self) -> bool:
@@ -75,7 +75,7 @@ class Frames(ServerDialect):
         if key is None:
             return None
         number, self._head = self._head[0], None
-        self.read_locked.append(self.locked)
+        self.read_awaiting_auth.append(self.awaiting_auth)
         return Numbered(_REQUESTS.get(key) or Get((key,)), number)
 
     def write(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
@@ -141,7 +141,7 @@ def test_requests_and_replies_in_envelopes_of_its_own() -> None:
 
 def test_it_may_be_like_the_interface_without_being_of_it() -> None:
     class Bare:
-        locked = True
+        awaiting_auth = True
         mid_request = False
 
         def read(self, buffer: ReceiveBuffer) -> Envelope | None:
@@ -173,7 +173,7 @@ def test_the_default_is_to_keep_nothing() -> None:
             return ()
 
     assert Least().mid_request is False
-    assert Least().locked is False
+    assert Least().awaiting_auth is False
     connection = ServerConnection(codec=Least())
     connection.receive_eof()
     assert connection.next_event() == ConnectionClosed()
@@ -268,7 +268,7 @@ def test_a_failed_connection_keeps_no_frames_alive() -> None:
 def test_authentication_is_a_state_that_the_dialect_is_told() -> None:
     dialect = Frames()
     connection = ServerConnection(auth_required=True, codec=dialect)
-    assert dialect.locked
+    assert dialect.awaiting_auth
     connection.receive_data(frame(1, b"!auth") + frame(2, b"!step") + frame(3, b"k"))
     event = envelope(connection)
     assert event.request == SaslAuth(b"PLAIN")
@@ -278,7 +278,7 @@ def test_authentication_is_a_state_that_the_dialect_is_told() -> None:
     assert event.request == SaslStep(b"PLAIN")
     assert connection.send(Authenticated(), event) == b"\2\0"
     assert envelope(connection) == Numbered(Get((b"k",)), 3)
-    assert dialect.read_locked == [True, True, False]
+    assert dialect.read_awaiting_auth == [True, True, False]
 
 
 def test_before_it_no_request_comes_through_even_if_the_dialect_does_not_look() -> None:

@@ -1,0 +1,215 @@
+"""Replies as the server writes them, in the light of their requests.
+
+The quiet rules live here: what a quiet opcode leaves unsaid is decided when its reply is written.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final, get_args
+
+from memproto._fields import check_fields
+from memproto._wire.checks import check_bytes, check_failure
+from memproto._wire.packing import joined
+from memproto.binary._layout import COUNTER, FLAGS, HEADER, MUST, OpcodeSpec, Quiet
+from memproto.binary._packet import pack_header, write_header
+from memproto.errors import LocalProtocolError
+from memproto.limits import MAX_MECHANISM
+from memproto.model import (
+    AnyReply,
+    AnyRequest,
+    Authenticated,
+    BinaryEnvelope,
+    Challenge,
+    Counter,
+    Deleted,
+    Failure,
+    Get,
+    InvalidRequest,
+    Magic,
+    Mechanisms,
+    Ok,
+    RawReply,
+    Request,
+    StatsReply,
+    Status,
+    Stored,
+    Touched,
+    Values,
+    VersionReply,
+)
+
+_RESPONSE = int(Magic.RESPONSE)
+_SUCCESS: Final = Quiet.SUCCESS
+_FLAGS_SIZE: Final = FLAGS.size
+_COUNTER_SIZE: Final = COUNTER.size
+_HIT = joined(HEADER, FLAGS)
+_pack_hit = _HIT.packer.pack
+
+#: The bytes of a reply in order, none if the reply is not sent.
+Parts = tuple[bytes, ...]
+
+
+def _header(
+    envelope: BinaryEnvelope, body: int = 0, key: int = 0, extras: int = 0, status: int = 0, cas: int = 0
+) -> bytes:
+    try:
+        return pack_header(_RESPONSE, envelope.opcode, key, extras, 0, status, body, envelope.opaque, cas)
+    except struct.error:
+        raise HEADER.misfit(_RESPONSE, envelope.opcode, key, extras, 0, status, body, envelope.opaque, cas) from None
+
+
+def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    if len(reply.items) != 1:
+        if reply.items:
+            raise LocalProtocolError(f"items are {len(reply.items)}, one binary reply carries 1")
+        return _write_failure(Failure(Status.KEY_NOT_FOUND), envelope, spec)
+    (item,) = reply.items
+    value = item.value
+    if type(value) is not bytes:
+        check_fields(item)
+    key = b""
+    if spec.reply.key is MUST:
+        key = _key_of(envelope.request)
+        if item.key != key:
+            raise LocalProtocolError(f"key of the item is {item.key!r}, asked was {key!r}")
+    body = _FLAGS_SIZE + len(key) + len(value)
+    try:
+        head = _pack_hit(
+            _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
+        )
+    except struct.error:
+        raise _HIT.misfit(
+            _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
+        ) from None
+    return (head + key, value) if key else (head, value)
+
+
+def _write_stored(reply: Stored | Deleted, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    if spec.quiet is _SUCCESS:
+        return ()
+    return (_header(envelope, cas=reply.cas),)
+
+
+def _write_counter(reply: Counter, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    if spec.quiet is _SUCCESS:
+        return ()
+    return _header(envelope, _COUNTER_SIZE, cas=reply.cas), COUNTER.pack_checked(reply.value)
+
+
+def _write_touched(reply: Touched, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    extras = b"" if reply.flags is None else FLAGS.pack_checked(reply.flags)
+    return _header(envelope, len(extras), extras=len(extras), cas=reply.cas), extras
+
+
+def _write_ok(reply: Ok, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    if spec.quiet is _SUCCESS:
+        return ()
+    return (_header(envelope),)
+
+
+def _write_text(text: bytes, envelope: BinaryEnvelope, status: int = 0) -> Parts:
+    return _header(envelope, len(text), status=status), text
+
+
+def _write_version(reply: VersionReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    return _write_text(reply.version, envelope)
+
+
+def _write_mechanisms(reply: Mechanisms, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    for name in reply.names:
+        check_bytes("mechanism", name, MAX_MECHANISM, 1)
+    return _write_text(b" ".join(reply.names), envelope)
+
+
+def _write_authenticated(reply: Authenticated, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    return _write_text(reply.text, envelope)
+
+
+def _write_challenge(reply: Challenge, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    return _write_text(reply.data, envelope, Status.AUTH_CONTINUE)
+
+
+def _write_stats(reply: StatsReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    parts = []
+    for name, value in reply.stats:
+        check_bytes("name of a statistic", name, 0xFFFF, 1)
+        parts += [_header(envelope, len(name) + len(value), len(name)), name, value]
+    return *parts, _header(envelope)
+
+
+def _write_raw(reply: RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    if spec.quiet is _SUCCESS and reply.status == Status.SUCCESS:
+        return ()
+    if spec.quiet is Quiet.MISS and reply.status == Status.KEY_NOT_FOUND:
+        return ()
+    extras, key, value = reply.extras, reply.key, reply.value
+    check_bytes("extras", extras, 0xFF)
+    check_bytes("key", key, 0xFFFF)
+    header = write_header(
+        _RESPONSE,
+        envelope.opcode,
+        len(key),
+        len(extras),
+        reply.data_type,
+        reply.status,
+        len(extras) + len(key) + len(value),
+        envelope.opaque,
+        reply.cas,
+    )
+    return header, extras, key, value
+
+
+def _write_failure(reply: Failure, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    status = reply.status
+    check_failure(reply)
+    request = envelope.request
+    if status == Status.KEY_NOT_FOUND:
+        if spec.quiet is Quiet.MISS:
+            return ()
+        if spec.reply.key is MUST and isinstance(request, Get):
+            # The one failure whose body is not a text: the missing key.
+            key = _key_of(request)
+            return _header(envelope, len(key), len(key), status=status), key
+    return _write_text(reply.reason, envelope, status)
+
+
+def _key_of(request: Request[object]) -> bytes:
+    return request.keys[0] if isinstance(request, Get) else b""
+
+
+_Writer = Callable[..., Parts]
+_BY_REPLY: dict[type[AnyReply], _Writer] = {
+    Values: _write_values,
+    Stored: _write_stored,
+    Deleted: _write_stored,
+    Counter: _write_counter,
+    Touched: _write_touched,
+    Ok: _write_ok,
+    VersionReply: _write_version,
+    StatsReply: _write_stats,
+    Mechanisms: _write_mechanisms,
+    Authenticated: _write_authenticated,
+    Challenge: _write_challenge,
+    RawReply: _write_raw,
+    Failure: _write_failure,
+}
+
+_WRITERS: dict[type[AnyRequest], dict[type[AnyReply], _Writer]] = {
+    request: {reply: _BY_REPLY[reply] for reply in (*request.reply_types(), Failure) if reply in _BY_REPLY}
+    for request in get_args(AnyRequest)
+}
+# Its own reply is a failure.
+_WRITERS[InvalidRequest] = {Failure: _write_failure}
+
+
+def reply_parts(reply: AnyReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    """The bytes that answer this request, in pieces; none where the quiet rules forbid an answer.
+
+    Raises LocalProtocolError if the reply does not answer this kind of request or does not fit the wire.
+    """
+    write = _WRITERS[type(envelope.request)].get(type(reply))
+    if write is None:
+        raise LocalProtocolError(f"{type(reply).__name__} does not answer {type(envelope.request).__name__}")
+    return write(reply, envelope, spec)
