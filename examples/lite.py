@@ -36,8 +36,7 @@ class LiteDialect(mp.ServerDialect):
         """The next request; ``None`` if more bytes are needed. Raises RemoteProtocolError."""
         if self._skipping and not buffer.skip_line():
             return None
-        self._skipping = False
-        request: mp.AnyRequest | None = None
+        self._skipping, request = False, None
         if not self._key:
             try:
                 line = buffer.take_line(self._limits.line)
