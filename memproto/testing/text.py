@@ -17,7 +17,6 @@ from memproto.model import (
     AnyReply,
     AnyRequest,
     Append,
-    Authenticated,
     ClassicEnvelope,
     Counter,
     Decrement,
@@ -39,14 +38,12 @@ from memproto.model import (
     Quit,
     RawReply,
     Replace,
-    SaslAuth,
     Set,
     Stats,
     StatsReply,
     Status,
     Stored,
     Touch,
-    Touched,
     UnknownLine,
     Values,
     Verbosity,
@@ -371,16 +368,8 @@ def _classic_successes(envelope: ClassicEnvelope, values: st.SearchStrategy[byte
             lines = _texts().filter(lambda line: failure_in(line) is None)
             return lines.map(lambda line: RawReply(value=line + b"\r\n"))
         case _:
-            return st.just(_PLAIN[type(request)])
-
-
-_PLAIN: dict[type[AnyRequest], AnyReply] = {
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), Stored()),
-    **dict.fromkeys((Flush, Verbosity, Quit), Ok()),
-    Delete: Deleted(),
-    Touch: Touched(),
-    SaslAuth: Authenticated(),
-}
+            # No other reply has a field in classic text.
+            return st.builds(request.reply_types()[0])
 
 
 @st.composite

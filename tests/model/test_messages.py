@@ -7,6 +7,7 @@ import typing
 
 import pytest
 from hypothesis import find, given
+from hypothesis import strategies as st
 
 from memproto import (
     Add,
@@ -57,8 +58,9 @@ from memproto import (
 )
 from memproto import model as messages
 from memproto._fields import field_names
+from memproto.engine import Engine
 from memproto.model.request import _Request
-from memproto.testing import keys, replies, requests, values
+from memproto.testing import keys, replies, replies_to, requests, values
 from tests.support.wrong_types import REPLIES as REPLY_SAMPLES
 from tests.support.wrong_types import REQUESTS as REQUEST_SAMPLES
 
@@ -196,6 +198,15 @@ def test_the_line_of_an_envelope_is_not_compared() -> None:
 def test_requests_can_be_keys_of_a_dict(request: AnyRequest) -> None:
     assert {request: 1}[request] == 1
     assert isinstance(request, Request)
+
+
+@given(st.data())
+def test_every_reply_to_a_request_is_a_failure_or_of_the_types_that_the_request_names(data: st.DataObject) -> None:
+    request = data.draw(requests())
+    reply = data.draw(replies_to(request))
+    assert type(reply) in (*request.reply_types(), Failure)
+    answered = Engine().execute(request, 1.0)
+    assert type(answered) in (*request.reply_types(), Failure)
 
 
 @given(replies())
