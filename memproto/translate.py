@@ -51,7 +51,7 @@ from memproto.model import (
 from memproto.model._checks import check_reply
 from memproto.model._meta_options import without_meta_options
 from memproto.text.classic import _requests as _classic_requests
-from memproto.text.meta import _requests as _meta_requests
+from memproto.text.meta._operations import envelope_of
 
 _I31 = 1 << 31
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -174,7 +174,7 @@ def _to_meta(envelope: Envelope, request: AnyRequest) -> MetaEnvelope:
             ask += (b"O%08x" % envelope.opaque,)
         if spec.quiet is not Quiet.NOTHING:
             ask += (b"q",)
-    return _meta_requests.envelope_of(request, ask)
+    return envelope_of(request, ask)
 
 
 def _signed(request: AnyRequest) -> AnyRequest:

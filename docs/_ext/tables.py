@@ -154,7 +154,7 @@ def classic_commands() -> Table:
 def _flags(command: bytes) -> Table:
     """The flags of a meta command that mean something to it."""
     rows = tuple(
-        (flag.letter.decode(), flag.token.value, "yes" if flag.returned else "", flag.meaning)
+        (flag.letter.decode(), flag.token.value, flag.returned.value, flag.meaning)
         for flag in FLAGS_OF[command].values()
         if not flag.meaning.startswith("of other commands")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from memproto import ProtocolError
-from memproto.text.meta._flags import FLAGS_OF
+from memproto.text.meta._flags import FLAGS_OF, Returned
 
 # So many bytes of a line are shown.
 _SHOWN = 60
@@ -75,7 +75,7 @@ _RETURNED.update(
     (letter, flag.meaning.removeprefix("return "))
     for table in FLAGS_OF.values()
     for letter, flag in table.items()
-    if flag.returned
+    if flag.returned is not Returned.NEVER
 )
 
 

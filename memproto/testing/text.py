@@ -56,8 +56,18 @@ from memproto.text._lines import BREAKS, TextEnvelope
 from memproto.text.classic._replies import BARE_STATS, DUMPS, OWN_AUTH_TEXTS, WORDED
 from memproto.text.classic._requests import ADMINISTRATIVE
 from memproto.text.classic._requests import PARSERS as CLASSIC
-from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Token, key_word
-from memproto.text.meta._requests import PARSERS as META
+from memproto.text.meta._flags import (
+    COMMANDS,
+    COUNT_MODES,
+    FLAGS_OF,
+    MAX_FLAGS,
+    MAX_OPAQUE,
+    STORE_MODES,
+    Flag,
+    Token,
+)
+from memproto.text.meta._keys import MAX_BASE64_KEY, key_word
+from memproto.text.meta._server import PARSERS as META
 
 T = TypeVar("T")
 
@@ -183,20 +193,10 @@ def classic_envelopes(
 
 # What each mode of ms and ma stores or counts, and which are left out where that is meant.
 _MODES: dict[type[AnyRequest], tuple[bytes, ...]] = {
-    kind: tuple(mode for mode, name in {**STORE_MODES, **COUNT_MODES}.items() if name == kind.__name__)
+    kind: tuple(mode for mode, made in {**STORE_MODES, **COUNT_MODES}.items() if made is kind)
     for kind in (Set, Add, Append, Prepend, Replace, Increment, Decrement)
 }
 _UNMARKED = (Set, Increment)
-_COMMANDS: dict[type[AnyRequest], bytes] = {
-    Noop: b"mn",
-    Get: b"mg",
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), b"ms"),
-    Delete: b"md",
-    **dict.fromkeys((Increment, Decrement), b"ma"),
-    MetaDebug: b"me",
-}
-# As base64 these are 248 bytes, and a key may have 250.
-_MOST_ENCODED = 186
 
 
 def _tokens(flag: Flag) -> st.SearchStrategy[bytes]:
@@ -221,7 +221,7 @@ def _mode(kind: type[AnyRequest]) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def _meta_flags(draw: st.DrawFn, kind: type[AnyRequest]) -> list[bytes]:
-    command = _COMMANDS[kind]
+    command = COMMANDS[kind]
     if command == b"me":
         return list(draw(st.sampled_from([(), (b"b",), (b"b", b"x")])))
     table = FLAGS_OF[command]
@@ -242,12 +242,12 @@ def _meta_line(
     values: st.SearchStrategy[bytes],
 ) -> bytes:
     kind = draw(weighted(kinds))
-    command = _COMMANDS[kind]
+    command = COMMANDS[kind]
     if command == b"mn":
         return b"mn\r\n"
     flags = draw(_meta_flags(kind))
     key = draw(encoded if b"b" in flags else keys)
-    if b"b" in flags and len(key) <= _MOST_ENCODED:
+    if b"b" in flags and len(key) <= MAX_BASE64_KEY:
         key = key_word(key, True)
     else:
         flags = [word for word in flags if word != b"b"]
@@ -268,10 +268,10 @@ def meta_lines(
     ``keys``, ``values`` and ``kinds`` are as in :func:`requests`; keys must be able to stand in a line, and those of
     more than 186 bytes are never sent in base64.
     """
-    anything = st.binary(min_size=1, max_size=_MOST_ENCODED)
-    anything |= long(st.binary(min_size=1, max_size=4), _MOST_ENCODED)
+    anything = st.binary(min_size=1, max_size=MAX_BASE64_KEY)
+    anything |= long(st.binary(min_size=1, max_size=4), MAX_BASE64_KEY)
     encoded = given_or("keys", keys, pooled(anything, *POOL))
-    return _meta_line(chosen(kinds, _COMMANDS), _keys(keys), encoded, _values(values))
+    return _meta_line(chosen(kinds, COMMANDS), _keys(keys), encoded, _values(values))
 
 
 def _enveloped(line: bytes) -> MetaEnvelope:

@@ -39,9 +39,10 @@ from memproto.text._server import TextServer
 from memproto.text.classic import _collectors as _classic_collectors
 from memproto.text.classic import _replies as _classic_replies
 from memproto.text.classic import _requests as _classic_requests
-from memproto.text.meta import _replies as _meta_replies
-from memproto.text.meta import _requests as _meta_requests
-from memproto.text.meta._flags import key_word
+from memproto.text.meta import _server as _meta_server
+from memproto.text.meta._irregular import IrregularReply
+from memproto.text.meta._keys import key_word
+from memproto.text.meta._operations import envelope_of
 
 __all__ = ["decode_reply", "decode_request", "encode_reply", "encode_reply_part", "encode_request", "meta_envelope"]
 
@@ -59,7 +60,7 @@ def meta_envelope(
     """
     check_request(request)
     check_value("ask", ask, tuple[bytes, ...])
-    return _meta_requests.envelope_of(request, ask)
+    return envelope_of(request, ask)
 
 
 def encode_request(envelope: TextEnvelope) -> bytes:
@@ -143,7 +144,7 @@ def encode_reply(reply: AnyReply, to: TextEnvelope) -> bytes:
     check_reply(reply)
     if isinstance(to, ClassicEnvelope):
         return b"".join(_classic_replies.reply_parts(reply, to))
-    return b"".join(_meta_replies.reply_parts(reply, to))
+    return b"".join(_meta_server.reply_parts(reply, to))
 
 
 def encode_reply_part(reply: Values | AdminReply, to: ClassicEnvelope) -> tuple[bytes, ...]:
@@ -171,7 +172,7 @@ def decode_reply(data: bytes, to: TextEnvelope) -> AnyReply:
     buffer = ReceiveBuffer()
     buffer.feed(data)
     if isinstance(to, MetaEnvelope):
-        reply = _meta_replies.MetaCollector(to.request, to.flags, _ANY_SIZE).take(buffer)
+        reply = IrregularReply(to.request, to.flags, _ANY_SIZE).take(buffer)
     else:
         reply = _classic_collectors.collector_for(to.request, _ANY_SIZE).take(buffer)
     if reply is None:

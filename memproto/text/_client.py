@@ -13,22 +13,18 @@ from typing import Final, TypeVar
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32
-from memproto._wire.exchange import OPAQUES, Exchange, Gathered, LineCollector, ShortCollector
+from memproto._wire.exchange import OPAQUES, Exchange, Gathered, LineCollector, ReplyReader, ShortCollector
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
     Add,
     AnyReply,
     Append,
-    Decrement,
     Delete,
     Deleted,
     Dialect,
     Failure,
     Get,
-    Increment,
-    MetaDebug,
-    Noop,
     Prepend,
     Quit,
     Replace,
@@ -37,8 +33,6 @@ from memproto.model import (
     Silence,
     Status,
     Stored,
-    Touch,
-    Touched,
     UnknownLine,
     Values,
 )
@@ -47,35 +41,20 @@ from memproto.model._meta_options import without_meta_options
 from memproto.text._lines import BREAK, CRLF, HUGE, check_text, words_of
 from memproto.text.classic import _requests as _classic_requests
 from memproto.text.classic._collectors import ItemCollector, OneValue, OneWord, collector_for
-from memproto.text.meta import _requests as _meta_requests
-from memproto.text.meta._flags import needs_base64
-from memproto.text.meta._hits import TELL_CAS, TELL_ITEM, HitsCollector, OneDeleted, OneHit, OneStored, opaque_flag
-from memproto.text.meta._replies import MetaCollector
+from memproto.text.meta._client import EXCHANGERS, MetaExchanger
+from memproto.text.meta._client import encode as encode_meta
+from memproto.text.meta._server import PARSERS as META_PARSERS
 
 R = TypeVar("R")
 
 _I32 = 1 << 31
-
-# What a meta request asks to be told, so that its reply says as much as in binary.
-_TELL: dict[type[Request[object]], tuple[bytes, ...]] = {
-    Get: TELL_ITEM,
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), TELL_CAS),
-    **dict.fromkeys((Increment, Decrement), (b"v", b"c")),
-    Delete: (),
-    Touch: (b"f", b"c", b"k"),
-    Noop: (),
-    MetaDebug: (),
-}
-
-# The meta commands whose replies say no opaque.
-_NAMELESS = (Noop, MetaDebug)
 
 _STORES = (Set, Add, Replace, Append, Prepend)
 
 # Refusals of a command line after which many servers take its data for commands, whose answers nobody asked for.
 _UNREAD = (Status.INVALID_ARGUMENTS, Status.UNKNOWN_COMMAND, Status.AUTH_ERROR)
 
-_KNOWN = _classic_requests.PARSERS.keys() | _meta_requests.PARSERS.keys()
+_KNOWN = _classic_requests.PARSERS.keys() | META_PARSERS.keys()
 
 
 # --- the usual requests, by a short way; ``None`` for whatever the long one must look at
@@ -137,38 +116,6 @@ def _store_layer(verb: bytes) -> _Lay:
     return lay
 
 
-def _lay_mg(request: Get, opaque: int) -> _Laid | None:
-    keys = request.keys
-    if type(keys) is not tuple or len(keys) != 1 or request.exptime is not None or request.meta is not None:
-        return None
-    key = keys[0]
-    if type(key) is not bytes or not 0 < len(key) <= MAX_KEY or needs_base64(key):
-        return None
-    return (b"mg %b v f c k O%d\r\n" % (key, opaque),), b" k%b O%d\r\n" % (key, opaque)
-
-
-def _lay_md(request: Delete, opaque: int) -> _Laid | None:
-    key, cas = request.key, request.cas
-    if cas or type(cas) is not int or request.meta is not None or type(key) is not bytes:
-        return None
-    if not 0 < len(key) <= MAX_KEY or needs_base64(key):
-        return None
-    return (b"md %b O%d\r\n" % (key, opaque),), b" O%d\r\n" % opaque
-
-
-def _ms_layer(mode: bytes) -> _Lay:
-    def lay(request: Set | Add | Replace, opaque: int) -> _Laid | None:
-        key, value = request.key, request.value
-        if not _is_plain(request) or type(key) is not bytes or not 0 < len(key) <= MAX_KEY or needs_base64(key):
-            return None
-        flags = b" F%d" % request.flags if request.flags else b""
-        exptime = b" T%d" % request.exptime if request.exptime else b""
-        due = b" O%d\r\n" % opaque
-        return (b"ms %b %d%b%b%b c%b" % (key, len(value), mode, flags, exptime, due), value, CRLF), due
-
-    return lay
-
-
 _Ways = dict[type[Request[object]], tuple[_Lay, ShortCollector]]
 
 _STORED = OneWord(b"STORED\r\n", Stored)
@@ -179,22 +126,26 @@ _CLASSIC_WAYS: _Ways = {
     Add: (_store_layer(b"add"), _STORED),
     Replace: (_store_layer(b"replace"), _STORED),
 }
-_META_WAYS: _Ways = {
-    Get: (_lay_mg, OneHit()),
-    Delete: (_lay_md, OneDeleted()),
-    Set: (_ms_layer(b""), OneStored()),
-    Add: (_ms_layer(b" ME"), OneStored()),
-    Replace: (_ms_layer(b" MR"), OneStored()),
-}
 _NO_WAYS: _Ways = {}
+_NONE: dict[type[Request[object]], MetaExchanger] = {}
 
 
 # --- everything
 
 
-class _Hushed(LineCollector):
-    """The reply of a quiet request: failures, and what a get found; otherwise silence."""
+class _Quiet(ShortCollector):
+    """Reads the reply to a quiet request: failures, and what a get found; otherwise silence."""
 
+    __slots__ = ("reader",)
+
+    def __init__(self, reader: ReplyReader) -> None:
+        self.reader = reader
+
+    def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
+        return _Hushed(_started(self.reader, exchange, limits))
+
+
+class _Hushed(LineCollector):
     __slots__ = ("collector",)
 
     def __init__(self, collector: LineCollector) -> None:
@@ -207,22 +158,12 @@ class _Hushed(LineCollector):
         return Silence()
 
 
-class _Touched(LineCollector):
-    """The reply to a touch that was asked as a get without the value: ``touch`` itself has no opaque."""
-
-    __slots__ = ("collector",)
-
-    def __init__(self, collector: LineCollector) -> None:
-        self.collector = collector
-
-    def take(self, buffer: ReceiveBuffer) -> AnyReply | Silence | None:
-        reply = self.collector.take(buffer)
-        if not isinstance(reply, Values):
-            return reply
-        if not reply.items:
-            return Failure(Status.KEY_NOT_FOUND)
-        (item,) = reply.items
-        return Touched(item.flags, item.cas)
+def _started(reader: ReplyReader, exchange: Exchange[object], limits: Limits) -> LineCollector:
+    """What reads a reply of any form."""
+    if isinstance(reader, ShortCollector):
+        return reader.careful(exchange, limits)
+    assert isinstance(reader, LineCollector)
+    return reader
 
 
 class _SeveralLines(LineCollector):
@@ -244,39 +185,18 @@ class _SeveralLines(LineCollector):
                 return reply
 
 
-class _Several(LineCollector):
-    """Several commands that are one get."""
-
-    __slots__ = ("collectors", "gathered", "next")
-
-    def __init__(self, collectors: list[LineCollector], limits: Limits) -> None:
-        self.collectors = collectors
-        self.gathered = Gathered(limits)
-        self.next = 0
-
-    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
-        while self.next < len(self.collectors):
-            reply = self.collectors[self.next].take(buffer)
-            if reply is None:
-                return None
-            self.next += 1
-            self.gathered.add(reply)
-        return self.gathered.reply()
-
-
 class TextClient:
     """Lays out requests in classic or meta text, and reads their replies in order."""
 
-    __slots__ = ("_limits", "_meta", "_started", "_ways", "opaque")
+    __slots__ = ("_exchangers", "_limits", "_started", "_ways", "opaque")
 
     def __init__(self, limits: Limits, dialect: Dialect, first_opaque: int = 0) -> None:
         self._limits = limits
-        self._meta = dialect is Dialect.META
+        self._exchangers = EXCHANGERS if dialect is Dialect.META else _NONE
         # What has begun to read the reply to the oldest exchange.
         self._started: LineCollector | None = None
         self.opaque = first_opaque
-        ways = _META_WAYS if self._meta else _CLASSIC_WAYS
-        self._ways = ways if limits.line >= _SHORT_LINES else _NO_WAYS
+        self._ways = _CLASSIC_WAYS if dialect is Dialect.CLASSIC and limits.line >= _SHORT_LINES else _NO_WAYS
 
     @property
     def regular(self) -> bool:
@@ -286,6 +206,12 @@ class TextClient:
     def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Encode a request. Raises LocalProtocolError."""
         opaque = self.opaque
+        exchanger = self._exchangers.get(type(request))
+        if exchanger is not None and not quiet:
+            encoded = exchanger.encode(request, opaque)
+            if encoded is not None:
+                self.opaque = (opaque + 1) % OPAQUES
+                return Exchange(request, encoded, False, exchanger, opaque)
         way = None if quiet else self._ways.get(type(request))
         if way is not None:
             lay, one = way
@@ -298,39 +224,15 @@ class TextClient:
         asked: object = request
         if isinstance(asked, Get) and not 1 <= len(asked.keys) <= self._limits.keys:
             raise LocalProtocolError(f"keys are {len(asked.keys)}, must be 1 to {self._limits.keys}")
-        parts: tuple[bytes, ...]
-        collector: LineCollector
-        if self._meta and type(request) in _TELL:
-            parts, collector = self._ask_meta(request)
+        reader: ReplyReader
+        if exchanger is not None:
+            parts, reader = encode_meta(request, opaque, self._limits)
         else:
-            parts, collector = self._ask_classic(request)
+            parts, reader = self._ask_classic(request)
         self.opaque = (opaque + 1) % OPAQUES
         # A text server says nothing to quit, it closes.
         silent = isinstance(request, Quit)
-        return Exchange(request, parts, silent, _Hushed(collector) if quiet and not silent else collector)
-
-    def _ask_meta(self, request: Request[object]) -> tuple[tuple[bytes, ...], LineCollector]:
-        tell = _TELL[type(request)]
-        if not isinstance(request, _NAMELESS):
-            tell = (*tell, opaque_flag(self.opaque))
-        if isinstance(request, Touch):
-            get = Get((request.key,), request.exptime)
-            _, flags, parts = _meta_requests.encode(get, tell)
-            return parts, _Touched(MetaCollector(get, flags, self._limits, True))
-        if isinstance(request, Get):
-            tail = _meta_requests.many_tail(request, tell)
-            if tail is not None:
-                lines = b"mg " + (tail + b"mg ").join(request.keys) + tail
-                return (lines,), HitsCollector(request.keys, tuple(tail.split()), self._limits)
-        if isinstance(request, Get) and len(request.keys) > 1:
-            asked = [_meta_requests.encode(Get((key,), request.exptime, request.meta), tell) for key in request.keys]
-            collectors: list[LineCollector] = [
-                MetaCollector(Get((key,)), flags, self._limits, True)
-                for key, (_, flags, _) in zip(request.keys, asked, strict=True)
-            ]
-            return (b"".join(part for _, _, parts in asked for part in parts),), _Several(collectors, self._limits)
-        _, flags, parts = _meta_requests.encode(request, tell)
-        return parts, MetaCollector(request, flags, self._limits, True)
+        return Exchange(request, parts, silent, _Quiet(reader) if quiet and not silent else reader, opaque)
 
     def _ask_classic(self, request: Request[object]) -> tuple[tuple[bytes, ...], LineCollector]:
         if isinstance(request, UnknownLine):
@@ -393,11 +295,7 @@ class TextClient:
         started = self._started
         if started is None:
             exchange = waiting[0]
-            reader = exchange._reader
-            if isinstance(reader, ShortCollector):
-                reader = reader.careful(exchange, self._limits)
-            assert isinstance(reader, LineCollector)
-            self._started = started = reader
+            self._started = started = _started(exchange._reader, exchange, self._limits)
         reply = started.take(buffer)
         if reply is not None:
             self._started = None

@@ -154,9 +154,14 @@ def check_item(item: Item) -> None:
     check_number("cas", item.cas, 0, U64)
 
 
+def check_exptime(exptime: int) -> None:
+    """Raise LocalProtocolError unless an expiry fits signed 32 bits."""
+    check_number("exptime", exptime, -_I32, _I32 - 1)
+
+
 def exptime_word(exptime: int) -> bytes:
     """An expiry as a word; it must fit signed 32 bits."""
-    check_number("exptime", exptime, -_I32, _I32 - 1)
+    check_exptime(exptime)
     return b"%d" % exptime
 
 

@@ -21,8 +21,7 @@ from memproto.model import (
 from memproto.text._lines import CRLF, Block, TextEnvelope, take_line, unsigned_of, words_of
 from memproto.text.classic import _replies as _classic_replies
 from memproto.text.classic import _requests as _classic_requests
-from memproto.text.meta import _replies as _meta_replies
-from memproto.text.meta import _requests as _meta_requests
+from memproto.text.meta import _server as _meta
 
 _Parser = Callable[[list[bytes], bytes, Limits], TextEnvelope | Block]
 
@@ -35,7 +34,7 @@ def _parsers(dialects: Collection[Dialect]) -> dict[bytes, _Parser]:
     if Dialect.CLASSIC in dialects:
         parsers.update(_classic_requests.PARSERS)
     if Dialect.META in dialects:
-        parsers.update(_meta_requests.PARSERS)
+        parsers.update(_meta.PARSERS)
     return parsers
 
 
@@ -135,6 +134,6 @@ class TextServer:
     def write(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
         """The bytes that answer a request, in pieces. Raises LocalProtocolError."""
         if isinstance(to, MetaEnvelope):
-            return _meta_replies.reply_parts(reply, to)
+            return _meta.reply_parts(reply, to)
         assert isinstance(to, ClassicEnvelope)
         return _classic_replies.reply_parts(reply, to)

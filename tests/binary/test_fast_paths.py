@@ -46,9 +46,8 @@ from memproto.text import _client as _text_client
 from memproto.text import _lines as _text
 from memproto.text.classic import _collectors as _classic_collectors
 from memproto.text.classic import _requests as _classic_requests
-from memproto.text.meta import _hits as _meta_hits
-from memproto.text.meta import _replies as _meta_replies
-from memproto.text.meta import _requests as _meta_requests
+from memproto.text.meta import _client as _meta_client
+from memproto.text.meta._irregular import IrregularReply
 from tests.support.helpers import Told, each_byte, tell, wire
 from tests.support.kinds import by_kind
 from tests.support.mutations import mutated
@@ -59,10 +58,10 @@ BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 #: Every class that has a fast path for replies, by the name of the method.
 QUICK = [
     (kind, name)
-    for module in (_client_readers, _client_series, _classic_collectors, _meta_hits)
+    for module in (_client_readers, _client_series, _classic_collectors, _meta_client)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
-    for name in ("read", "_take_whole", "_take_plain")
+    for name in ("read", "_take_whole", "_read_items")
     if name in vars(kind)
 ]
 
@@ -70,20 +69,24 @@ QUICK = [
 def test_every_fast_path_for_replies_is_known_here() -> None:
     assert sorted(f"{kind.__name__}.{name}" for kind, name in QUICK) == [
         "GetReply.read",
-        "HitsCollector._take_plain",
         "ItemCollector._take_whole",
+        "MultiGetReply._read_items",
         "MultiGetReply.read",
-        "OneDeleted.read",
-        "OneHit.read",
-        "OneStored.read",
+        "MultiGetReply.read",
         "OneValue.read",
         "OneWord.read",
         "SingleReply.read",
         "StatisticsReply.read",
+        "_CountExchanger.read",
+        "_DeleteExchanger.read",
+        "_GetExchanger.read",
+        "_NoopExchanger.read",
+        "_StoreExchanger.read",
+        "_TouchExchanger.read",
     ]
     usual = {Get, Set, Add, Replace, Delete}
     assert usual < _binary_client._QUIET_PLANS.keys() < _binary_client._LOUD_PLANS.keys()
-    assert set(_text_client._CLASSIC_WAYS) == set(_text_client._META_WAYS) == usual
+    assert set(_text_client._CLASSIC_WAYS) == usual
 
 
 @contextmanager
@@ -102,7 +105,6 @@ def careful_requests() -> Iterator[None]:
         patch.object(_binary_client, "_LOUD_PLANS", {}),
         patch.object(_binary_client, "_QUIET_PLANS", {}),
         patch.object(_text_client, "_CLASSIC_WAYS", {}),
-        patch.object(_text_client, "_META_WAYS", {}),
     ):
         yield
 
@@ -125,7 +127,6 @@ def forbidden(*places: tuple[object, str]) -> Iterator[None]:
 _REQUESTS: list[tuple[object, str]] = [
     (_binary_client, "encode_request"),
     (_classic_requests, "request_parts"),
-    (_meta_requests, "encode"),
 ]
 _ONE: list[tuple[object, str]] = [
     (_binary_client.BinaryClient, "read_irregular"),
@@ -134,7 +135,7 @@ _ONE: list[tuple[object, str]] = [
 _MANY: list[tuple[object, str]] = [
     (_binary_client.BinaryClient, "read_irregular"),
     (_classic_collectors.ItemCollector, "_head"),
-    (_meta_replies.MetaCollector, "take"),
+    (IrregularReply, "take"),
 ]
 
 LONG = b"k" * 250

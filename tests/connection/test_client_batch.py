@@ -39,7 +39,7 @@ from memproto import (
 )
 from memproto.commands import RAW, Commands
 from memproto.testing import text_keys
-from memproto.text.meta._flags import MAX_BASE64_KEY
+from memproto.text.meta._keys import MAX_BASE64_KEY
 from tests.support.helpers import Told, tell, wire
 
 DIALECTS = tuple(Dialect)

@@ -49,7 +49,7 @@ from memproto import (
 from memproto.connection.client import ClientConnection
 from memproto.connection.server import ServerConnection
 from memproto.testing import Pipe, text_keys, values
-from memproto.text.meta._flags import MAX_BASE64_KEY
+from memproto.text.meta._keys import MAX_BASE64_KEY
 
 LIMITS = Limits(value=1024, head=1024, outstanding=16, keys=4, stats=8)
 # The client's own, which the server's replies never reach; its pipeline does.

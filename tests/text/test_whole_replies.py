@@ -22,7 +22,7 @@ from memproto._wire.buffer import ReceiveBuffer
 from memproto.testing import meta_lines
 from memproto.text import decode_request, encode_reply_part
 from memproto.text.classic._collectors import ItemCollector
-from memproto.text.meta._hits import HitsCollector
+from memproto.text.meta._client import MultiGetReply
 from tests.support.helpers import Told, each_byte, tell
 
 
@@ -70,7 +70,7 @@ def test_a_number_of_more_digits_than_64_bits_have_is_no_number(dialect: Dialect
 def test_nothing_is_kept_of_a_get_that_has_failed(pieces: int) -> None:
     keys, limits = (b"a", b"b", b"c"), Limits(value=2)
     size = 60 // pieces
-    meta = HitsCollector(keys, (b"v", b"f", b"c", b"k", b"O0"), limits)
+    meta = MultiGetReply(keys, (b"v", b"f", b"c", b"k", b"O0"), limits)
     classic = ItemCollector(Get(keys), limits)
     for collector, data in (
         (meta, b"VA 3 f0 c7 ka O0\r\nxxx\r\nVA 2 f0 c7 kb O0\r\nxx\r\n"),

@@ -1,22 +1,36 @@
-"""The flags of the meta commands: which command takes which, with what token, and what each means."""
+"""The flags of the meta commands: the one statement of what each is, and the parser of a command's flags.
+
+For each flag of each command :data:`FLAGS_OF` states the letter, the token behind it, the field of the request that it
+sets, and whether and where replies return it. Readers, writers, documentation and strategies derive from this table.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from memproto._wire.checks import U32, U64, check_bytes, check_number
-from memproto.errors import LocalProtocolError
-from memproto.limits import MAX_KEY
-from memproto.text._lines import BAD_FORMAT, CAS_ZERO, exptime_of, unsigned_of
+from memproto._wire.checks import U32, U64
+from memproto.model import (
+    Add,
+    AnyRequest,
+    Append,
+    Decrement,
+    Delete,
+    Get,
+    Increment,
+    MetaDebug,
+    Noop,
+    Prepend,
+    Replace,
+    Set,
+)
+from memproto.text._lines import BAD_FORMAT, exptime_of, unsigned_of
 
 #: The longest opaque token, in bytes; its letter comes on top.
-MAX_OPAQUE = 31
+MAX_OPAQUE: Final = 31
 
 #: More flags than this are refused, as memcached refuses about 17.
-MAX_FLAGS = 16
+MAX_FLAGS: Final = 16
 
 
 class Token(enum.Enum):
@@ -31,112 +45,195 @@ class Token(enum.Enum):
     MODE = "a mode letter"
 
 
+class Returned(enum.Enum):
+    """With which replies a flag comes back."""
+
+    NEVER = ""
+    SUCCESS = "with a success"
+    ALWAYS = "with every reply"
+
+
 class Flag(NamedTuple):
-    """One flag letter of a command: its token, whether a reply carries it, and its meaning."""
+    """One flag of one command."""
 
     letter: bytes
     token: Token
-    returned: bool
     meaning: str
+    #: The field of the request that it sets.
+    field: str = ""
+    #: The field of the request's :class:`~memproto.MetaOptions` that it sets.
+    option: str = ""
+    #: What a flag without a token sets its option to.
+    sets: bool = True
+    returned: Returned = Returned.NEVER
+    #: The field of the reply, or of its item, that it comes back with; or ``key`` or ``opaque``.
+    reply: str = ""
 
 
-def _table(*flags: Flag) -> dict[bytes, Flag]:
-    # What another command knows is read here too, and ignored.
-    return {flag.letter: flag for flag in (*_ELSEWHERE, *flags)}
-
+# The letters that readers and writers treat in a way of their own.
+BASE64: Final = b"b"
+KEY: Final = b"k"
+OPAQUE: Final = b"O"
+QUIET: Final = b"q"
+VALUE: Final = b"v"
 
 _COMMON = (
-    Flag(b"b", Token.NONE, False, "the key is base64"),
-    Flag(b"k", Token.NONE, True, "return the key"),
-    Flag(b"O", Token.OPAQUE, True, "opaque, returned as it is"),
-    Flag(b"q", Token.NONE, False, "quiet"),
-    Flag(b"P", Token.ANY, False, "for proxies"),
-    Flag(b"L", Token.ANY, False, "for proxies"),
+    Flag(BASE64, Token.NONE, "the key is base64", option="base64"),
+    Flag(KEY, Token.NONE, "return the key", returned=Returned.ALWAYS, reply="key"),
+    Flag(OPAQUE, Token.OPAQUE, "opaque, returned as it is", returned=Returned.ALWAYS, reply="opaque"),
+    Flag(QUIET, Token.NONE, "quiet"),
+    Flag(b"P", Token.ANY, "for proxies"),
+    Flag(b"L", Token.ANY, "for proxies"),
 )
-_CAS = Flag(b"c", Token.NONE, True, "return the CAS")
-_COMPARE = Flag(b"C", Token.NUMBER64, False, "only if the CAS is this")
-_NEW_CAS = Flag(b"E", Token.NUMBER64, False, "the item's new CAS")
-_TTL = Flag(b"t", Token.NONE, True, "return the seconds left, -1 for never")
-_SET_TTL = Flag(b"T", Token.NUMBER32, False, "set the expiry")
-_VALUE = Flag(b"v", Token.NONE, False, "return the value")
-_SIZE = Flag(b"s", Token.NONE, True, "return the size of the value")
-_CLIENT_FLAGS = Flag(b"f", Token.NONE, True, "return the client flags")
-_INVALIDATE = Flag(b"I", Token.NONE, False, "mark stale")
-_LETTERS = (b"c", b"f", b"h", b"l", b"s", b"t", b"u", b"v")
-
-_ELSEWHERE = (
-    *(Flag(letter, Token.NONE, False, "of other commands, ignored") for letter in (*_LETTERS, b"I")),
-    *(Flag(letter, Token.NUMBER32, False, "of other commands, ignored") for letter in (b"N", b"R", b"T")),
-    *(Flag(letter, Token.NUMBER64, False, "of other commands, ignored") for letter in (b"C", b"D", b"J")),
-    Flag(b"F", Token.FLAGS, False, "of other commands, ignored"),
-    Flag(b"M", Token.MODE, False, "of other commands, ignored"),
+_RETURN_CAS = Flag(b"c", Token.NONE, "return the CAS", returned=Returned.SUCCESS, reply="cas")
+_COMPARE = Flag(b"C", Token.NUMBER64, "only if the CAS is this", field="cas")
+_NEW_CAS = Flag(b"E", Token.NUMBER64, "the item's new CAS", option="new_cas")
+_RETURN_TTL = Flag(
+    b"t",
+    Token.NONE,
+    "return the seconds left, -1 for never",
+    option="details",
+    returned=Returned.SUCCESS,
+    reply="ttl",
 )
+_SET_EXPTIME = Flag(b"T", Token.NUMBER32, "set the expiry", field="exptime")
+_SET_EXPTIME_TOO = Flag(b"T", Token.NUMBER32, "set the expiry", option="exptime")
+_CREATE = b"N"
+_RETURN_VALUE = Flag(VALUE, Token.NONE, "return the value")
 
-#: Command -> its flags by letter.
-FLAGS_OF: dict[bytes, dict[bytes, Flag]] = {
-    b"mg": _table(
-        *_COMMON,
-        _CAS,
-        _CLIENT_FLAGS,
-        Flag(b"h", Token.NONE, True, "return whether it was hit before"),
-        Flag(b"l", Token.NONE, True, "return the seconds since the last access"),
-        _SIZE,
-        _TTL,
-        Flag(b"u", Token.NONE, False, "do not count as a use"),
-        _VALUE,
-        Flag(b"N", Token.NUMBER32, False, "on a miss create an empty item with this expiry, and win"),
-        Flag(b"R", Token.NUMBER32, False, "win if fewer seconds than this are left"),
-        _SET_TTL,
-        _COMPARE,
+# Of each command, in the order in which a client writes those that a request sets.
+_OWN: dict[bytes, tuple[Flag, ...]] = {
+    b"mg": (
+        Flag(b"R", Token.NUMBER32, "win if fewer seconds than this are left", option="recache"),
+        Flag(b"C", Token.NUMBER64, "only if the CAS is this", option="unless_cas"),
         _NEW_CAS,
+        Flag(b"u", Token.NONE, "do not count as a use", option="bump", sets=False),
+        # The expiry of a created item comes behind the one for items that are there, or it would not hold.
+        _SET_EXPTIME,
+        Flag(_CREATE, Token.NUMBER32, "on a miss create an empty item with this expiry, and win", option="vivify"),
+        Flag(
+            b"h",
+            Token.NONE,
+            "return whether it was hit before",
+            option="details",
+            returned=Returned.SUCCESS,
+            reply="hit_before",
+        ),
+        Flag(
+            b"l",
+            Token.NONE,
+            "return the seconds since the last access",
+            option="details",
+            returned=Returned.SUCCESS,
+            reply="last_access",
+        ),
+        _RETURN_TTL,
+        *_COMMON,
+        _RETURN_VALUE,
+        Flag(b"f", Token.NONE, "return the client flags", returned=Returned.SUCCESS, reply="flags"),
+        _RETURN_CAS,
+        Flag(b"s", Token.NONE, "return the size of the value", returned=Returned.SUCCESS, reply="size"),
     ),
-    b"ms": _table(
-        *_COMMON,
-        _CAS,
+    b"ms": (
+        Flag(b"M", Token.MODE, "mode: S set, E add, A append, P prepend, R replace"),
+        Flag(b"F", Token.FLAGS, "client flags", field="flags"),
+        _SET_EXPTIME,
         _COMPARE,
         _NEW_CAS,
-        Flag(b"F", Token.FLAGS, False, "client flags"),
-        Flag(b"I", Token.NONE, False, "with C: store as stale if the CAS is lower than the item's"),
-        Flag(b"M", Token.MODE, False, "mode: S set, E add, A append, P prepend, R replace"),
-        _SIZE,
-        _SET_TTL,
-        Flag(b"N", Token.NUMBER32, False, "with append: create on a miss"),
+        Flag(b"I", Token.NONE, "with C: store as stale if the CAS is lower than the item's", option="invalidate"),
+        *_COMMON,
+        Flag(_CREATE, Token.NUMBER32, "with append: create on a miss", option="vivify"),
+        # What is not stored has the CAS 0.
+        _RETURN_CAS._replace(returned=Returned.ALWAYS),
+        Flag(b"s", Token.NONE, "the size of the value, which memcached 1.6.18 does not return"),
     ),
-    b"md": _table(
-        *_COMMON,
+    b"md": (
         _COMPARE,
+        Flag(b"I", Token.NONE, "mark stale", option="invalidate"),
+        Flag(b"x", Token.NONE, "drop the value, keep the item", option="drop_value"),
+        _SET_EXPTIME_TOO,
         _NEW_CAS,
-        _INVALIDATE,
-        _SET_TTL,
-        Flag(b"x", Token.NONE, False, "drop the value, keep the item"),
+        *_COMMON,
     ),
-    b"ma": _table(
-        *_COMMON,
-        _CAS,
+    b"ma": (
+        Flag(b"M", Token.MODE, "mode: I or + increment, D or - decrement"),
+        Flag(b"D", Token.NUMBER64, "how much to count", field="delta"),
         _COMPARE,
+        # As for mg.
+        _SET_EXPTIME_TOO,
+        Flag(_CREATE, Token.NUMBER32, "create on a miss with this expiry", field="exptime"),
+        Flag(b"J", Token.NUMBER64, "the number to create with", field="initial"),
+        _RETURN_TTL,
         _NEW_CAS,
-        Flag(b"N", Token.NUMBER32, False, "create on a miss with this expiry"),
-        Flag(b"J", Token.NUMBER64, False, "the number to create with"),
-        Flag(b"D", Token.NUMBER64, False, "how much to count"),
-        Flag(b"M", Token.MODE, False, "mode: I or + increment, D or - decrement"),
-        _SET_TTL,
-        _TTL,
-        _VALUE,
+        *_COMMON,
+        _RETURN_CAS,
+        _RETURN_VALUE,
     ),
 }
 
-#: Modes of ms and of ma -> the name of the request they make.
-STORE_MODES = {b"S": "Set", b"E": "Add", b"A": "Append", b"P": "Prepend", b"R": "Replace"}
-COUNT_MODES = {b"I": "Increment", b"+": "Increment", b"D": "Decrement", b"-": "Decrement"}
-_MODES = {b"ms": STORE_MODES, b"ma": COUNT_MODES}
+#: The flags that nobody asks for, in the order in which they end a reply -> the field of the item's ``meta``.
+UNASKED: Final = {b"Z": "lost", b"X": "stale", b"W": "won"}
 
-# The letters that take no token.
-_BARE = frozenset(flag.letter for table in FLAGS_OF.values() for flag in table.values() if flag.token is Token.NONE)
+_IGNORED = "of other commands, ignored"
 
-# Naming a member through its enum costs more than a lookup of a flag.
-_NO_TOKEN = Token.NONE
 
-Numbers = dict[bytes, int]
+def _accepted(command: bytes) -> dict[bytes, Flag]:
+    """By letter the flags that a command has, and those of other commands, which are read and ignored; but for x."""
+    accepted = {flag.letter: flag for flag in _OWN[command]}
+    for other in (flag for own in _OWN.values() for flag in own if flag.letter != b"x"):
+        accepted.setdefault(other.letter, Flag(other.letter, other.token, _IGNORED))
+    return accepted
+
+
+#: Command -> by letter the flags that it accepts.
+FLAGS_OF: Final[dict[bytes, dict[bytes, Flag]]] = {command: _accepted(command) for command in _OWN}
+
+#: Request -> its command.
+COMMANDS: Final[dict[type[AnyRequest], bytes]] = {
+    Noop: b"mn",
+    Get: b"mg",
+    **dict.fromkeys((Set, Add, Replace, Append, Prepend), b"ms"),
+    Delete: b"md",
+    **dict.fromkeys((Increment, Decrement), b"ma"),
+    MetaDebug: b"me",
+}
+
+#: Modes of ms -> the request that it makes; the first is meant where none is given.
+STORE_MODES: Final[dict[bytes, type[Set | Add | Append | Prepend | Replace]]] = {
+    b"S": Set,
+    b"E": Add,
+    b"A": Append,
+    b"P": Prepend,
+    b"R": Replace,
+}
+#: The same for ma.
+COUNT_MODES: Final[dict[bytes, type[Increment | Decrement]]] = {
+    b"I": Increment,
+    b"+": Increment,
+    b"D": Decrement,
+    b"-": Decrement,
+}
+_MODES: dict[bytes, frozenset[bytes]] = {b"ms": frozenset(STORE_MODES), b"ma": frozenset(COUNT_MODES)}
+
+#: Command -> by letter the fields of its replies that come back as flags.
+RETURNED: Final[dict[bytes, dict[bytes, str]]] = {
+    command: {flag.letter: flag.reply for flag in own if flag.returned is not Returned.NEVER}
+    for command, own in _OWN.items()
+}
+#: Command -> what these fields are in a miss or a failure, as far as that returns them.
+RETURNED_BY_FAILURES: Final[dict[bytes, dict[str, int]]] = {
+    command: {flag.reply: 0 for flag in own if flag.returned is Returned.ALWAYS and flag.letter not in (KEY, OPAQUE)}
+    for command, own in _OWN.items()
+}
+
+
+def flag_for(command: bytes, field: str) -> bytes:
+    """The template of the flag that says a field of a request, with the space before it."""
+    (letter,) = (flag.letter for flag in _OWN[command] if flag.field == field)
+    return b" " + letter + b"%d"
+
+
+# --- parsing
 
 
 class FlagError(Exception):
@@ -149,104 +246,127 @@ class FlagError(Exception):
 
 
 #: md and ma have one text for all faults of a flag that can be seen before it is carried out.
-JOINT: dict[bytes, bytes] = dict.fromkeys((b"md", b"ma"), b"invalid or duplicate flag")
+JOINT: Final[dict[bytes, bytes]] = dict.fromkeys((b"md", b"ma"), b"invalid or duplicate flag")
+
+# Those whose fault has a text of its own.
+_BAD_NUMBERS = {b"F": BAD_FORMAT, b"D": b"invalid numeric delta value", b"J": b"invalid numeric initial value"}
+
+# Naming a member through its enum costs more than a lookup of a flag.
+_NO_TOKEN: Final = Token.NONE
+_OPAQUE_TOKEN: Final = Token.OPAQUE
 
 
-def compared(numbers: Numbers) -> int:
-    """The CAS to compare with, of a command for which C0 is a comparison too."""
-    return (numbers[b"C"] or CAS_ZERO) if b"C" in numbers else 0
+class ParsedFlags(NamedTuple):
+    """The flags of one command."""
+
+    #: What an envelope carries: each a letter and its token, without what stands behind a letter that takes no token.
+    words: tuple[bytes, ...]
+    #: The fields of the request that they set.
+    fields: dict[str, int]
+    #: The fields of its ``MetaOptions`` that they set.
+    options: dict[str, int]
+    #: The letter of the mode, empty if there is none.
+    mode: bytes
 
 
-def compare_flag(cas: int, zero: bool = False) -> tuple[bytes, ...]:
-    """The flag that compares; ``zero`` is whether C0 is a comparison. Raises LocalProtocolError."""
-    check_number("cas", cas, CAS_ZERO if zero else 0, U64)
-    return (b"C%d" % max(cas, 0),) if cas else ()
+# Command -> the words of flags that have no token and set nothing; and what the others are.
+_BARE: Final = {
+    command: frozenset(flag.letter for flag in table.values() if flag.token is _NO_TOKEN and not flag.option)
+    for command, table in FLAGS_OF.items()
+}
+_RULES: Final = {
+    command: {flag.letter: (flag.token, flag.field, flag.option, flag.sets) for flag in table.values()}
+    for command, table in FLAGS_OF.items()
+}
 
 
-def numbers_of(command: bytes, words: list[bytes]) -> Numbers:
-    """The letters that are set, each with its number (0 where it has none). Raises FlagError."""
-    table = FLAGS_OF[command]
-    joint = JOINT.get(command, b"")
+def parse_flags(command: bytes, words: list[bytes]) -> ParsedFlags:
+    """The flags of a command. Raises FlagError."""
     if len(words) > MAX_FLAGS:
         text = b"options flags are too long" if command == b"mg" else b"options flags too long"
         raise FlagError(text, f"flags are {len(words)}, limit is {MAX_FLAGS}")
-    found: Numbers = {}
+    bare, rules = _BARE[command], _RULES[command]
+    fields: dict[str, int] = {}
+    options: dict[str, int] = {}
+    mode = b""
+    letters: dict[bytes, None] = {}
     for word in words:
+        if word in bare and word not in letters:
+            letters[word] = None
+            continue
         letter = word[:1]
-        flag = table.get(letter)
-        if flag is None:
-            raise FlagError(joint or b"invalid flag", f"flag {word!r} is not one of {command.decode()}")
-        if letter in found:
-            raise FlagError(joint or b"duplicate flag", f"flag {letter.decode()} stands there twice")
-        found[letter] = 0 if flag.token is _NO_TOKEN else _number(flag, word[1:], command, joint)
-    return found
+        rule = rules.get(letter)
+        if rule is None or letter in letters:
+            raise _unfit(word, command, rule is not None)
+        letters[letter] = None
+        token, field, option, sets = rule
+        if token is _OPAQUE_TOKEN and len(word) <= MAX_OPAQUE + 1:
+            continue
+        if token is _NO_TOKEN:
+            if word != letter:
+                words = [letter if each is word else each for each in words]
+            if option:
+                options[option] = sets
+        elif token is Token.MODE:
+            mode = _mode(word[1:], command)
+        elif field:
+            fields[field] = _number(word, token, command)
+        else:
+            number = _number(word, token, command)
+            if option:
+                options[option] = number
+    if b"T" in letters and (b"t" in letters or _CREATE in letters):
+        _apply_order(FLAGS_OF[command], b"".join(letters), fields, options)
+    return ParsedFlags(tuple(words), fields, options, mode)
 
 
-def flags_of(words: list[bytes]) -> tuple[bytes, ...]:
-    """The flag words, without what nobody looks at behind a letter that takes no token."""
-    return tuple([word[:1] if len(word) > 1 and word[:1] in _BARE else word for word in words])
+def _unfit(word: bytes, command: bytes, duplicate: bool) -> FlagError:
+    joint = JOINT.get(command)
+    if duplicate:
+        return FlagError(joint or b"duplicate flag", f"flag {word[:1].decode()} stands there twice")
+    return FlagError(joint or b"invalid flag", f"flag {word!r} is not one of {command.decode()}")
 
 
-def _number(flag: Flag, token: bytes, command: bytes, joint: bytes) -> int:
-    if flag.token is Token.OPAQUE and len(token) > MAX_OPAQUE:
-        raise FlagError(b"opaque token too long", f"opaque is {len(token)} bytes, limit is {MAX_OPAQUE}")
-    if flag.token is Token.MODE:
-        if len(token) != 1:
-            raise FlagError(joint or b"incorrect length for M token", f"mode is {token!r}, must be one letter")
-        modes = _MODES.get(command)
-        if modes is not None and token not in modes:
-            raise FlagError(b"invalid mode for %b M token" % command, f"mode is {token!r}, none of {command!r}")
-        return token[0]
-    number: int | None = 0
-    if flag.token is Token.NUMBER32:
+def _apply_order(table: dict[bytes, Flag], letters: bytes, fields: dict[str, int], options: dict[str, int]) -> None:
+    """Flags act from left to right, which makes a difference to what stands before T."""
+    if not table[b"t"].option:
+        return
+    before = letters[: letters.index(b"T")]
+    if b"t" in before:
+        options["ttl_first"] = True
+    if _CREATE in before:
+        # The item that this creates has the later expiry of the two.
+        sets, creates = table[b"T"], table[_CREATE]
+        expiry = fields[sets.field] if sets.field else options[sets.option]
+        if creates.field:
+            fields[creates.field] = expiry
+        else:
+            options[creates.option] = expiry
+
+
+def _mode(token: bytes, command: bytes) -> bytes:
+    if len(token) != 1:
+        text = JOINT.get(command, b"incorrect length for M token")
+        raise FlagError(text, f"mode is {token!r}, must be one letter")
+    modes = _MODES.get(command)
+    if modes is not None and token not in modes:
+        raise FlagError(b"invalid mode for %b M token" % command, f"mode is {token!r}, none of {command!r}")
+    return token
+
+
+def _number(word: bytes, kind: Token, command: bytes) -> int:
+    """The number of a flag, 0 for a token that is none."""
+    token = word[1:]
+    if kind is Token.NUMBER32:
         number = exptime_of(token)
-    elif flag.token in (Token.NUMBER64, Token.FLAGS):
-        number = unsigned_of(token, U64 if flag.token is Token.NUMBER64 else U32)
+    elif kind is Token.NUMBER64 or kind is Token.FLAGS:
+        number = unsigned_of(token, U64 if kind is Token.NUMBER64 else U32)
+    elif kind is _OPAQUE_TOKEN:
+        raise FlagError(b"opaque token too long", f"opaque is {len(token)} bytes, limit is {MAX_OPAQUE}")
+    else:
+        return 0
     if number is None:
-        text = _BAD_NUMBERS.get(flag.letter, b"bad token in command line format")
-        raise FlagError(joint or text, f"token of {flag.letter.decode()} is {token!r}, must be a {flag.token.value}")
+        letter = word[:1]
+        text = JOINT.get(command) or _BAD_NUMBERS.get(letter, b"bad token in command line format")
+        raise FlagError(text, f"token of {letter.decode()} is {token!r}, must be a {kind.value}")
     return number
-
-
-_BAD_NUMBERS = {b"F": BAD_FORMAT, b"D": b"invalid numeric delta value", b"J": b"invalid numeric initial value"}
-
-
-# --- keys
-
-_PRINTABLE = bytes(range(0x21, 0x7F))
-
-
-def decoded_key(word: bytes) -> bytes | None:
-    """The key that a base64 word stands for, ``None`` if it is not base64 with padding as an encoder writes it."""
-    try:
-        key = binascii.a2b_base64(word)
-    except binascii.Error:
-        return None
-    # Of foreign bytes, too much padding and bits that are not used the decoder says nothing; a key has one spelling.
-    return key if key and base64_word(key) == word else None
-
-
-def needs_base64(key: bytes) -> bool:
-    """Whether a key cannot stand in a line as it is."""
-    return key.translate(None, _PRINTABLE) != b""
-
-
-def base64_word(key: bytes) -> bytes:
-    """The key as a reply says it in base64, however long."""
-    return base64.b64encode(key)
-
-
-#: The longest key that base64 can carry, in bytes.
-MAX_BASE64_KEY = MAX_KEY // 4 * 3
-
-
-def key_word(key: bytes, encoded: bool) -> bytes:
-    """The key as it stands in a line. Raises LocalProtocolError if that is too long.
-
-    A server refuses a longer word, and reads the data behind the line as commands.
-    """
-    check_bytes("key", key, MAX_KEY, 1)
-    word = base64.b64encode(key) if encoded else key
-    if len(word) > MAX_KEY:
-        raise LocalProtocolError(f"key is {len(key)} bytes and needs base64, limit is {MAX_BASE64_KEY}")
-    return word

@@ -1,0 +1,48 @@
+"""Keys as words of a meta line: as they are, or in base64."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from memproto._wire.checks import check_bytes
+from memproto.errors import LocalProtocolError
+from memproto.limits import MAX_KEY
+
+#: The longest key that base64 can carry, in bytes.
+MAX_BASE64_KEY: Final = MAX_KEY // 4 * 3
+
+_PRINTABLE: Final = bytes(range(0x21, 0x7F))
+
+
+def decoded_key(word: bytes) -> bytes | None:
+    """The key that a base64 word stands for, ``None`` if it is not base64 with padding as an encoder writes it."""
+    try:
+        key = binascii.a2b_base64(word)
+    except binascii.Error:
+        return None
+    # The decoder ignores foreign bytes, too much padding and unused bits; but a key has one spelling only.
+    return key if key and base64_word(key) == word else None
+
+
+def needs_base64(key: bytes) -> bool:
+    """Whether a key cannot stand in a line as it is."""
+    return key.translate(None, _PRINTABLE) != b""
+
+
+def base64_word(key: bytes) -> bytes:
+    """The key in base64, however long."""
+    return base64.b64encode(key)
+
+
+def key_word(key: bytes, encoded: bool) -> bytes:
+    """The key as it stands in a line. Raises LocalProtocolError if that is too long.
+
+    A server refuses a longer word, and reads the data behind the line as commands.
+    """
+    check_bytes("key", key, MAX_KEY, 1)
+    word = base64_word(key) if encoded else key
+    if len(word) > MAX_KEY:
+        raise LocalProtocolError(f"key is {len(key)} bytes and needs base64, limit is {MAX_BASE64_KEY}")
+    return word
