@@ -128,7 +128,7 @@ class Session(asyncio.Protocol):
         self._transport = transport
         if not self._host.session_opened(self):
             transport.write(b"ERROR Too many open connections\r\n")
-            self._close()
+            self._close(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -307,7 +307,7 @@ class Session(asyncio.Protocol):
             elif self._final_bytes is not None:
                 self._flush_pending(transport)
             elif isinstance(event, ConnectionClosed):
-                self._close()
+                self._close(transport)
             elif not self._write_paused:
                 self._resume_reading()
             return
@@ -373,7 +373,7 @@ class Session(asyncio.Protocol):
         if self._final_bytes is not None:
             out.append(self._final_bytes)
             self._write(transport, out)
-            self._close()
+            self._close(transport)
             return False
         self._write(transport, out)
         return not self._write_paused
@@ -392,10 +392,9 @@ class Session(asyncio.Protocol):
             self._turn_bytes += len(data)
             transport.write(data)
 
-    def _close(self) -> None:
+    def _close(self, transport: asyncio.Transport) -> None:
         self._closing = True
-        if self._transport is not None:
-            self._transport.close()
+        transport.close()
 
     def _pause_reading(self) -> None:
         if self._transport is not None and not self._read_paused:

@@ -43,7 +43,7 @@ class TlsProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Connect the session, which may refuse the connection."""
         self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT, self._time_out)
+        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT, self._time_out, transport)
         self._session.connection_made(TlsTransport(self, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -54,7 +54,8 @@ class TlsProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt the complete records, and hand them to the session in one piece."""
-        if self._transport is None or self._transport.is_closing() or self._ended:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._ended:
             return
         plain: list[bytes] = []
         fault: ssl.SSLError | None = None
@@ -71,7 +72,7 @@ class TlsProtocol(asyncio.Protocol):
         if plain:
             self._session.data_received(b"".join(plain))
         if fault is not None:
-            self._close_after(fault)
+            self._close_after(fault, transport)
         elif ended:
             self._ended = True
             self._session.eof_received()
@@ -108,7 +109,7 @@ class TlsProtocol(asyncio.Protocol):
                 self._tls.write(view[at : at + _PIECE_OUT])
                 encrypted.append(self._unsent.read())
         except ssl.SSLError as error:
-            self._close_after(error)
+            self._close_after(error, transport)
         else:
             transport.write(b"".join(encrypted))
 
@@ -143,19 +144,17 @@ class TlsProtocol(asyncio.Protocol):
         if data and self._transport is not None:
             self._transport.write(data)
 
-    def _close_after(self, error: ssl.SSLError) -> None:
+    def _close_after(self, error: ssl.SSLError, transport: asyncio.Transport) -> None:
         """Close after an error; the alert for the client is in the buffer already."""
         log.info("%s: TLS%s: %s", self._peer, "" if self._established else " handshake", reason(error))
         self._failed = True
         self._flush()
         self._stop_timer()
-        if self._transport is not None:
-            self._transport.close()
+        transport.close()
 
-    def _time_out(self) -> None:
+    def _time_out(self, transport: asyncio.Transport) -> None:
         log.info("%s: no TLS handshake for %s s, closed", self._peer, HANDSHAKE_TIMEOUT)
-        if self._transport is not None:
-            self._transport.abort()
+        transport.abort()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,12 +23,11 @@ HIT = bytes.fromhex("81000000 04000000 00000006 0000002a 0000000000000005 000000
 MISS = bytes.fromhex("81000000 00000001 00000009 0000002a 0000000000000000 4e6f7420666f756e64")
 
 
-def test_the_demonstration_runs() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "memproto", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith("51 exchanges, all as expected; the server has stopped\n")
+def test_the_demonstration_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main([]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.endswith("51 exchanges, all as expected; the server has stopped\n")
     for seen in (
         "request SET",
         "response GET",
@@ -39,7 +37,7 @@ def test_the_demonstration_runs() -> None:
         "that is all",
         "mg greeting v",
     ):
-        assert seen in ran.stdout
+        assert seen in said.out
 
 
 def test_a_wrong_answer_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,15 +46,28 @@ def test_a_wrong_answer_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "version: expected b'1.6.18', got b'0.0.0'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("said", "told"), [("no such thing", "no such thing"), ("", "it said nothing")])
 def test_a_server_that_does_not_start_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    said: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     no_server = tmp_path / "python"
-    no_server.write_text("#!/bin/sh\necho no such thing >&2\n", encoding="ascii")
+    no_server.write_text(f"#!/bin/sh\nprintf '{said}' >&2\n", encoding="ascii")
     no_server.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(no_server))
     assert demo.main([]) == 1
-    assert "the server did not start: no such thing" in capsys.readouterr().err
+    assert f"the server did not start: {told}" in capsys.readouterr().err
+
+
+def test_a_server_that_ends_badly_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    server = tmp_path / "python"
+    server.write_text("#!/bin/sh\necho listening on 127.0.0.1:1 >&2\ntrap 'kill $!; exit 3' TERM\nsleep 20 2>&- & wait\n")
+    server.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(server))
+    monkeypatch.setattr(demo, "Dialect", ())
+    assert demo.main([]) == 1
+    assert "the server ended with exit code 3" in capsys.readouterr().err
 
 
 def test_a_request_is_explained_field_by_field() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import resource
 import subprocess
@@ -282,6 +283,21 @@ def test_a_library_is_asked_to_trim_if_it_can(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(process_memory, "_TRIM", None)
     process_memory.trim()
     assert asked == [0]
+
+
+def test_without_malloc_trim_nothing_is_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> object:
+        raise OSError("no C library")
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    assert process_memory._trimmer() is None
+
+
+def test_memory_is_0_after_close_as_without_proc() -> None:
+    grown = ProcessMemory()
+    for _ in range(2):
+        grown.close()
+        assert grown.resident() == 0
 
 
 def test_without_eviction_items_stay_whatever_the_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,7 @@ def test_a_damaged_step_is_found(path: Path) -> None:
 # --- a file of version 1
 
 
-def _version_1(path: Path, crc: int | None = None) -> None:
+def _version_1(path: Path, crc: int | None = None, cas: int | str = 7) -> None:
     filled(path, 3)
     connection = sqlite3.connect(path)
     with connection:
@@ -209,7 +209,7 @@ def _version_1(path: Path, crc: int | None = None) -> None:
             "CREATE TABLE marks (id INTEGER PRIMARY KEY, seq INTEGER, cas INTEGER, flush_at REAL, crc INTEGER)"
         )
         right = zlib.crc32(struct.pack(">QQd", 3, 7, 99.5))
-        connection.execute("INSERT INTO marks VALUES (1, 3, 7, 99.5, ?)", (right if crc is None else crc,))
+        connection.execute("INSERT INTO marks VALUES (1, 3, ?, 99.5, ?)", (cas, right if crc is None else crc))
         connection.execute("PRAGMA user_version = 1")
     connection.close()
 
@@ -227,8 +227,9 @@ def test_a_file_of_version_1_is_taken_over(path: Path) -> None:
             opened.commit(JournalState(7, 99.5))
 
 
-def test_a_damaged_file_of_version_1_is_refused_and_left_as_it_is(path: Path) -> None:
-    _version_1(path, crc=1)
+@pytest.mark.parametrize(("crc", "cas"), [(1, 7), (None, "seven")])
+def test_a_damaged_file_of_version_1_is_refused_and_left_as_it_is(path: Path, crc: int | None, cas: int | str) -> None:
+    _version_1(path, crc, cas)
     with pytest.raises(JournalError, match="the row of marks has changed"):
         SqliteJournal(str(path))
     connection = sqlite3.connect(path)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from memproto import Get, Item, Set, Stats, StatsReply, Stored, Values
+from memproto import Delete, Deleted, Failure, Get, Item, Set, Stats, StatsReply, Status, Stored, Touch, Values
 from memproto.server.prefix_counts import MAX_PREFIXES, PrefixCounts
 from tests.support.peers import DEADLINE, server_of
 
@@ -59,3 +59,25 @@ def test_prefixes_are_counted_up_to_a_limit() -> None:
 def test_other_statistics_are_not_its_affair() -> None:
     for group in (b"", b"detail", b"detail x"):
         assert PrefixCounts().answer(Stats(group)) is None
+
+
+def test_counts_of_one_prefix_are_shown_until_a_reset() -> None:
+    counts = PrefixCounts()
+    assert counts.answer(Stats(b"detail on")) == StatsReply()
+    on = [counts.on]
+    for request, reply in (
+        (Set(b"a:1", b"x"), Stored(1)),
+        (Get((b"a:1", b"a:2")), Values((Item(b"a:1", b"x"),))),
+        (Get((b"a:2",)), Failure(Status.KEY_NOT_FOUND)),
+        (Delete(b"a:1"), Deleted()),
+        (Set(b"none", b"x"), Stored(2)),
+        (Touch(b"a:1", 0), Failure(Status.KEY_NOT_FOUND)),
+    ):
+        counts.record(request, reply)
+    assert counts.answer(Stats(b"detail off")) == StatsReply()
+    assert [*on, counts.on] == [True, False]
+    assert counts.answer(Stats(b"detail dump")) == StatsReply(
+        ((b"detailed", b"PREFIX a get 3 hit 1 set 1 del 1\r\nEND\r\n"),)
+    )
+    counts.reset()
+    assert counts.answer(Stats(b"detail dump")) == StatsReply(((b"detailed", b"END\r\n"),))

@@ -100,6 +100,12 @@ class Transport(asyncio.Transport):
         if self.full:
             self.session.pause_writing()
 
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("192.0.2.1", 7) if name == "peername" else default
+
+    def get_write_buffer_size(self) -> int:
+        return 3
+
     def is_reading(self) -> bool:
         return self.reading
 
@@ -512,3 +518,56 @@ def test_a_hangup_comes_after_the_answers_before_it() -> None:
         transport.session.data_received(b"version\r\nset k 0 0 1\r\nv\r\nverbosity 1\r\nversion\r\n")
         host.commit()
         assert (b"".join(transport.written), transport.closed) == (b"VERSION 1.6.18\r\nSTORED\r\n", True)
+
+
+def test_values_for_a_client_that_stops_reading_wait_for_it() -> None:
+    async def run() -> None:
+        host = Host()
+        store(host, 10)
+        transport = Transport(Session(host))
+        transport.full = True
+        transport.session.data_received(b"get k k\r\nversion\r\n")
+        transport.full = False
+        assert transport.session.busy
+        await transport.drain()
+        value = b"VALUE k 0 10\r\n" + bytes(10) + b"\r\n"
+        assert b"".join(transport.written) == value * 2 + b"END\r\nVERSION 1.6.18\r\n"
+
+    asyncio.run(run())
+
+
+# --- what the server looks at
+
+
+def test_state_is_that_of_the_connection() -> None:
+    async def run() -> None:
+        host = Host(requests_per_turn=1)
+        session = Session(host)
+        states: list[str] = []
+        transport = Transport(session, lambda: states.append(session.state))
+        states.append(session.state)
+        session.data_received(NOOP[:5])
+        states.append(session.state)
+        session.data_received(NOOP[5:] + NOOP)
+        states.append(session.state)
+        await asyncio.sleep(0)
+        assert states == ["conn_read", "conn_nread", "conn_parse_cmd", "conn_mwrite", "conn_parse_cmd"]
+        assert not transport.closed
+
+    asyncio.run(run())
+
+
+def test_bytes_held_are_those_of_requests_and_replies() -> None:
+    session = Session(Host())
+    assert session.bytes_held == 0
+    transport = Transport(session)
+    session.data_received(NOOP[:5])
+    assert session.bytes_held == 5 + transport.get_write_buffer_size()
+
+
+def test_requests_are_logged_at_the_level_for_them(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "memproto.server"):
+        Transport(Session(Host())).session.data_received(b"set k 0 0 300\r\n" + bytes(300) + b"\r\n")
+    (message,) = caplog.messages
+    assert message.startswith("tcp:192.0.2.1:7: Set(key=b'k', value=b'")
+    assert message.endswith("... -> Stored(cas=1)")

@@ -26,7 +26,9 @@ from memproto import (
     Touch,
     Values,
 )
+from memproto.engine import Engine
 from memproto.model import InvalidRequest, MetaOptions
+from memproto.server import store as store_module
 from memproto.server.command_line import parse_arguments
 from memproto.server.options import Options
 from memproto.server.store import Store
@@ -169,4 +171,42 @@ def test_what_only_reads_is_carried_out(tmp_path: Path) -> None:
     assert values(store.engine.execute(Get((b"k",)), NOW)) == (Item(b"k", b"1", 0, 1),)
     assert store.engine.execute(Increment(b"k"), NOW) == Counter(2, 2)
     assert store.engine.execute(Delete(b"k"), NOW) == Deleted()
+    store.close()
+
+
+def test_engine_that_cannot_be_made_leaves_the_journal_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> Engine:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "Engine", fail)
+        for wanted in (options(tmp_path), Options()):
+            with pytest.raises(MemoryError):
+                Store(wanted)
+    Store(options(tmp_path)).close()
+
+
+def test_sweep_that_fails_is_logged_and_tried_again_after_a_commit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(options(tmp_path))
+    store.sweep(10)
+    store.engine.execute(Set(b"a", bytes(100_000)), NOW)
+    assert store.commit()
+    store.engine.execute(Flush(), NOW)
+    assert store.commit()
+    assert store.journal is not None
+    connection = store.journal._connection
+    connection.execute("PRAGMA query_only = ON").fetchall()
+    store.sweep(10)
+    assert caplog.messages[0].startswith("cannot delete what was flushed from the file: ")
+    store.sweep(10)
+    assert len(caplog.messages) == 1
+    connection.execute("PRAGMA query_only = OFF").fetchall()
+    store.engine.execute(Set(b"b", b""), NOW)
+    assert store.commit()
+    pending = [store.pending]
+    store.sweep(10)
+    store.engine.work(10)
+    assert [*pending, store.pending] == [True, False]
     store.close()

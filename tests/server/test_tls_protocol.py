@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memproto.server import tls_protocol
 from memproto.server.options import TlsOptions
 from memproto.server.tls import server_context
 from memproto.server.tls_protocol import TlsProtocol
@@ -238,3 +239,29 @@ def test_the_rest_is_passed_on() -> None:
         assert talk.session.told == ["made", "pause", "resume"]
 
     run(test)
+
+
+def test_write_after_the_close_is_dropped() -> None:
+    def test() -> None:
+        talk = Conversation()
+        talk.shake_hands()
+        talk.take()
+        transport = talk.session.transport
+        assert transport is not None
+        transport.close()
+        sent = talk.network.sent
+        transport.write(b"late")
+        assert talk.network.sent == sent
+
+    run(test)
+
+
+def test_handshake_that_takes_too_long_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_protocol, "HANDSHAKE_TIMEOUT", 0.0)
+
+    async def wait() -> None:
+        talk = Conversation()
+        await asyncio.sleep(0.01)
+        assert talk.network.calls == ["abort"]
+
+    asyncio.run(wait())

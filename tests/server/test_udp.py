@@ -273,3 +273,40 @@ def test_a_turn_of_no_requests_loses_nothing() -> None:
         assert [each.payload for each in transport.sent] == [VERSION]
 
     asyncio.run(run())
+
+
+def test_error_of_the_network_is_logged_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        host = Host()
+        transport = Transport(Datagrams(host))
+        with caplog.at_level("INFO", "memproto.server"):
+            transport.protocol.error_received(ConnectionRefusedError(111, "refused"))
+        transport.ask(b"version\r\n")
+        await until_quiet(host, transport)
+        assert [each.payload for each in transport.sent] == [VERSION]
+        transport.protocol.connection_lost(None)
+
+    asyncio.run(run())
+    assert caplog.messages == ["datagram: [Errno 111] refused"]
+
+
+def test_network_that_has_room_while_nothing_waits_changes_nothing() -> None:
+    async def run() -> None:
+        host = Host()
+        transport = Transport(Datagrams(host))
+        transport.protocol.pause_writing()
+        transport.protocol.resume_writing()
+        await until_quiet(host, transport)
+        assert transport.sent == []
+
+    asyncio.run(run())
+
+
+def test_last_words_beyond_the_limit_are_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(datagrams_per_reply=1)
+    with caplog.at_level("INFO", "memproto.server"):
+        noop = b"\x80\x0a" + bytes(22)
+        broken = b"\x80\x01\0\3" + bytes(7) + b"\1" + bytes(12) + b"abc"  # the body is shorter than its key
+        found = asyncio.run(answers(host, noop + broken))
+    assert [each.payload for each in found] == [b"\x81\x0a" + bytes(22)]
+    assert "replies of more than 1 datagrams are not sent" in caplog.text
