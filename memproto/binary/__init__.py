@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.binary import _client
-from memproto.binary._layout import OPCODES, OpcodeSpec, opcodes_of
+from memproto.binary._layout import COUNTER, HEADER, OPCODES, OpcodeSpec, opcodes_of
 from memproto.binary._operations import OPERATIONS, opcode_for
 from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header, write_header
 from memproto.binary._server import BinaryServer
@@ -36,6 +36,8 @@ from memproto.model import (
 from memproto.model._checks import check_reply
 
 __all__ = [
+    "COUNTER",
+    "HEADER",
     "decode_packet",
     "decode_reply",
     "decode_request",

@@ -23,8 +23,7 @@ from memproto import (
     Quiet,
     Status,
 )
-from memproto.binary import decode_packet, decode_request, encode_packet, opcode_for
-from memproto.binary._layout import COUNTER, HEADER
+from memproto.binary import COUNTER, HEADER, decode_packet, decode_request, encode_packet, opcode_for
 from memproto.cli.explain_text import explain_text
 
 # So many bytes of a field are shown; a longer one is cut there and its length told.

@@ -62,7 +62,10 @@ def test_a_server_that_ends_badly_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     server = tmp_path / "python"
-    server.write_text("#!/bin/sh\necho listening on 127.0.0.1:1 >&2\ntrap 'kill $!; exit 3' TERM\nsleep 20 2>&- & wait\n")
+    server.write_text(
+        "#!/bin/sh\necho listening on 127.0.0.1:1 >&2\ntrap 'kill $!; exit 3' TERM\nsleep 20 2>&- & wait\n",
+        encoding="ascii",
+    )
     server.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(server))
     monkeypatch.setattr(demo, "Dialect", ())

@@ -21,6 +21,7 @@ import memproto.commands
 import memproto.conventions
 import memproto.engine
 import memproto.serde
+import memproto.server
 import memproto.testing
 import memproto.text
 import memproto.udp
@@ -147,6 +148,7 @@ def test_the_reference_has_every_public_name() -> None:
         memproto.udp,
         memproto.conventions,
         memproto.engine,
+        memproto.server,
         memproto.testing,
     )
     homes: dict[tuple[str, int], str] = {}
