@@ -42,9 +42,11 @@ class Maintained(Protocol):
 
     def now(self) -> float:
         """The time for the engine, in Unix seconds."""
+        ...
 
     def commit(self) -> bool:
         """Write all changes to the journal; whether that was possible."""
+        ...
 
 
 class Maintenance:
