@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Final, TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from construct import Int16ub, Struct
 
@@ -57,7 +57,7 @@ DATAGRAM_OVERHEAD = 128
 class Datagram(model.Message):
     """One datagram: the four numbers of the header, each 0 to 65535, and the payload behind it."""
 
-    __match_args__ = ("request_id", "sequence", "total", "reserved", "payload")
+    __match_args__: ClassVar = ("request_id", "sequence", "total", "reserved", "payload")
     __slots__ = __match_args__
 
     def __init__(
@@ -170,7 +170,7 @@ class ReassemblyLimits:
 class Message(model.Message):
     """The payload of one message, complete and in order, and the request that it answers."""
 
-    __match_args__ = ("request_id", "payload")
+    __match_args__: ClassVar = ("request_id", "payload")
     __slots__ = __match_args__
 
     def __init__(self, request_id: int, payload: bytes) -> None:

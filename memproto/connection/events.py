@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from memproto._wire.exchange import Exchange
 from memproto.model import AnyReply, Envelope, Message, Silence
@@ -22,7 +22,7 @@ class ReplyReceived(Message):
     ``reply`` is also to be found as ``exchange.reply``, where type checkers know its type.
     """
 
-    __match_args__ = ("exchange", "reply")
+    __match_args__: ClassVar = ("exchange", "reply")
     __slots__ = __match_args__
 
     def __init__(self, exchange: Exchange[object], reply: AnyReply | Silence) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 from memproto.model._message import Message
 from memproto.model.enums import Dialect
@@ -12,7 +12,7 @@ from memproto.model.requests import AnyRequest
 class Envelope(Message):
     """A request with what its dialect wraps around it: the event of a server connection."""
 
-    __match_args__ = ("request",)
+    __match_args__: ClassVar = ("request",)
     __slots__ = __match_args__
 
     def __init__(self, request: AnyRequest) -> None:
@@ -33,7 +33,7 @@ class BinaryEnvelope(Envelope):
     one) are not used by memcached; they are kept so that encoding gives the same bytes again.
     """
 
-    __match_args__ = ("request", "opcode", "opaque", "vbucket", "data_type", "ignored_cas")
+    __match_args__: ClassVar = ("request", "opcode", "opaque", "vbucket", "data_type", "ignored_cas")
     __slots__ = ("data_type", "ignored_cas", "opaque", "opcode", "vbucket")
 
     def __init__(
@@ -67,7 +67,7 @@ class ClassicEnvelope(Envelope):
     anew if it is empty.
     """
 
-    __match_args__ = ("request", "verb", "noreply", "line")
+    __match_args__: ClassVar = ("request", "verb", "noreply", "line")
     __slots__ = ("line", "noreply", "verb")
     _not_compared = ("line",)
 
@@ -91,7 +91,7 @@ class MetaEnvelope(Envelope):
     ``line`` is as in :class:`ClassicEnvelope`.
     """
 
-    __match_args__ = ("request", "command", "flags", "line")
+    __match_args__: ClassVar = ("request", "command", "flags", "line")
     __slots__ = ("command", "flags", "line")
     _not_compared = ("line",)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 from memproto.model._message import Message
+from memproto.model._request import _Request
 from memproto.model.replies import Counter, Deleted, MetaDebugReply, Stored, Touched, Values
-from memproto.model.request import _Request
 
 
 @final
@@ -18,7 +18,7 @@ class MetaOptions(Message):
     is whether h, l or t ask for an :class:`ItemMeta`, and ``ttl_first`` whether t stands before T.
     """
 
-    __match_args__ = (
+    __match_args__: ClassVar = (
         "vivify",
         "recache",
         "bump",
@@ -68,7 +68,7 @@ class Get(_Request):
     time; negative, in the text dialects only, is at once.
     """
 
-    __match_args__ = ("keys", "exptime", "meta")
+    __match_args__: ClassVar = ("keys", "exptime", "meta")
     __slots__ = __match_args__
 
     def __init__(self, keys: tuple[bytes, ...], exptime: int | None = None, meta: MetaOptions | None = None) -> None:
@@ -92,7 +92,7 @@ class Set(_Request):
     readers set them, for all stores; they are not on the wire, so two requests that differ in them only are equal.
     """
 
-    __match_args__ = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
+    __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
     __slots__ = __match_args__
     _not_compared = ("strict", "unlink")
     _not_shown = ("strict", "unlink")
@@ -128,7 +128,7 @@ class Set(_Request):
 class Add(_Request):
     """Store only if the key is absent; in binary a ``cas`` makes it a compare-and-swap, as with :class:`Set`."""
 
-    __match_args__ = ("key", "value", "flags", "exptime", "cas", "meta", "unlink")
+    __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "unlink")
     __slots__ = __match_args__
     _not_compared = ("unlink",)
     _not_shown = ("unlink",)
@@ -161,7 +161,7 @@ class Add(_Request):
 class Replace(_Request):
     """Store only if the key is present; a ``cas`` is compared as with :class:`Set`."""
 
-    __match_args__ = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
+    __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
     __slots__ = __match_args__
     _not_compared = ("strict", "unlink")
     _not_shown = ("strict", "unlink")
@@ -197,7 +197,7 @@ class Replace(_Request):
 class Append(_Request):
     """Put ``value`` behind the stored one; flags and expiry stay."""
 
-    __match_args__ = ("key", "value", "cas", "meta", "flags", "unlink")
+    __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
     __slots__ = __match_args__
     _not_compared = ("flags", "unlink")
     _not_shown = ("flags", "unlink")
@@ -229,7 +229,7 @@ class Append(_Request):
 class Prepend(_Request):
     """Put ``value`` in front of the stored one; flags and expiry stay."""
 
-    __match_args__ = ("key", "value", "cas", "meta", "flags", "unlink")
+    __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
     __slots__ = __match_args__
     _not_compared = ("flags", "unlink")
     _not_shown = ("flags", "unlink")
@@ -261,7 +261,7 @@ class Prepend(_Request):
 class Delete(_Request):
     """Remove the item; with a ``cas`` other than 0 only if it still has that CAS."""
 
-    __match_args__ = ("key", "cas", "meta")
+    __match_args__: ClassVar = ("key", "cas", "meta")
     __slots__ = __match_args__
 
     def __init__(self, key: bytes, cas: int = 0, meta: MetaOptions | None = None) -> None:
@@ -282,7 +282,7 @@ class Increment(_Request):
     ``exptime=None`` it is not created.
     """
 
-    __match_args__ = ("key", "delta", "initial", "exptime", "cas", "meta")
+    __match_args__: ClassVar = ("key", "delta", "initial", "exptime", "cas", "meta")
     __slots__ = __match_args__
 
     def __init__(
@@ -310,7 +310,7 @@ class Increment(_Request):
 class Decrement(_Request):
     """Subtract ``delta``, stopping at 0; everything else as with :class:`Increment`."""
 
-    __match_args__ = ("key", "delta", "initial", "exptime", "cas", "meta")
+    __match_args__: ClassVar = ("key", "delta", "initial", "exptime", "cas", "meta")
     __slots__ = __match_args__
 
     def __init__(
@@ -338,7 +338,7 @@ class Decrement(_Request):
 class Touch(_Request):
     """Set a new expiry and leave the rest, the CAS too, as it is."""
 
-    __match_args__ = ("key", "exptime")
+    __match_args__: ClassVar = ("key", "exptime")
     __slots__ = __match_args__
 
     def __init__(self, key: bytes, exptime: int = 0) -> None:
@@ -354,7 +354,7 @@ class Touch(_Request):
 class MetaDebug(_Request):
     """Ask for the facts of one item, as meta's ``me`` does; a help for people, not for programs."""
 
-    __match_args__ = ("key",)
+    __match_args__: ClassVar = ("key",)
     __slots__ = __match_args__
 
     def __init__(self, key: bytes) -> None:

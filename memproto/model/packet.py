@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 from memproto.model._message import Message
 from memproto.model.enums import STATUSES, Magic
@@ -17,7 +17,17 @@ class Packet(Message):
     of a response; both share bytes 6 and 7 of the header.
     """
 
-    __match_args__ = ("magic", "opcode", "extras", "key", "value", "vbucket_or_status", "data_type", "opaque", "cas")
+    __match_args__: ClassVar = (
+        "magic",
+        "opcode",
+        "extras",
+        "key",
+        "value",
+        "vbucket_or_status",
+        "data_type",
+        "opaque",
+        "cas",
+    )
     __slots__ = __match_args__
 
     def __init__(

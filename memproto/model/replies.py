@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from memproto.model._message import Message
 from memproto.model.enums import STATUSES, Status
@@ -17,7 +17,7 @@ class Failure(Message):
     dialect says a status by a code alone (``NOT_FOUND``, ``EX`` ...) it has no room for a text, and leaves it out.
     """
 
-    __match_args__ = ("status", "text")
+    __match_args__: ClassVar = ("status", "text")
     __slots__ = __match_args__
 
     def __init__(self, status: int, text: bytes | None = None) -> None:
@@ -42,7 +42,7 @@ class ItemMeta(Message):
     client named, so that the value is not sent. ``size`` is the value's, where that is told and the value is not.
     """
 
-    __match_args__ = ("ttl", "hit_before", "last_access", "won", "lost", "stale", "unchanged", "size")
+    __match_args__: ClassVar = ("ttl", "hit_before", "last_access", "won", "lost", "stale", "unchanged", "size")
     __slots__ = __match_args__
 
     def __init__(
@@ -70,7 +70,7 @@ class ItemMeta(Message):
 class Item(Message):
     """One stored item as a get returns it. ``cas`` 0 means that the server told none."""
 
-    __match_args__ = ("key", "value", "flags", "cas", "base64", "meta")
+    __match_args__: ClassVar = ("key", "value", "flags", "cas", "base64", "meta")
     __slots__ = __match_args__
 
     def __init__(
@@ -89,7 +89,7 @@ class Item(Message):
 class Values(Message):
     """The answer to :class:`Get`: the items that were found, in the order of the keys. None found: a miss."""
 
-    __match_args__ = ("items",)
+    __match_args__: ClassVar = ("items",)
     __slots__ = __match_args__
 
     def __init__(self, items: tuple[Item, ...] = ()) -> None:
@@ -100,7 +100,7 @@ class Values(Message):
 class Stored(Message):
     """The item was stored; ``cas`` is its new CAS, 0 where the server told none."""
 
-    __match_args__ = ("cas",)
+    __match_args__: ClassVar = ("cas",)
     __slots__ = __match_args__
 
     def __init__(self, cas: int = 0) -> None:
@@ -111,7 +111,7 @@ class Stored(Message):
 class Deleted(Message):
     """The item is gone. memcached sends CAS 0 here."""
 
-    __match_args__ = ("cas",)
+    __match_args__: ClassVar = ("cas",)
     __slots__ = __match_args__
 
     def __init__(self, cas: int = 0) -> None:
@@ -122,7 +122,7 @@ class Deleted(Message):
 class Counter(Message):
     """The new number after :class:`Increment` or :class:`Decrement`, 0 to 2**64 - 1."""
 
-    __match_args__ = ("value", "cas", "meta")
+    __match_args__: ClassVar = ("value", "cas", "meta")
     __slots__ = __match_args__
 
     def __init__(self, value: int, cas: int = 0, meta: ItemMeta | None = None) -> None:
@@ -135,7 +135,7 @@ class Counter(Message):
 class Touched(Message):
     """The expiry was changed. ``flags`` are the item's, ``None`` where the server does not tell them."""
 
-    __match_args__ = ("flags", "cas")
+    __match_args__: ClassVar = ("flags", "cas")
     __slots__ = __match_args__
 
     def __init__(self, flags: int | None = None, cas: int = 0) -> None:
@@ -154,7 +154,7 @@ class Ok(Message):
 class VersionReply(Message):
     """The server's version, such as ``b"1.6.18"``; clients parse ``x.y.z``."""
 
-    __match_args__ = ("version",)
+    __match_args__: ClassVar = ("version",)
     __slots__ = __match_args__
 
     def __init__(self, version: bytes) -> None:
@@ -165,7 +165,7 @@ class VersionReply(Message):
 class StatsReply(Message):
     """All statistics of one answer, as (name, value) pairs in the server's order. No name is empty."""
 
-    __match_args__ = ("stats",)
+    __match_args__: ClassVar = ("stats",)
     __slots__ = __match_args__
 
     def __init__(self, stats: tuple[tuple[bytes, bytes], ...] = ()) -> None:
@@ -176,7 +176,7 @@ class StatsReply(Message):
 class Mechanisms(Message):
     """The SASL mechanisms that the server offers, such as ``(b"PLAIN",)``."""
 
-    __match_args__ = ("names",)
+    __match_args__: ClassVar = ("names",)
     __slots__ = __match_args__
 
     def __init__(self, names: tuple[bytes, ...] = ()) -> None:
@@ -187,7 +187,7 @@ class Mechanisms(Message):
 class Authenticated(Message):
     """The credentials were accepted."""
 
-    __match_args__ = ("text",)
+    __match_args__: ClassVar = ("text",)
     __slots__ = __match_args__
 
     def __init__(self, text: bytes = b"Authenticated") -> None:
@@ -198,7 +198,7 @@ class Authenticated(Message):
 class Challenge(Message):
     """The mechanism wants another step; ``data`` is its challenge, which may be empty."""
 
-    __match_args__ = ("data",)
+    __match_args__: ClassVar = ("data",)
     __slots__ = __match_args__
 
     def __init__(self, data: bytes = b"") -> None:
@@ -212,7 +212,7 @@ class RawReply(Message):
     A client gets a :class:`Failure` for any other ``status``. A server may send one here, with extras, key or CAS.
     """
 
-    __match_args__ = ("status", "extras", "key", "value", "cas", "data_type")
+    __match_args__: ClassVar = ("status", "extras", "key", "value", "cas", "data_type")
     __slots__ = __match_args__
 
     def __init__(
@@ -236,7 +236,7 @@ class RawReply(Message):
 class AdminReply(Message):
     """The lines that answer :class:`AdminCommand`, each without its end."""
 
-    __match_args__ = ("lines",)
+    __match_args__: ClassVar = ("lines",)
     __slots__ = __match_args__
 
     def __init__(self, lines: tuple[bytes, ...] = (b"OK",)) -> None:
@@ -247,7 +247,7 @@ class AdminReply(Message):
 class MetaDebugReply(Message):
     """The answer to :class:`MetaDebug`: facts of the item as (name, value) pairs."""
 
-    __match_args__ = ("facts",)
+    __match_args__: ClassVar = ("facts",)
     __slots__ = __match_args__
 
     def __init__(self, facts: tuple[tuple[bytes, bytes], ...] = ()) -> None:

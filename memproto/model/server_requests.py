@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import ClassVar, Final, final
 
+from memproto.model._request import _Request
 from memproto.model.packet import Packet
 from memproto.model.replies import (
     AdminReply,
@@ -16,14 +17,14 @@ from memproto.model.replies import (
     StatsReply,
     VersionReply,
 )
-from memproto.model.request import Request, _Request
+from memproto.model.request import Request
 
 
 @final
 class Flush(_Request):
     """Forget all items, now or after a delay; ``exptime=None`` leaves the delay out, which is now."""
 
-    __match_args__ = ("exptime",)
+    __match_args__: ClassVar = ("exptime",)
     __slots__ = __match_args__
 
     def __init__(self, exptime: int | None = None) -> None:
@@ -38,7 +39,7 @@ class Flush(_Request):
 class Stats(_Request):
     """Ask for statistics: the general ones, or a ``group`` such as ``b"items"``."""
 
-    __match_args__ = ("group",)
+    __match_args__: ClassVar = ("group",)
     __slots__ = __match_args__
 
     def __init__(self, group: bytes = b"") -> None:
@@ -64,7 +65,7 @@ class Version(_Request):
 class Verbosity(_Request):
     """Set how much the server logs. memcached does not know it in binary."""
 
-    __match_args__ = ("level",)
+    __match_args__: ClassVar = ("level",)
     __slots__ = __match_args__
 
     def __init__(self, level: int) -> None:
@@ -112,7 +113,7 @@ class SaslList(_Request):
 class SaslAuth(_Request):
     """Begin to authenticate; ``data`` is the mechanism's initial response, which may be empty."""
 
-    __match_args__ = ("mechanism", "data")
+    __match_args__: ClassVar = ("mechanism", "data")
     __slots__ = __match_args__
 
     def __init__(self, mechanism: bytes, data: bytes = b"") -> None:
@@ -128,7 +129,7 @@ class SaslAuth(_Request):
 class SaslStep(_Request):
     """Answer a challenge."""
 
-    __match_args__ = ("mechanism", "data")
+    __match_args__: ClassVar = ("mechanism", "data")
     __slots__ = __match_args__
 
     def __init__(self, mechanism: bytes, data: bytes = b"") -> None:
@@ -144,7 +145,7 @@ class SaslStep(_Request):
 class Unknown(_Request):
     """A command that memcached does not know, raw. An engine answers it with status UNKNOWN_COMMAND."""
 
-    __match_args__ = ("packet",)
+    __match_args__: ClassVar = ("packet",)
     __slots__ = __match_args__
 
     def __init__(self, packet: Packet) -> None:
@@ -159,7 +160,7 @@ class Unknown(_Request):
 class UnknownLine(_Request):
     """A text line that memcached does not know, without its end. An engine answers it with status UNKNOWN_COMMAND."""
 
-    __match_args__ = ("line",)
+    __match_args__: ClassVar = ("line",)
     __slots__ = __match_args__
 
     def __init__(self, line: bytes) -> None:
@@ -174,7 +175,7 @@ class UnknownLine(_Request):
 class AdminCommand(_Request):
     """An administrative command of classic text, word by word: cache_memlimit, slabs, lru, shutdown and so on."""
 
-    __match_args__ = ("words",)
+    __match_args__: ClassVar = ("words",)
     __slots__ = __match_args__
 
     def __init__(self, words: tuple[bytes, ...]) -> None:
@@ -194,7 +195,7 @@ class InvalidRequest(_Request):
     too large, and a server with users counts a :class:`SaslStep` without a challenge.
     """
 
-    __match_args__ = ("reply", "reason", "request")
+    __match_args__: ClassVar = ("reply", "reason", "request")
     __slots__ = __match_args__
 
     def __init__(self, reply: Failure, reason: str, request: Request[object] | None = None) -> None:

@@ -59,7 +59,7 @@ from memproto import (
 from memproto import model as messages
 from memproto._fields import field_names
 from memproto.engine import Engine
-from memproto.model.request import _Request
+from memproto.model._request import _Request
 from memproto.testing import keys, replies, replies_to, requests, values
 from tests.support.wrong_types import REPLIES as REPLY_SAMPLES
 from tests.support.wrong_types import REQUESTS as REQUEST_SAMPLES
