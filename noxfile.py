@@ -7,6 +7,7 @@ All but ``tests`` and ``dist`` share one environment, in which the session ``dev
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 
 import nox
@@ -96,11 +97,13 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(requires=["dev"])
 def dist(session: nox.Session) -> None:
-    """Build sdist and wheel, look into both, and import the wheel in an environment that has nothing else."""
+    """Build sdist and wheel, look into both, and use the wheel in an environment that has nothing else."""
     folder = session.create_tmp()
     run(session, "-m", "build", "--outdir", folder, ".")
     run(session, ".ci/check_dist.py", folder)
     session.install("--no-index", "--find-links", folder, "--no-deps", "memproto")
     session.install("construct>=2.10.68,<2.11")
+    checkout = pathlib.Path.cwd()
+    tls = [str(checkout / "tests" / "data" / "tls" / name) for name in ("cert.pem", "key.pem")]
     session.chdir(folder)
-    session.run("python", "-c", "import memproto, memproto.engine, memproto.binary; print(memproto.__version__)")
+    session.run("python", str(checkout / ".ci" / "use_wheel.py"), *tls)

@@ -1,0 +1,94 @@
+"""Use an installed memproto as its users do: ``use_wheel.py CERTIFICATE KEY``, in an empty folder.
+
+The command ``memproto`` serves with a journal, TLS and authentication; clients of both kinds talk to it, before and
+after a restart. The certificate is one for localhost that its own key has signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict
+
+import memproto
+from memproto import Dialect
+from memproto.clients import AsyncClient, AuthenticationError, Client
+
+DEADLINE = 30.0
+#: The console script beside this Python; without one, the module.
+COMMAND = (
+    [script]
+    if (script := shutil.which("memproto", path=Path(sys.executable).parent))
+    else [sys.executable, "-m", "memproto"]
+)
+
+
+class Access(TypedDict):
+    """How clients connect."""
+
+    timeout: float
+    tls: ssl.SSLContext
+    server_hostname: str
+    username: str
+    password: str
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[int]:
+    """``memproto serve`` on a free port, that port; it has to end well."""
+    command = [*COMMAND, "serve", "-p", "-1", *options]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        line = server.stderr.readline().strip()
+        assert line.startswith("listening on 127.0.0.1:"), line
+        yield int(line.rpartition(":")[2])
+    finally:
+        server.send_signal(signal.SIGTERM)
+        _, said = server.communicate(timeout=DEADLINE)
+    assert (server.returncode, said) == (0, "")
+
+
+async def get(port: int, key: bytes, access: Access, dialect: Dialect) -> bytes | None:
+    """The value of a key, by the client for asyncio."""
+    async with AsyncClient("127.0.0.1", port, dialect=dialect, **access) as client:
+        return await client.get(key)
+
+
+def main(certificate: str, key: str) -> None:
+    """Run the check; an AssertionError says what is wrong."""
+    version = subprocess.run([*COMMAND, "--version"], stdout=subprocess.PIPE, text=True, check=True)
+    assert version.stdout == f"memproto {memproto.__version__}\n", version.stdout
+    Path("users").write_text("user:password\n")
+    options = ["--persist", "items", "-Y", "users", "-Z", "-o", f"ssl_chain_cert={certificate},ssl_key={key}"]
+    trusted = ssl.create_default_context(cafile=certificate)
+    access = Access(timeout=DEADLINE, tls=trusted, server_hostname="localhost", username="user", password="password")
+    with serving(*options) as port, Client("127.0.0.1", port, dialect=Dialect.META, **access) as client:
+        assert client.set(b"greeting", b"hello", flags=7)
+        assert asyncio.run(get(port, b"greeting", access, Dialect.CLASSIC)) == b"hello"
+        access["password"] = "wrong"
+        try:
+            asyncio.run(get(port, b"greeting", access, Dialect.CLASSIC))
+        except AuthenticationError:
+            access["password"] = "password"
+        else:
+            raise AssertionError("a wrong password was accepted")
+    # The same items in binary, with SASL.
+    with serving(*options, "-S") as port, Client("127.0.0.1", port, dialect=Dialect.BINARY, **access) as client:
+        item = client.gets(b"greeting")
+        assert item is not None
+        assert (item.value, item.flags) == (b"hello", 7)
+        assert asyncio.run(get(port, b"greeting", access, Dialect.BINARY)) == b"hello"
+    print(f"{' '.join(COMMAND)}, {os.path.dirname(memproto.__file__)}: journal, TLS, authentication, both clients")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
