@@ -50,7 +50,7 @@ from memproto.model import (
 )
 from memproto.model._checks import check_reply
 from memproto.model._meta_options import without_meta_options
-from memproto.text.classic import _requests as _classic_requests
+from memproto.text.classic import _client as _classic
 from memproto.text.meta._operations import envelope_of
 
 _I31 = 1 << 31
@@ -198,7 +198,7 @@ def _to_classic(request: AnyRequest) -> ClassicEnvelope:
     if isinstance(request, Increment | Decrement) and request.exptime is None:
         # Nothing is created, so that there is nothing to begin with.
         request = request.replace(initial=0)
-    return ClassicEnvelope(request, _classic_requests.verb_for(request))
+    return ClassicEnvelope(request, _classic.verb_for(request))
 
 
 # --- replies

@@ -60,7 +60,7 @@ from memproto import (
 )
 from memproto.testing import binary_envelopes
 from memproto.text import decode_request, encode_request, meta_envelope
-from memproto.text.classic import _requests as _classic_requests
+from memproto.text.classic._client import verb_for
 from tests.support.kinds import DIALECTS_AND_KINDS, KINDS, Kind, by_kind, options_of, requests_of
 from tests.support.reached import reached, reaches
 
@@ -242,7 +242,7 @@ def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
             lambda request: (
                 ClassicEnvelope(request, request.line.split(b" ")[0])
                 if isinstance(request, UnknownLine)
-                else ClassicEnvelope(request, _classic_requests.verb_for(request))
+                else ClassicEnvelope(request, verb_for(request))
             )
         )
     options = st.none() | st.sampled_from(options_of(kind) or [MetaOptions()])

@@ -19,12 +19,12 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import memproto
-from memproto import OPCODES, Body, ClassicEnvelope, Field, InvalidRequest, Layout, Limits, OpcodeSpec, Presence
+from memproto import OPCODES, Body, Field, Layout, Limits, OpcodeSpec, Presence
 from memproto.binary import _layout
 from memproto.binary._operations import OPERATIONS
 from memproto.connection import _state
 from memproto.model import STATUSES
-from memproto.text.classic import _requests as _classic_requests
+from memproto.text.classic._commands import COMMANDS, NOREPLY, Argument, Command
 from memproto.text.meta._flags import FLAGS_OF
 
 #: A cell's text; literal columns are set in a fixed width.
@@ -126,29 +126,24 @@ def statuses() -> Table:
 # --- text
 
 
-def _read(words: list[bytes]) -> ClassicEnvelope:
-    """What the parser of a command makes of these words."""
-    parsed = _classic_requests.PARSERS[words[0]](words, b" ".join(words), Limits())
-    if isinstance(parsed, ClassicEnvelope):
-        return parsed
-    finished = parsed.finish(b"")
-    assert isinstance(finished, ClassicEnvelope)
-    return finished
+def _argument(argument: Argument) -> str:
+    name = argument.name if argument.most == 1 else f"{argument.name} ..."
+    return name if argument.fewest else f"[{name}]"
 
 
-def _classic_row(verb: bytes) -> Row:
-    counted = ([verb, *[b"0"] * count] for count in range(6))
-    words = next(words for words in counted if not isinstance(_read(words).request, InvalidRequest))
-    hushed = _read([*words, _classic_requests.NOREPLY])
-    may_hush = hushed.noreply and not isinstance(hushed.request, InvalidRequest)
-    kind = type(_read(words).request).__name__
-    return (verb.decode(), kind, str(len(words) - 1), _classic_requests.NOREPLY.decode() if may_hush else "")
+def _classic_row(command: Command) -> Row:
+    arguments = " ".join(map(_argument, command.arguments))
+    success = f"`{command.success.decode()}`" if command.success else command.reply.__name__
+    refusals = ", ".join(f"`{line.decode()}`" for line in command.refusals)
+    noreply = NOREPLY.decode() if command.noreply else ""
+    return (command.verb.decode(), command.request.__name__, arguments, noreply, success, refusals)
 
 
 def classic_commands() -> Table:
-    """The commands of classic text, as their parsers read them."""
-    rows = tuple(_classic_row(verb) for verb in _classic_requests.PARSERS)
-    return Table(("command", "message", "fewest words behind it", "may end in"), rows, frozenset({0, 1, 3}))
+    """The commands of classic text."""
+    rows = tuple(map(_classic_row, COMMANDS.values()))
+    titles = ("command", "message", "arguments", "may end in", "success", "refusals")
+    return Table(titles, rows, frozenset({0, 1, 2, 3}))
 
 
 def _flags(command: bytes) -> Table:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from memproto.errors import LocalProtocolError
 from memproto.model import Failure, Status
 
+#: The largest numbers of 32 and 64 bits, unsigned and signed; the least signed ones are ``-I32 - 1`` and ``-I64 - 1``.
 U32 = (1 << 32) - 1
 U64 = (1 << 64) - 1
+I32 = (1 << 31) - 1
+I64 = (1 << 63) - 1
 
 
 def check_bytes(name: str, value: bytes, most: int | None = None, least: int = 0) -> None:

@@ -74,26 +74,6 @@ class Exchange(Generic[R_co]):
         return f"Exchange({self.request!r}, reply={self._reply!r})"
 
 
-class LineCollector(ReplyReader):
-    """What reads the reply to one text request from the head of the stream; keeps what came so far between calls."""
-
-    __slots__ = ()
-
-    def take(self, buffer: ReceiveBuffer) -> AnyReply | Silence | None:
-        """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
-        raise NotImplementedError
-
-
-class ShortCollector(ReplyReader):
-    """What reads only the usual replies to a kind of text request, and has another do the rest."""
-
-    __slots__ = ()
-
-    def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
-        """What reads any reply to this request."""
-        raise NotImplementedError
-
-
 def too_large(what: str) -> Failure:
     """What a request gets whose reply was skipped; ``what`` names the part, its size and the limit."""
     return Failure(Status.REPLY_TOO_LARGE, what.encode())

@@ -23,7 +23,6 @@ from memproto.model import (
     Delete,
     Deleted,
     Failure,
-    Flush,
     Get,
     Increment,
     InvalidRequest,
@@ -43,21 +42,42 @@ from memproto.model import (
     StatsReply,
     Status,
     Stored,
-    Touch,
     UnknownLine,
     Values,
-    Verbosity,
     Version,
     VersionReply,
 )
 from memproto.testing.strategies import POOL, chosen, given_or, long, pooled, values, weighted
 from memproto.text._failures import error_line, failure_in
-from memproto.text._lines import BREAKS, TextEnvelope
-from memproto.text.classic._replies import BARE_STATS, DUMPS, OWN_AUTH_TEXTS, WORDED
-from memproto.text.classic._requests import ADMINISTRATIVE
-from memproto.text.classic._requests import PARSERS as CLASSIC
-from memproto.text.meta._flags import (
+from memproto.text._lines import BREAKS, CAS_ZERO, TextEnvelope
+from memproto.text.classic._commands import (
+    ADMIN_VERBS,
+    ANY_KEYS,
+    BY_REQUEST,
+    CACHEDUMP,
+    CAS,
     COMMANDS,
+    DELAY,
+    DELTA,
+    DETAIL_DUMP,
+    DUMPS,
+    EXPTIME,
+    FLAGS,
+    KEY,
+    KEYS,
+    LENGTH,
+    LEVEL,
+    NOREPLY,
+    NOT_STORED,
+    STATS,
+    STATS_WITHOUT_LINES,
+    WITH_CAS,
+    failure_of,
+)
+from memproto.text.meta._flags import (
+    COMMANDS as META_COMMANDS,
+)
+from memproto.text.meta._flags import (
     COUNT_MODES,
     FLAGS_OF,
     MAX_FLAGS,
@@ -116,26 +136,27 @@ def _values(given: st.SearchStrategy[bytes] | None) -> st.SearchStrategy[bytes]:
 # --- classic requests
 
 
-def _lines(verb: bytes, request: st.SearchStrategy[AnyRequest], noreply: bool) -> st.SearchStrategy[ClassicEnvelope]:
-    return st.builds(ClassicEnvelope, request, st.just(verb), st.booleans() if noreply else st.just(False))
+def _lines(verb: bytes, request: st.SearchStrategy[AnyRequest]) -> st.SearchStrategy[ClassicEnvelope]:
+    noreply = st.booleans() if COMMANDS[verb].noreply else st.just(False)
+    return st.builds(ClassicEnvelope, request, st.just(verb), noreply)
 
 
 def _groups() -> st.SearchStrategy[bytes]:
-    known = st.sampled_from([b"", b"items", b"detail dump", *BARE_STATS])
-    return known | st.lists(_words(20).filter(lambda word: word != b"cachedump"), max_size=3).map(b" ".join)
+    known = st.sampled_from([b"", b"items", DETAIL_DUMP, *STATS_WITHOUT_LINES])
+    return known | st.lists(_words(20).filter(lambda word: word != CACHEDUMP), max_size=3).map(b" ".join)
 
 
 def _administration() -> st.SearchStrategy[ClassicEnvelope]:
     rest = st.lists(_words(20) | st.sampled_from([words[0] for words in DUMPS]), max_size=3)
-    tuned = st.builds(lambda verb, words: (verb, *words), st.sampled_from(ADMINISTRATIVE), rest)
-    dumped = rest.map(lambda words: (b"stats", b"cachedump", *words))
-    kept = (tuned | dumped).filter(lambda words: words[0] != b"cache_memlimit" or words[-1] != b"noreply")
-    return kept.flatmap(lambda words: _lines(words[0], st.just(AdminCommand(words)), words[0] == b"cache_memlimit"))
+    tuned = st.builds(lambda verb, words: (verb, *words), st.sampled_from(ADMIN_VERBS), rest)
+    dumped = rest.map(lambda words: (STATS, CACHEDUMP, *words))
+    kept = (tuned | dumped).filter(lambda words: not COMMANDS[words[0]].noreply or words[-1] != NOREPLY)
+    return kept.flatmap(lambda words: _lines(words[0], st.just(AdminCommand(words))))
 
 
 def _is_unknown(line: bytes) -> bool:
     words = line.split()
-    return line[:1] < b"\x7f" and not (words and (words[0] in CLASSIC.keys() | META.keys() or b"HTTP/" in words[-1]))
+    return line[:1] < b"\x7f" and not (words and (words[0] in COMMANDS.keys() | META.keys() or b"HTTP/" in words[-1]))
 
 
 def _unknown_lines() -> st.SearchStrategy[ClassicEnvelope]:
@@ -147,31 +168,24 @@ def _classic(
     keys: st.SearchStrategy[bytes], values: st.SearchStrategy[bytes]
 ) -> dict[type[AnyRequest], st.SearchStrategy[ClassicEnvelope]]:
     some_keys = st.lists(keys, min_size=1, max_size=4).map(tuple)
-    stored = keys, values, _u32(), _exptimes()
-    # The 0 of the command is -1 in the message.
-    compared = st.builds(Set, *stored, _u64().map(lambda cas: cas or -1))
-    return {
-        Version: _lines(b"version", st.just(Version()), False),
-        Quit: _lines(b"quit", st.just(Quit()), False),
-        Get: st.one_of(
-            *(_lines(verb, st.builds(Get, some_keys), False) for verb in (b"get", b"gets")),
-            *(_lines(verb, st.builds(Get, some_keys, _exptimes()), False) for verb in (b"gat", b"gats")),
-        ),
-        Set: _lines(b"set", st.builds(Set, *stored), True) | _lines(b"cas", compared, True),
-        Add: _lines(b"add", st.builds(Add, *stored), True),
-        Replace: _lines(b"replace", st.builds(Replace, *stored), True),
-        Append: _lines(b"append", st.builds(Append, keys, values), True),
-        Prepend: _lines(b"prepend", st.builds(Prepend, keys, values), True),
-        Delete: _lines(b"delete", st.builds(Delete, keys), True),
-        Increment: _lines(b"incr", st.builds(Increment, keys, _u64()), True),
-        Decrement: _lines(b"decr", st.builds(Decrement, keys, _u64()), True),
-        Touch: _lines(b"touch", st.builds(Touch, keys, _exptimes()), True),
-        Flush: _lines(b"flush_all", st.builds(Flush, st.none() | _exptimes()), True),
-        Verbosity: _lines(b"verbosity", st.builds(Verbosity, _u32()), True),
-        Stats: _lines(b"stats", st.builds(Stats, _groups()), False),
-        AdminCommand: _administration(),
-        UnknownLine: _unknown_lines(),
+    arguments = {
+        **dict.fromkeys((KEYS, ANY_KEYS), some_keys),
+        KEY: keys,
+        LENGTH: values,
+        **dict.fromkeys((FLAGS, LEVEL), _u32()),
+        EXPTIME: _exptimes(),
+        DELAY: st.none() | _exptimes(),
+        DELTA: _u64(),
+        CAS: _u64().map(lambda cas: cas or CAS_ZERO),
     }
+    made: dict[type[AnyRequest], st.SearchStrategy[ClassicEnvelope]] = {}
+    for command in sorted(COMMANDS.values(), key=lambda command: command.request not in (Version, Quit)):
+        if command.request not in (Stats, AdminCommand):
+            fields = {each.field: arguments[each] for each in command.arguments if each in arguments}
+            lines = _lines(command.verb, st.builds(command.request, **fields))
+            made[command.request] = made[command.request] | lines if command.request in made else lines
+    others = {Stats: _lines(STATS, st.builds(Stats, _groups())), AdminCommand: _administration()}
+    return made | others | {UnknownLine: _unknown_lines()}
 
 
 def classic_envelopes(
@@ -221,7 +235,7 @@ def _mode(kind: type[AnyRequest]) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def _meta_flags(draw: st.DrawFn, kind: type[AnyRequest]) -> list[bytes]:
-    command = COMMANDS[kind]
+    command = META_COMMANDS[kind]
     if command == b"me":
         return list(draw(st.sampled_from([(), (b"b",), (b"b", b"x")])))
     table = FLAGS_OF[command]
@@ -242,7 +256,7 @@ def _meta_line(
     values: st.SearchStrategy[bytes],
 ) -> bytes:
     kind = draw(weighted(kinds))
-    command = COMMANDS[kind]
+    command = META_COMMANDS[kind]
     if command == b"mn":
         return b"mn\r\n"
     flags = draw(_meta_flags(kind))
@@ -271,7 +285,7 @@ def meta_lines(
     anything = st.binary(min_size=1, max_size=MAX_BASE64_KEY)
     anything |= long(st.binary(min_size=1, max_size=4), MAX_BASE64_KEY)
     encoded = given_or("keys", keys, pooled(anything, *POOL))
-    return _meta_line(chosen(kinds, COMMANDS), _keys(keys), encoded, _values(values))
+    return _meta_line(chosen(kinds, META_COMMANDS), _keys(keys), encoded, _values(values))
 
 
 def _enveloped(line: bytes) -> MetaEnvelope:
@@ -296,9 +310,7 @@ def meta_envelopes(
 def _failures(envelope: TextEnvelope) -> st.SearchStrategy[Failure]:
     """The failures that come out of a text reply to this as they went in."""
     request = envelope.request
-    own = OWN_AUTH_TEXTS.get(type(request))
-    texts = _texts().filter(lambda line: failure_in(b"CLIENT_ERROR " + line) == Failure(4, line))
-    texts = texts.filter(lambda line: own is None or line != own.text)
+    texts = _texts().filter(lambda line: failure_of(b"CLIENT_ERROR " + line, request) == Failure(4, line))
     server_texts = _texts().filter(lambda line: failure_in(error_line(Failure(0x82, line))[:-2]) == Failure(0x82, line))
     plain = [
         Status.VALUE_TOO_LARGE,
@@ -309,7 +321,7 @@ def _failures(envelope: TextEnvelope) -> st.SearchStrategy[Failure]:
     ]
     # ERROR is an unknown group to a client that asked for one.
     plain.append(Status.KEY_NOT_FOUND if isinstance(request, Stats) else Status.UNKNOWN_COMMAND)
-    if isinstance(request, WORDED):
+    if type(request) in BY_REQUEST and NOT_STORED in BY_REQUEST[type(request)].refusals:
         plain += [Status.KEY_NOT_FOUND, Status.KEY_EXISTS]
         if not isinstance(request, Add | Replace):
             plain.append(Status.NOT_STORED)
@@ -334,9 +346,9 @@ def _administered(words: tuple[bytes, ...]) -> st.SearchStrategy[AdminReply]:
 
 
 def _statistics(group: bytes) -> st.SearchStrategy[StatsReply]:
-    if group in BARE_STATS:
+    if group in STATS_WITHOUT_LINES:
         return st.just(StatsReply())
-    if group == b"detail dump":
+    if group == DETAIL_DUMP:
         lines = st.lists(_words().map(lambda word: b"PREFIX " + word + b" get 1\r\n"), max_size=3).map(b"".join)
         return lines.map(lambda dump: StatsReply(((b"detailed", dump + b"END\r\n"),)))
     return st.lists(st.tuples(_words(), _texts()), max_size=4).map(lambda pairs: StatsReply(tuple(pairs)))
@@ -346,7 +358,7 @@ def _statistics(group: bytes) -> st.SearchStrategy[StatsReply]:
 def _found(
     draw: st.DrawFn, envelope: ClassicEnvelope, keys: tuple[bytes, ...], values: st.SearchStrategy[bytes]
 ) -> Values:
-    with_cas = envelope.verb in (b"gets", b"gats")
+    with_cas = envelope.verb in WITH_CAS
     hits = [key for key in keys if draw(st.booleans())]
     return Values(tuple(Item(key, draw(values), draw(_u32()), draw(_u64()) if with_cas else 0) for key in hits))
 

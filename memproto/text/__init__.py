@@ -8,6 +8,7 @@ from __future__ import annotations
 from memproto._fields import check_value
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
+from memproto._wire.exchange import Exchange
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import (
@@ -30,15 +31,17 @@ from memproto.model import (
     Request,
     SaslAuth,
     Set,
+    Silence,
     UnknownLine,
     Values,
 )
 from memproto.model._checks import check_reply, check_request
 from memproto.text._lines import CRLF, TextEnvelope
+from memproto.text._readers import TextReader
 from memproto.text._server import TextServer
-from memproto.text.classic import _collectors as _classic_collectors
-from memproto.text.classic import _replies as _classic_replies
-from memproto.text.classic import _requests as _classic_requests
+from memproto.text.classic import _client as _classic_client
+from memproto.text.classic import _server as _classic_server
+from memproto.text.classic._readers import reader_for
 from memproto.text.meta import _server as _meta_server
 from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import key_word
@@ -80,8 +83,8 @@ def encode_request(envelope: TextEnvelope) -> bytes:
     if isinstance(request, SaslAuth | Noop):
         # Only a connection that awaits credentials reads a ``set`` as them; and ``version``, which stands for
         # Noop in classic, is read as Version.
-        return b"".join(_classic_requests.request_parts(request, envelope.verb))
-    encoded = b"".join(_classic_requests.request_parts(request, envelope.verb, envelope.noreply))
+        return b"".join(_classic_client.encode(request, envelope.verb))
+    encoded = b"".join(_classic_client.encode(request, envelope.verb, envelope.noreply))
     return _agreeing(encoded, envelope)
 
 
@@ -143,7 +146,7 @@ def encode_reply(reply: AnyReply, to: TextEnvelope) -> bytes:
     check_envelope("to", to, ClassicEnvelope, MetaEnvelope)
     check_reply(reply)
     if isinstance(to, ClassicEnvelope):
-        return b"".join(_classic_replies.reply_parts(reply, to))
+        return b"".join(_classic_server.reply_parts(reply, to))
     return b"".join(_meta_server.reply_parts(reply, to))
 
 
@@ -158,7 +161,7 @@ def encode_reply_part(reply: Values | AdminReply, to: ClassicEnvelope) -> tuple[
     """
     check_envelope("to", to, ClassicEnvelope)
     check_reply(reply)
-    return _classic_replies.part_of_reply(reply, to)
+    return _classic_server.part_of_reply(reply, to)
 
 
 def decode_reply(data: bytes, to: TextEnvelope) -> AnyReply:
@@ -171,12 +174,24 @@ def decode_reply(data: bytes, to: TextEnvelope) -> AnyReply:
     data = bytes_of("data", data)
     buffer = ReceiveBuffer()
     buffer.feed(data)
+    reader: TextReader
     if isinstance(to, MetaEnvelope):
-        reply = IrregularReply(to.request, to.flags, _ANY_SIZE).take(buffer)
+        reader = IrregularReply(to.request, to.flags, _ANY_SIZE)
     else:
-        reply = _classic_collectors.collector_for(to.request, _ANY_SIZE).take(buffer)
+        reader = reader_for(to.request, _ANY_SIZE)
+    reply = _read_reply(to.request, reader, buffer)
     if reply is None:
         raise RemoteProtocolError(f"{len(data)} bytes are less than one reply")
     if len(buffer):
         raise RemoteProtocolError(f"{len(buffer)} bytes follow the reply")
     return reply
+
+
+def _read_reply(request: Request[object], reader: TextReader, buffer: ReceiveBuffer) -> AnyReply | None:
+    exchange: Exchange[object] = Exchange(request, (), False, reader)
+    reply = reader.read(buffer, exchange, _ANY_SIZE)
+    if reply is not None:
+        return reply
+    irregular = reader.begin(exchange, _ANY_SIZE).read_irregular(buffer, exchange, _ANY_SIZE)
+    assert not isinstance(irregular, Silence)
+    return irregular

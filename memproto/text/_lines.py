@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from memproto._fields import check_fields
 from memproto._wire.buffer import ReceiveBuffer
-from memproto._wire.checks import U32, U64, check_bytes, check_number
+from memproto._wire.checks import I32, I64, U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
-from memproto.limits import MAX_KEY
+from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
     Add,
     Append,
@@ -32,15 +32,13 @@ CRLF = b"\r\n"
 
 # Kinds of requests, once made: a union that is written where it is asked for is made anew each time.
 WITH_FLAGS = (Set, Add, Replace)
-STORES = (*WITH_FLAGS, Append, Prepend)
+CONCATENATIONS = (Append, Prepend)
+STORES = (*WITH_FLAGS, *CONCATENATIONS)
 COUNTS = (Increment, Decrement)
 OF_ONE_KEY = (*STORES, Delete, *COUNTS)
 
 # The ``cas`` of a request that compares with a CAS of 0. As the 0 of a request is no comparison, this one is not 0.
 CAS_ZERO = -1
-
-_I32 = 1 << 31
-_I64 = 1 << 63
 
 # The digits of 2**64 - 1. A longer number fits nothing, and how large it is does not matter.
 _DIGITS = 20
@@ -48,9 +46,6 @@ _ANY_LARGE = 1 << 70
 
 # What C takes for blanks, as far as it can stand in a word.
 _NUMBER = re.compile(rb"[\t\v\f\r]*([-+]?)([0-9]+)(?:[\t\v\f\r].*)?", re.DOTALL).fullmatch
-
-# Groups of statistics, each with the number of words that say it.
-_STATS_WORDS = {b"detail": 2, **dict.fromkeys((b"settings", b"items", b"slabs", b"sizes", b"conns", b"reset"), 1)}
 
 #: A length this large or larger is refused before anything else is looked at, as memcached does.
 HUGE = (1 << 31) - 2
@@ -106,7 +101,7 @@ def unsigned_of(word: bytes, most: int) -> int | None:
     if scanned is None or not -U64 <= scanned <= U64:
         return None
     number = scanned % (U64 + 1)
-    if scanned < 0 and number >= _I64:
+    if scanned < 0 and number > I64:
         return None
     return number if number <= most else None
 
@@ -117,17 +112,12 @@ def length_of(word: bytes) -> int | None:
     return length if length is not None and 0 <= length < HUGE else None
 
 
-def stats_group(words: list[bytes]) -> bytes:
-    """The group that ``stats`` names; memcached does not look at what follows one that it knows."""
-    return b" ".join(words[: _STATS_WORDS.get(words[0], len(words)) if words else 0])
-
-
 def exptime_of(word: bytes) -> int | None:
     """An expiry as memcached reads it: 64 bits, of which the lower 32 count; ``None`` if it is no number that fits."""
     number = int(word) if word.isdigit() and len(word) <= _DIGITS else _scanned(word)
-    if number is None or not -_I64 <= number < _I64:
+    if number is None or not -I64 - 1 <= number <= I64:
         return None
-    return (number + _I32) % (1 << 32) - _I32
+    return (number + I32 + 1) % (U32 + 1) - I32 - 1
 
 
 def check_word(name: str, word: bytes, most: int = MAX_KEY) -> None:
@@ -156,7 +146,7 @@ def check_item(item: Item) -> None:
 
 def check_exptime(exptime: int) -> None:
     """Raise LocalProtocolError unless an expiry fits signed 32 bits."""
-    check_number("exptime", exptime, -_I32, _I32 - 1)
+    check_number("exptime", exptime, -I32 - 1, I32)
 
 
 def exptime_word(exptime: int) -> bytes:
@@ -178,6 +168,11 @@ def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int, bare_lf: bool 
     memcached looks at the limit only while the LF is missing, so that there it depends on how the bytes arrive.
     """
     return buffer.take_line(limit, bare_lf, keys_limit, _KEYS_LINE)
+
+
+def read_line(buffer: ReceiveBuffer, limits: Limits) -> bytes | None:
+    """The next line of a reply, without its end; ``None`` if it is not complete. Raises RemoteProtocolError."""
+    return buffer.take_line(limits.line, limits.bare_lf)
 
 
 @dataclass(slots=True)

@@ -19,8 +19,7 @@ from memproto.model import (
     Status,
 )
 from memproto.text._lines import CRLF, Block, TextEnvelope, take_line, unsigned_of, words_of
-from memproto.text.classic import _replies as _classic_replies
-from memproto.text.classic import _requests as _classic_requests
+from memproto.text.classic import _server as _classic
 from memproto.text.meta import _server as _meta
 
 _Parser = Callable[[list[bytes], bytes, Limits], TextEnvelope | Block]
@@ -32,7 +31,7 @@ _BAD_TERMINATION = Failure(Status.INVALID_ARGUMENTS, b"bad command line terminat
 def _parsers(dialects: Collection[Dialect]) -> dict[bytes, _Parser]:
     parsers: dict[bytes, _Parser] = {}
     if Dialect.CLASSIC in dialects:
-        parsers.update(_classic_requests.PARSERS)
+        parsers.update(_classic.PARSERS)
     if Dialect.META in dialects:
         parsers.update(_meta.PARSERS)
     return parsers
@@ -90,7 +89,7 @@ class TextServer:
             return parser(words, line, self._limits)
         if words and words[-1].startswith(b"HTTP/"):
             raise RemoteProtocolError(f"line {line[:80]!r} is HTTP")
-        return _classic_requests.unknown(words, line)
+        return _classic.unknown(words, line)
 
     def _finish(self, block: Block, buffer: ReceiveBuffer) -> TextEnvelope | None:
         """The request of a command line whose data are complete."""
@@ -136,4 +135,4 @@ class TextServer:
         if isinstance(to, MetaEnvelope):
             return _meta.reply_parts(reply, to)
         assert isinstance(to, ClassicEnvelope)
-        return _classic_replies.reply_parts(reply, to)
+        return _classic.reply_parts(reply, to)

@@ -19,16 +19,21 @@ from hypothesis import strategies as st
 from memproto import (
     Add,
     AnyReply,
+    Append,
     ClientConnection,
+    Counter,
+    Decrement,
     Delete,
     Deleted,
     Dialect,
     Get,
+    Increment,
     Item,
     Limits,
     LocalProtocolError,
     MetaOptions,
     Noop,
+    Prepend,
     ProtocolError,
     Replace,
     Request,
@@ -36,7 +41,10 @@ from memproto import (
     Set,
     Signal,
     Stored,
+    Touch,
+    Touched,
     Values,
+    Version,
 )
 from memproto.binary import _client as _binary_client
 from memproto.binary import _client_readers, _client_series
@@ -44,8 +52,9 @@ from memproto.binary._server import BinaryServer
 from memproto.engine import Engine, _reads
 from memproto.text import _client as _text_client
 from memproto.text import _lines as _text
-from memproto.text.classic import _collectors as _classic_collectors
-from memproto.text.classic import _requests as _classic_requests
+from memproto.text.classic import _client as _classic_client
+from memproto.text.classic import _items as _classic_items
+from memproto.text.classic import _readers as _classic_readers
 from memproto.text.meta import _client as _meta_client
 from memproto.text.meta._irregular import IrregularReply
 from tests.support.helpers import Told, each_byte, tell, wire
@@ -58,25 +67,27 @@ BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 #: Every class that has a fast path for replies, by the name of the method.
 QUICK = [
     (kind, name)
-    for module in (_client_readers, _client_series, _classic_collectors, _meta_client)
+    for module in (_client_readers, _client_series, _classic_items, _classic_readers, _meta_client)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
-    for name in ("read", "_take_whole", "_read_items")
+    for name in ("read", "_read_items")
     if name in vars(kind)
 ]
 
 
 def test_every_fast_path_for_replies_is_known_here() -> None:
     assert sorted(f"{kind.__name__}.{name}" for kind, name in QUICK) == [
+        "CounterReader.read",
         "GetReply.read",
-        "ItemCollector._take_whole",
+        "ItemReader.read",
+        "ItemsReader._read_items",
+        "ItemsReader.read",
         "MultiGetReply._read_items",
         "MultiGetReply.read",
         "MultiGetReply.read",
-        "OneValue.read",
-        "OneWord.read",
         "SingleReply.read",
         "StatisticsReply.read",
+        "WordReader.read",
         "_CountExchanger.read",
         "_DeleteExchanger.read",
         "_GetExchanger.read",
@@ -86,7 +97,7 @@ def test_every_fast_path_for_replies_is_known_here() -> None:
     ]
     usual = {Get, Set, Add, Replace, Delete}
     assert usual < _binary_client._QUIET_PLANS.keys() < _binary_client._LOUD_PLANS.keys()
-    assert set(_text_client._CLASSIC_WAYS) == usual
+    assert set(_classic_client.ENCODERS) == usual | {Append, Prepend, Increment, Decrement, Touch, Version, Noop}
 
 
 @contextmanager
@@ -104,7 +115,7 @@ def careful_requests() -> Iterator[None]:
     with (
         patch.object(_binary_client, "_LOUD_PLANS", {}),
         patch.object(_binary_client, "_QUIET_PLANS", {}),
-        patch.object(_text_client, "_CLASSIC_WAYS", {}),
+        patch.object(_text_client, "_REGULAR", {Dialect.CLASSIC: {}, Dialect.META: {}}),
     ):
         yield
 
@@ -126,7 +137,7 @@ def forbidden(*places: tuple[object, str]) -> Iterator[None]:
 
 _REQUESTS: list[tuple[object, str]] = [
     (_binary_client, "encode_request"),
-    (_classic_requests, "request_parts"),
+    (_classic_client, "encode_irregular"),
 ]
 _ONE: list[tuple[object, str]] = [
     (_binary_client.BinaryClient, "read_irregular"),
@@ -134,8 +145,8 @@ _ONE: list[tuple[object, str]] = [
 ]
 _MANY: list[tuple[object, str]] = [
     (_binary_client.BinaryClient, "read_irregular"),
-    (_classic_collectors.ItemCollector, "_head"),
-    (IrregularReply, "take"),
+    (_classic_items.ItemsReader, "_read_head"),
+    (IrregularReply, "read_irregular"),
 ]
 
 LONG = b"k" * 250
@@ -181,6 +192,11 @@ def _usual() -> Iterator[Usual]:
         yield Usual(CLASSIC, get, b"VALUE %b 4294967295 5 18446744073709551615\r\nvalue\r\nEND\r\n" % key, found)
         yield Usual(CLASSIC, get, b"END\r\n", Values())
         yield Usual(CLASSIC, delete, b"DELETED\r\n", Deleted())
+        yield Usual(CLASSIC, Increment(key, U64), b"18446744073709551615\r\n", Counter(U64))
+        yield Usual(CLASSIC, Decrement(key), b"0\r\n", Counter(0))
+        yield Usual(CLASSIC, Touch(key, -(1 << 31)), b"TOUCHED\r\n", Touched())
+        for concatenation in (Append, Prepend):
+            yield Usual(CLASSIC, concatenation(key, b"value"), b"STORED\r\n", Stored())
         yield Usual(META, get, b"VA 5 f4294967295 c18446744073709551615 k%b O0\r\nvalue\r\n" % key, found)
         yield Usual(META, get, b"EN k%b O0\r\n" % key, Values())
         yield Usual(META, delete, b"HD O0\r\n", Deleted())
@@ -284,6 +300,15 @@ _OPTIONS = st.sampled_from([None, None, MetaOptions(), MetaOptions(base64=True),
 _HOSTILE: dict[type, st.SearchStrategy[dict[str, object]]] = {
     Get: st.fixed_dictionaries({"keys": _KEYS.map(lambda key: (key,)) | _KEYS}, optional={"exptime": _NUMBERS}),
     Delete: st.fixed_dictionaries({"key": _KEYS}, optional={"cas": _NUMBERS}),
+    **dict.fromkeys(
+        (Append, Prepend), st.fixed_dictionaries({"key": _KEYS, "value": _VALUES}, optional={"cas": _NUMBERS})
+    ),
+    **dict.fromkeys(
+        (Increment, Decrement),
+        st.fixed_dictionaries(
+            {"key": _KEYS}, optional={"delta": _NUMBERS, "initial": _NUMBERS, "exptime": _NUMBERS, "cas": _NUMBERS}
+        ),
+    ),
     **dict.fromkeys(
         (Set, Add, Replace),
         st.fixed_dictionaries(

@@ -29,7 +29,7 @@ from memproto import OPCODES, ClientState, Limits, ServerState
 from memproto.binary._layout import HEADER
 from memproto.connection._state import CLIENT, SERVER
 from memproto.model import STATUSES
-from memproto.text.classic._requests import PARSERS
+from memproto.text.classic._commands import COMMANDS
 from memproto.text.meta._flags import FLAGS_OF
 from tests.support.pages import DOCS, PAGES, ROOT, WITH_CODE, blocks
 from tests.support.peers import require
@@ -195,13 +195,19 @@ def test_the_shapes_are_those_of_the_declarations(tables: ModuleType) -> None:
 
 def test_every_classic_command_is_in_the_text_tables_once(tables: ModuleType) -> None:
     page = _page(tables, "text.md")
-    for verb in PARSERS:
+    for verb in COMMANDS:
         assert page.count(f"| `{verb.decode()}` | `") == 1
     rows = {row[0]: row[1:] for row in tables.classic_commands().rows}
-    assert rows["get"] == ("Get", "1", "")
-    assert rows["cas"] == ("Set", "5", "noreply")
-    assert rows["flush_all"] == ("Flush", "0", "noreply")
-    assert rows["quit"] == ("Quit", "0", "")
+    assert rows["get"] == ("Get", "keys ...", "", "Values", "`END`")
+    assert rows["cas"] == (
+        "Set",
+        "key flags exptime length cas",
+        "noreply",
+        "`STORED`",
+        "`NOT_STORED`, `EXISTS`, `NOT_FOUND`",
+    )
+    assert rows["flush_all"] == ("Flush", "[delay]", "noreply", "`OK`", "`CLIENT_ERROR flush_all not allowed`")
+    assert rows["quit"] == ("Quit", "[words ...]", "", "Ok", "")
 
 
 def test_every_flag_of_a_meta_command_is_in_its_table(tables: ModuleType) -> None:

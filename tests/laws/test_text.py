@@ -47,12 +47,7 @@ from memproto import (
     Version,
 )
 from memproto._wire.buffer import ReceiveBuffer
-from memproto._wire.exchange import (
-    LineCollector,
-    PacketCollector,
-    ShortCollector,
-    TooLarge,
-)
+from memproto._wire.exchange import PacketCollector, TooLarge
 from memproto.testing import (
     classic_envelopes,
     meta_envelopes,
@@ -63,6 +58,9 @@ from memproto.testing import (
     text_replies_to,
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
+from memproto.text._readers import TextReader
+from memproto.text.classic._client import CommandEncoder
+from memproto.text.classic._readers import LinesReader
 from tests.support.helpers import Told, each_byte, tell
 from tests.support.kinds import DIALECTS_AND_KINDS, Kind, any_request, by_kind, options_of, requests_of, with_options
 from tests.support.mutations import mutated
@@ -449,16 +447,20 @@ def test_what_binary_cannot_say_has_no_binary_reply() -> None:
         replies_to(MetaDebug(b"k"))
 
 
-def test_a_collector_is_made_by_its_dialect() -> None:
-    with pytest.raises(NotImplementedError):
-        LineCollector().take(ReceiveBuffer())
+def test_a_reader_of_no_form_and_an_encoder_of_no_command_do_nothing() -> None:
     exchange = ClientConnection().send(Noop())
+    reader = TextReader()
+    assert reader.read(ReceiveBuffer(), exchange, Limits()) is None
+    with pytest.raises(NotImplementedError):
+        reader.read_irregular(ReceiveBuffer(), exchange, Limits())
+    with pytest.raises(NotImplementedError):
+        LinesReader().reply([])
+    with pytest.raises(NotImplementedError):
+        CommandEncoder(b"get", reader).encode(Noop(), 0)
     with pytest.raises(NotImplementedError):
         PacketCollector().take(Packet(0x81, 0), exchange)
     with pytest.raises(NotImplementedError):
         PacketCollector().skip(TooLarge(0, 0, 0, 0, Failure(Status.REPLY_TOO_LARGE)), exchange)
-    with pytest.raises(NotImplementedError):
-        ShortCollector().careful(exchange, Limits())
 
 
 def test_replies_can_be_empty() -> None:

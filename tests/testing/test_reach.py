@@ -72,8 +72,7 @@ from memproto.testing import (
     text_replies_to,
     unknown_requests,
 )
-from memproto.text.classic._replies import DUMPS
-from memproto.text.classic._requests import ADMINISTRATIVE, PARSERS
+from memproto.text.classic._commands import ADMIN_VERBS, COMMANDS, DUMPS
 from memproto.text.meta._flags import FLAGS_OF, Token
 
 T = TypeVar("T")
@@ -380,7 +379,7 @@ def test_replies_reach_misses_hits_failures_and_challenges() -> None:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("verb", sorted({*PARSERS, *ADMINISTRATIVE}))
+@pytest.mark.parametrize("verb", sorted({*COMMANDS, *ADMIN_VERBS}))
 def test_each_verb_is_among_the_classic_envelopes(verb: bytes, classic: list[ClassicEnvelope]) -> None:
     assert any(envelope.verb == verb for envelope in classic)
 

@@ -19,9 +19,10 @@ from memproto import (
     Values,
 )
 from memproto._wire.buffer import ReceiveBuffer
+from memproto._wire.exchange import Exchange
 from memproto.testing import meta_lines
 from memproto.text import decode_request, encode_reply_part
-from memproto.text.classic._collectors import ItemCollector
+from memproto.text.classic._items import ItemsReader
 from memproto.text.meta._client import MultiGetReply
 from tests.support.helpers import Told, each_byte, tell
 
@@ -70,18 +71,21 @@ def test_a_number_of_more_digits_than_64_bits_have_is_no_number(dialect: Dialect
 def test_nothing_is_kept_of_a_get_that_has_failed(pieces: int) -> None:
     keys, limits = (b"a", b"b", b"c"), Limits(value=2)
     size = 60 // pieces
-    meta = MultiGetReply(keys, (b"v", b"f", b"c", b"k", b"O0"), limits)
-    classic = ItemCollector(Get(keys), limits)
-    for collector, data in (
-        (meta, b"VA 3 f0 c7 ka O0\r\nxxx\r\nVA 2 f0 c7 kb O0\r\nxx\r\n"),
-        (classic, b"VALUE a 0 3 7\r\nxxx\r\nVALUE b 0 2 7\r\nxx\r\n"),
-    ):
+    readers: tuple[tuple[MultiGetReply | ItemsReader, bytes], ...] = (
+        (
+            MultiGetReply(keys, (b"v", b"f", b"c", b"k", b"O0"), limits),
+            b"VA 3 f0 c7 ka O0\r\nxxx\r\nVA 2 f0 c7 kb O0\r\nxx\r\n",
+        ),
+        (ItemsReader(keys, limits), b"VALUE a 0 3 7\r\nxxx\r\nVALUE b 0 2 7\r\nxx\r\n"),
+    )
+    for reader, data in readers:
+        exchange = Exchange(Get(keys), (), False, reader)
         buffer = ReceiveBuffer()
         for at in range(0, len(data), size):
             buffer.feed(data[at : at + size])
-            assert collector.take(buffer) is None
+            assert reader.read_irregular(buffer, exchange, limits) is None
         assert len(buffer) == 0
-        assert collector.gathered.items == []
+        assert reader.gathered.items == []
 
 
 def test_a_value_over_the_limit_behind_plain_hits() -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
-from memproto._wire.exchange import Exchange, Gathered, LineCollector, ReplyReader, ShortCollector
+from memproto._wire.exchange import Exchange, Gathered
 from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
     Add,
@@ -42,11 +42,10 @@ from memproto.model import (
 )
 from memproto.model._checks import check_request
 from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
+from memproto.text._readers import Parts, TextReader
 from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import key_word, needs_base64
 from memproto.text.meta._operations import count_flags, delete_flags, get_flags, store_fields, store_flags
-
-Parts = tuple[bytes, ...]
 
 # Packs flags, exptime and CAS of a store, to check their types and ranges.
 _check_store: Final = struct.Struct(">IiQ").pack
@@ -58,7 +57,7 @@ _COUNTED: Final = re.compile(rb"VA (\d{1,2}) c(\d{1,20})").match
 _TOUCHED: Final = re.compile(rb"HD f(\d{1,10}) c(\d{1,20})").match
 
 
-class MetaExchanger(ShortCollector):
+class MetaExchanger(TextReader):
     """Encodes the requests of one kind, and reads their replies."""
 
     __slots__ = ()
@@ -67,7 +66,7 @@ class MetaExchanger(ShortCollector):
         """The bytes of a request, in pieces; ``None`` for a get of many keys. Raises LocalProtocolError."""
         raise NotImplementedError
 
-    def careful(self, exchange: Exchange[object], limits: Limits) -> LineCollector:
+    def begin(self, exchange: Exchange[object], limits: Limits) -> TextReader:
         return IrregularReply(exchange.request, _flags_in(exchange.parts[0]), limits, strict=True)
 
 
@@ -289,7 +288,7 @@ class _DebugExchanger(MetaExchanger):
 # --- a get of many keys: a command for each
 
 
-class MultiGetReply(LineCollector):
+class MultiGetReply(TextReader):
     """Reads the replies to one get of many keys; keeps the items so far between calls."""
 
     __slots__ = ("_irregular", "at", "flags", "gathered", "keys", "limits")
@@ -307,15 +306,14 @@ class MultiGetReply(LineCollector):
         self._read_items(buffer)
         return self.gathered.reply() if self.at == len(self.keys) else None
 
-    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
-        """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+    def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         while True:
             if self._irregular is None:
                 self._read_items(buffer)
                 if self.at == len(self.keys):
                     return self.gathered.reply()
                 self._irregular = IrregularReply(Get((self.keys[self.at],)), self.flags, self.limits, strict=True)
-            reply = self._irregular.take(buffer)
+            reply = self._irregular.read_irregular(buffer, exchange, limits)
             if reply is None:
                 return None
             self._irregular = None
@@ -387,7 +385,7 @@ EXCHANGERS: Final[dict[type[Request[object]], MetaExchanger]] = {
 }
 
 
-def encode(request: Request[object], opaque: int, limits: Limits) -> tuple[Parts, ReplyReader]:
+def encode(request: Request[object], opaque: int, limits: Limits) -> tuple[Parts, TextReader]:
     """The bytes of any of these requests, in pieces, and what reads its reply. Raises LocalProtocolError."""
     check_request(request)
     if isinstance(request, Get) and len(request.keys) != 1:

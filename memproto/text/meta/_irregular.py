@@ -6,7 +6,7 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
-from memproto._wire.exchange import LineCollector, too_large
+from memproto._wire.exchange import Exchange, too_large
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import (
@@ -37,7 +37,8 @@ from memproto.model import (
     Values,
 )
 from memproto.text._failures import failure_in, unexpected
-from memproto.text._lines import CRLF, take_line, unsigned, words_of
+from memproto.text._lines import CRLF, read_line, unsigned, words_of
+from memproto.text._readers import TextReader
 from memproto.text.meta._flags import BASE64, FLAGS_OF, KEY, OPAQUE, RETURNED, UNASKED, VALUE
 from memproto.text.meta._keys import decoded_key
 
@@ -58,7 +59,7 @@ _ITEM_META_FLAGS: Final = frozenset(
 _NO_ITEM_META: Final = ItemMeta()
 
 
-class IrregularReply(LineCollector):
+class IrregularReply(TextReader):
     """Reads the reply to one meta command, of whatever form, from the head of the stream.
 
     ``flags`` are those of the request. With ``strict`` the reply must carry the key and the opaque that they ask for;
@@ -80,10 +81,9 @@ class IrregularReply(LineCollector):
         # Whether the reply had a key with spaces, which is not among its words.
         self._has_spaced_key = False
 
-    def take(self, buffer: ReceiveBuffer) -> AnyReply | None:
-        """The reply, ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
+    def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         if self._head is None:
-            line = take_line(buffer, self.limits.line, self.limits.line, self.limits.bare_lf)
+            line = read_line(buffer, self.limits)
             if line is None:
                 return None
             words = self._words_of(line)

@@ -1,0 +1,267 @@
+"""The commands of classic text: the one statement of their words, arguments, messages and replies.
+
+The server's readers and writers, the client's encoders and reply readers, the table in the documentation and the
+strategies of :mod:`memproto.testing` are derived from this table.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, TypeAlias
+
+from memproto.model import (
+    Add,
+    AdminCommand,
+    AdminReply,
+    AnyReply,
+    AnyRequest,
+    Append,
+    Authenticated,
+    Counter,
+    Decrement,
+    Delete,
+    Deleted,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    Noop,
+    Ok,
+    Prepend,
+    Quit,
+    RawReply,
+    Replace,
+    Request,
+    SaslAuth,
+    Set,
+    Stats,
+    StatsReply,
+    Status,
+    Stored,
+    Touch,
+    Touched,
+    UnknownLine,
+    Values,
+    Verbosity,
+    Version,
+    VersionReply,
+)
+from memproto.text._failures import error_line, failure_in
+from memproto.text._lines import CRLF
+
+#: The last word of a command that asks for no reply.
+NOREPLY: Final = b"noreply"
+
+CAS_VERB: Final = b"cas"
+STATS: Final = b"stats"
+SHUTDOWN: Final = b"shutdown"
+
+# More words than any line has.
+_MANY: Final = 1 << 62
+
+
+class Argument(NamedTuple):
+    """What stands behind the command word, in ``fewest`` to ``most`` words.
+
+    ``field`` is the field of the message that has it; it is empty if none has it.
+    """
+
+    name: str
+    field: str
+    fewest: int = 1
+    most: int = 1
+
+
+KEY: Final = Argument("key", "key")
+FLAGS: Final = Argument("flags", "flags")
+EXPTIME: Final = Argument("exptime", "exptime")
+#: The length of the data, which follow the line.
+LENGTH: Final = Argument("length", "value")
+CAS: Final = Argument("cas", "cas")
+DELTA: Final = Argument("delta", "delta")
+LEVEL: Final = Argument("level", "level")
+KEYS: Final = Argument("keys", "keys", 1, _MANY)
+#: memcached answers a ``gat`` without keys, too.
+ANY_KEYS: Final = Argument("keys", "keys", 0, _MANY)
+#: A historic argument of delete, which must be 0.
+ZERO: Final = Argument("0", "", 0, 1)
+DELAY: Final = Argument("delay", "exptime", 0, 1)
+#: Words that are the message, or that memcached does not look at.
+WORDS: Final = Argument("words", "", 0, _MANY)
+
+_STORE: Final = (KEY, FLAGS, EXPTIME, LENGTH)
+# memcached reads flags and expiry, and keeps those of the item.
+_CONCATENATE: Final = (KEY, Argument("flags", ""), Argument("exptime", ""), LENGTH)
+
+#: The word for a condition that does not hold; after ``add`` and ``replace`` the command says which.
+NOT_STORED: Final = b"NOT_STORED"
+
+#: The reply lines of refusals, with the status that each stands for.
+Refusals: TypeAlias = dict[bytes, Status]
+
+_NONE: Final[Refusals] = {}
+_REFUSED: Final[Refusals] = {
+    NOT_STORED: Status.NOT_STORED,
+    b"EXISTS": Status.KEY_EXISTS,
+    b"NOT_FOUND": Status.KEY_NOT_FOUND,
+}
+_NOT_ADDED: Final[Refusals] = {**_REFUSED, NOT_STORED: Status.KEY_EXISTS}
+_NOT_REPLACED: Final[Refusals] = {**_REFUSED, NOT_STORED: Status.KEY_NOT_FOUND}
+_MISS: Final[Refusals] = {b"END": Status.KEY_NOT_FOUND}
+_NO_GROUP: Final[Refusals] = {b"ERROR": Status.KEY_NOT_FOUND}
+_NOT_FLUSHED: Final[Refusals] = {b"CLIENT_ERROR flush_all not allowed": Status.AUTH_ERROR}
+_NOT_AUTHENTICATED: Final[Refusals] = {b"CLIENT_ERROR authentication failure": Status.AUTH_ERROR}
+
+
+class Command:
+    """One command: its word, message, arguments and replies.
+
+    ``success`` is the line of a success, without its end; it is empty if the success has content of its own (items, a
+    number, lines), or if there is none. ``refusals`` are the lines of failures that are particular to the command.
+    ``noreply`` is whether that word may end the line. ``fewest`` and ``most`` are how many words the line has, the
+    command word included.
+    """
+
+    __slots__ = ("arguments", "fewest", "most", "noreply", "refusals", "reply", "request", "success", "verb")
+
+    def __init__(
+        self,
+        verb: bytes,
+        request: type[AnyRequest],
+        arguments: tuple[Argument, ...],
+        reply: type[AnyReply],
+        success: bytes = b"",
+        refusals: Refusals = _NONE,
+        noreply: bool = False,
+    ) -> None:
+        self.verb = verb
+        self.request = request
+        self.arguments = arguments
+        self.reply = reply
+        self.success = success
+        self.refusals = refusals
+        self.noreply = noreply
+        self.fewest = 1 + sum(argument.fewest for argument in arguments)
+        self.most = 1 + sum(argument.most for argument in arguments) + noreply
+
+
+_TABLE: Final = (
+    Command(b"get", Get, (KEYS,), Values, b"", _MISS),
+    Command(b"gets", Get, (KEYS,), Values, b"", _MISS),
+    Command(b"gat", Get, (EXPTIME, ANY_KEYS), Values, b"", _MISS),
+    Command(b"gats", Get, (EXPTIME, ANY_KEYS), Values, b"", _MISS),
+    Command(b"set", Set, _STORE, Stored, b"STORED", _REFUSED, noreply=True),
+    Command(b"add", Add, _STORE, Stored, b"STORED", _NOT_ADDED, noreply=True),
+    Command(b"replace", Replace, _STORE, Stored, b"STORED", _NOT_REPLACED, noreply=True),
+    Command(b"append", Append, _CONCATENATE, Stored, b"STORED", _REFUSED, noreply=True),
+    Command(b"prepend", Prepend, _CONCATENATE, Stored, b"STORED", _REFUSED, noreply=True),
+    Command(CAS_VERB, Set, (*_STORE, CAS), Stored, b"STORED", _REFUSED, noreply=True),
+    Command(b"delete", Delete, (KEY, ZERO), Deleted, b"DELETED", _REFUSED, noreply=True),
+    Command(b"incr", Increment, (KEY, DELTA), Counter, b"", _REFUSED, noreply=True),
+    Command(b"decr", Decrement, (KEY, DELTA), Counter, b"", _REFUSED, noreply=True),
+    Command(b"touch", Touch, (KEY, EXPTIME), Touched, b"TOUCHED", _REFUSED, noreply=True),
+    Command(b"flush_all", Flush, (DELAY,), Ok, b"OK", _NOT_FLUSHED, noreply=True),
+    Command(b"verbosity", Verbosity, (LEVEL,), Ok, b"OK", noreply=True),
+    Command(STATS, Stats, (WORDS,), StatsReply, b"", _NO_GROUP),
+    Command(b"version", Version, (WORDS,), VersionReply),
+    Command(b"quit", Quit, (WORDS,), Ok),
+    Command(SHUTDOWN, AdminCommand, (WORDS,), AdminReply),
+    Command(b"cache_memlimit", AdminCommand, (WORDS,), AdminReply, noreply=True),
+    Command(b"slabs", AdminCommand, (WORDS,), AdminReply),
+    Command(b"lru", AdminCommand, (WORDS,), AdminReply),
+    Command(b"lru_crawler", AdminCommand, (WORDS,), AdminReply),
+)
+
+#: The commands by their word.
+COMMANDS: Final[dict[bytes, Command]] = {command.verb: command for command in _TABLE}
+
+#: The same words with another meaning, and lines without a known command.
+SPECIAL: Final = (
+    # Before authentication: its data are user and password.
+    Command(b"set", SaslAuth, _STORE, Authenticated, b"STORED", _NOT_AUTHENTICATED),
+    # Classic has no command that does nothing; clients send this.
+    Command(b"version", Noop, (), Ok),
+    Command(b"", UnknownLine, (WORDS,), RawReply),
+)
+
+#: The command of each request; of several the first, whose replies are those of the others.
+BY_REQUEST: Final[dict[type[Request[object]], Command]] = {
+    command.request: command for command in (*SPECIAL, *reversed(_TABLE))
+}
+
+ADMIN_VERBS: Final = tuple(command.verb for command in _TABLE if command.request is AdminCommand)
+
+#: The commands whose VALUE lines have a CAS.
+WITH_CAS: Final = (b"gets", b"gats")
+
+# --- words of replies
+
+END: Final = b"END"
+VALUE: Final = b"VALUE"
+STAT: Final = b"STAT"
+VERSION: Final = b"VERSION"
+
+# --- statistics and lists of items
+
+#: Groups of statistics, each with the number of words that name it; memcached does not look at the words behind.
+STATS_GROUPS: Final = {
+    b"detail": 2,
+    **dict.fromkeys((b"settings", b"items", b"slabs", b"sizes", b"conns", b"reset"), 1),
+}
+#: The group whose reply is PREFIX lines.
+DETAIL_DUMP: Final = b"detail dump"
+#: Groups that do something and have no statistics: the one line of their success.
+STATS_WITHOUT_LINES: Final = {b"reset": b"RESET", b"detail on": b"OK", b"detail off": b"OK"}
+#: ``stats`` with this group is an AdminCommand, because its reply has other lines than STAT.
+CACHEDUMP: Final = b"cachedump"
+#: Commands that list items, by their second word, and the line that ends their reply.
+DUMPS: Final[dict[tuple[bytes, ...], bytes]] = {
+    (CACHEDUMP,): END,
+    (b"metadump",): END,
+    (b"mgdump",): b"EN",
+}
+#: First words of a line that refuses a list of items.
+DUMP_REFUSALS: Final = (b"BUSY", b"BADCLASS", b"LOCKED")
+
+#: What an unknown group of statistics is answered, and the line for it if the group begins with "detail".
+UNKNOWN_GROUP: Final = Failure(Status.KEY_NOT_FOUND)
+DETAIL_USAGE: Final = Failure(Status.INVALID_ARGUMENTS, b"usage: stats detail on|off|dump")
+
+
+def stats_group(words: list[bytes]) -> bytes:
+    """The group that the words behind ``stats`` name."""
+    return b" ".join(words[: STATS_GROUPS.get(words[0], len(words)) if words else 0])
+
+
+# --- failures
+
+
+def _lines_of(refusals: Refusals) -> dict[int, bytes]:
+    """The line for each status: the first that stands for it."""
+    lines: dict[int, bytes] = {status: line for line, status in reversed(refusals.items())}
+    if NOT_STORED in refusals:
+        lines[Status.NOT_STORED] = NOT_STORED
+    return lines
+
+
+_LINES: Final = {kind: _lines_of(command.refusals) for kind, command in BY_REQUEST.items()}
+
+
+def failure_line(failure: Failure, request: Request[object]) -> bytes:
+    """The line, with its end, that says a failure to this request. Raises LocalProtocolError."""
+    if failure == UNKNOWN_GROUP and isinstance(request, Stats) and request.group.startswith(b"detail"):
+        # An unknown group like any other in binary; here memcached says which groups there are.
+        return error_line(DETAIL_USAGE)
+    line = _LINES.get(type(request), _LINES[UnknownLine]).get(failure.status)
+    # A code has no room for a text; a sentence gives way to the text that the failure has.
+    if line is None or (failure.text is not None and b" " in line):
+        return error_line(failure)
+    return line + CRLF
+
+
+def failure_of(line: bytes, request: Request[object]) -> Failure | None:
+    """The failure that a line says to this request, ``None`` if it says none."""
+    command = BY_REQUEST.get(type(request))
+    if command is not None and line in command.refusals:
+        return Failure(command.refusals[line])
+    failure = failure_in(line)
+    return UNKNOWN_GROUP if failure == DETAIL_USAGE and isinstance(request, Stats) else failure

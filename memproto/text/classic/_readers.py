@@ -1,0 +1,264 @@
+"""The client's side of classic text: reads all replies but those to a get, which are in ``_items``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from memproto._wire.buffer import ReceiveBuffer
+from memproto._wire.checks import U64
+from memproto._wire.exchange import Exchange, GatheredStatistics, too_large
+from memproto.limits import Limits
+from memproto.model import (
+    AdminCommand,
+    AdminReply,
+    AnyReply,
+    Authenticated,
+    Counter,
+    Decrement,
+    Deleted,
+    Failure,
+    Get,
+    Increment,
+    Noop,
+    Ok,
+    RawReply,
+    Request,
+    Stats,
+    StatsReply,
+    Stored,
+    Touched,
+    UnknownLine,
+    Version,
+    VersionReply,
+)
+from memproto.text._failures import unexpected
+from memproto.text._lines import CRLF, read_line, unsigned
+from memproto.text._readers import TextReader
+from memproto.text.classic._commands import (
+    BY_REQUEST,
+    DETAIL_DUMP,
+    DUMP_REFUSALS,
+    DUMPS,
+    END,
+    STAT,
+    STATS_WITHOUT_LINES,
+    VERSION,
+    failure_of,
+)
+from memproto.text.classic._items import ONE_ITEM, ItemsReader
+
+_NUMBER_LINE: Final = re.compile(rb"(\d{1,20})\r\n").match
+
+# --- replies of one line
+
+
+class LineReader(TextReader):
+    """Reads a reply of one line; by itself only failures."""
+
+    __slots__ = ()
+
+    def success(self, line: bytes) -> AnyReply | None:
+        """The success of a line, ``None`` if it is none."""
+        return None
+
+    def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        line = read_line(buffer, limits)
+        if line is None:
+            return None
+        reply = failure_of(line, exchange.request) or self.success(line)
+        if reply is None:
+            raise unexpected(line, type(exchange.request).__name__)
+        return reply
+
+
+class WordReader(LineReader):
+    """Reads the line of a success that is always the same."""
+
+    __slots__ = ("_line", "_make", "_word")
+
+    def __init__(self, word: bytes, make: Callable[[], AnyReply]) -> None:
+        self._word = word
+        self._line = word + CRLF
+        self._make = make
+
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        if not buffer.data.startswith(self._line, buffer.at):
+            return None
+        buffer.at += len(self._line)
+        return self._make()
+
+    def success(self, line: bytes) -> AnyReply | None:
+        return self._make() if line == self._word else None
+
+
+class CounterReader(LineReader):
+    """Reads the number that answers ``incr`` and ``decr``."""
+
+    __slots__ = ()
+
+    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        line = _NUMBER_LINE(buffer.data, buffer.at)
+        if line is None:
+            return None
+        number = int(line[1])
+        if number > U64:
+            return None
+        buffer.at = line.end()
+        return Counter(number)
+
+    def success(self, line: bytes) -> AnyReply | None:
+        # Older servers pad the number as it is stored.
+        number = unsigned(line.rstrip(b" "), U64)
+        return None if number is None else Counter(number)
+
+
+class VersionReader(LineReader):
+    """Reads the VERSION line. Noop is sent as ``version``, too, and has no use for the version."""
+
+    __slots__ = ("_is_noop",)
+
+    def __init__(self, is_noop: bool) -> None:
+        self._is_noop = is_noop
+
+    def success(self, line: bytes) -> AnyReply | None:
+        word, space, version = line.partition(b" ")
+        if word != VERSION or not space:
+            return None
+        return Ok() if self._is_noop else VersionReply(version)
+
+
+class AdminReader(LineReader):
+    """Reads the one line that answers an administrative command."""
+
+    __slots__ = ()
+
+    def success(self, line: bytes) -> AnyReply | None:
+        return AdminReply((line,))
+
+
+class RawReader(LineReader):
+    """Reads the one line that answers a line of the embedder's own."""
+
+    __slots__ = ()
+
+    def success(self, line: bytes) -> AnyReply | None:
+        return RawReply(value=line + CRLF)
+
+
+# --- replies of many lines
+
+
+class StatisticsReader(TextReader):
+    """Reads STAT lines until END, or the one line of a group without statistics."""
+
+    __slots__ = ("_alone", "_gathered")
+
+    def __init__(self, request: Stats, limits: Limits) -> None:
+        # The line that is a reply by itself as long as no statistic has been read.
+        self._alone = STATS_WITHOUT_LINES.get(request.group)
+        self._gathered = GatheredStatistics(limits)
+
+    def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        while (line := read_line(buffer, limits)) is not None:
+            if line in (END, self._alone):
+                return self._gathered.reply()
+            failure = failure_of(line, exchange.request)
+            if failure is not None:
+                return failure
+            word, _, statistic = line.partition(b" ")
+            name, _, value = statistic.partition(b" ")
+            if word != STAT or not name:
+                raise unexpected(line, "Stats")
+            self._gathered.add(name, value, len(line))
+            self._alone = None
+        return None
+
+
+class LinesReader(TextReader):
+    """Reads lines until the last, up to ``limits.answer`` bytes."""
+
+    __slots__ = ("_last", "_lines", "_refusal", "_size")
+
+    def __init__(self, last: bytes = END) -> None:
+        self._last = last
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._refusal: Failure | None = None
+
+    def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
+        while (line := read_line(buffer, limits)) is not None:
+            failure = failure_of(line, exchange.request)
+            if failure is not None:
+                return failure
+            is_last = line == self._last or (not self._size and self.is_alone(line))
+            self._size += len(line) + len(CRLF)
+            if self._refusal is None and self._size > limits.answer:
+                self._refusal = too_large(f"lines are {self._size} bytes and more, limit is {limits.answer}")
+                self._lines.clear()
+            if self._refusal is None:
+                self._lines.append(line)
+            if is_last:
+                return self._refusal or self.reply(self._lines)
+        return None
+
+    def is_alone(self, line: bytes) -> bool:
+        """Whether this line, the first, is the whole reply."""
+        return False
+
+    def reply(self, lines: list[bytes]) -> AnyReply:
+        """The message of the lines, the last included."""
+        raise NotImplementedError
+
+
+class PrefixReader(LinesReader):
+    """Reads PREFIX lines (``stats detail dump``), as the one statistic that binary makes of them."""
+
+    __slots__ = ()
+
+    def reply(self, lines: list[bytes]) -> AnyReply:
+        return StatsReply(((b"detailed", b"".join(line + CRLF for line in lines)),))
+
+
+class DumpReader(LinesReader):
+    """Reads the lines of an administrative command that lists items."""
+
+    __slots__ = ()
+
+    def is_alone(self, line: bytes) -> bool:
+        return line.split(b" ")[0] in DUMP_REFUSALS
+
+    def reply(self, lines: list[bytes]) -> AnyReply:
+        return AdminReply(tuple(lines))
+
+
+# --- the reader of each request
+
+_WORDS: Final[dict[type[AnyReply], Callable[[], AnyReply]]] = {
+    Stored: Stored,
+    Deleted: Deleted,
+    Touched: Touched,
+    Ok: Ok,
+    Authenticated: Authenticated,
+}
+#: The readers of replies that need no more than the kind of request.
+READERS: Final[dict[type[Request[object]], TextReader]] = {
+    **{kind: WordReader(each.success, _WORDS[each.reply]) for kind, each in BY_REQUEST.items() if each.success},
+    **dict.fromkeys((Increment, Decrement), CounterReader()),
+    Version: VersionReader(is_noop=False),
+    Noop: VersionReader(is_noop=True),
+    AdminCommand: AdminReader(),
+    UnknownLine: RawReader(),
+}
+_FAILURES_ONLY: Final = LineReader()
+
+
+def reader_for(request: Request[object], limits: Limits) -> TextReader:
+    """What reads the reply to this request."""
+    if isinstance(request, Get):
+        return ONE_ITEM if len(request.keys) == 1 else ItemsReader(request.keys, limits)
+    if isinstance(request, Stats):
+        return PrefixReader() if request.group == DETAIL_DUMP else StatisticsReader(request, limits)
+    last = DUMPS.get(request.words[1:2]) if isinstance(request, AdminCommand) else None
+    return READERS.get(type(request), _FAILURES_ONLY) if last is None else DumpReader(last)
