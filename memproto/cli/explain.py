@@ -26,7 +26,7 @@ from memproto import (
 from memproto.binary import COUNTER, HEADER, decode_packet, decode_request, encode_packet, opcode_for
 from memproto.cli.explain_text import explain_text
 
-# So many bytes of a field are shown; a longer one is cut there and its length told.
+# How many bytes of a field are shown; a longer one is cut, and its length shown.
 _SHOWN = 16
 
 # The success of these carries a number of this layout as its value.
@@ -95,7 +95,7 @@ def _body(packet: Packet, spec: OpcodeSpec) -> Iterator[Line]:
         yield _bytes("key", packet.key)
     if packet.value:
         if failed:
-            yield _bytes("value", packet.value, "the server's words")
+            yield _bytes("value", packet.value, "the server's message")
         elif not packet.is_request and packet.opcode in _COUNTING and len(packet.value) == COUNTER.size:
             yield from _fields(COUNTER, packet.value)
         else:

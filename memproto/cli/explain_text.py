@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from memproto import ProtocolError
-from memproto.text.meta._flags import FLAGS_OF, Returned
+from memproto.text import META_FLAGS, Returned
 
-# So many bytes of a line are shown.
+# How many bytes of a line are shown.
 _SHOWN = 60
 
 _STORE = "key, flags, expiry, bytes"
@@ -20,17 +20,17 @@ _MEANINGS = {
     b"set": f"store: {_STORE}",
     b"add": f"store if absent: {_STORE}",
     b"replace": f"store if present: {_STORE}",
-    b"append": f"put behind: {_STORE}",
-    b"prepend": f"put in front: {_STORE}",
+    b"append": f"append: {_STORE}",
+    b"prepend": f"prepend: {_STORE}",
     b"cas": f"store if the CAS is still this: {_STORE}, CAS",
     b"delete": "remove: key",
     b"incr": "add: key, number",
     b"decr": "subtract: key, number",
     b"touch": "set the expiry: key, expiry",
-    b"flush_all": "forget all: delay",
+    b"flush_all": "remove all items: delay",
     b"stats": "statistics: group",
     b"version": "the server's version",
-    b"quit": "hang up",
+    b"quit": "close the connection",
     b"mg": "meta get",
     b"ms": "meta set",
     b"md": "meta delete",
@@ -38,7 +38,7 @@ _MEANINGS = {
     b"mn": "meta noop",
     b"me": "meta debug",
     b"VALUE": "a hit: key, flags, bytes, CAS if asked for",
-    b"END": "that is all",
+    b"END": "end of the items",
     b"STORED": "stored",
     b"NOT_STORED": "not stored: the condition does not hold",
     b"EXISTS": "not done: the CAS is another",
@@ -58,7 +58,7 @@ _MEANINGS = {
     b"EX": "not done: the CAS is another",
     b"NF": "there is no such item",
     b"MN": "answer to mn",
-    b"ME": "facts of the item",
+    b"ME": "metadata of the item",
 }
 # Where in such a line the length of the data behind it stands.
 _LENGTH_AT = {
@@ -70,10 +70,10 @@ _LENGTH_AT = {
 # How many words stand before the flags of a meta line.
 _FLAGS_AT = {b"mg": 2, b"md": 2, b"ma": 2, b"ms": 3, b"VA": 2, **dict.fromkeys((b"HD", b"EN", b"NS", b"EX", b"NF"), 1)}
 # Letters that only replies have, and what letters mean there.
-_RETURNED = {b"W": "you are to make it anew", b"X": "stale", b"Z": "somebody else is to make it anew"}
+_RETURNED = {b"W": "you are to store it again", b"X": "stale", b"Z": "another client is to store it again"}
 _RETURNED.update(
     (letter, flag.meaning.removeprefix("return "))
-    for table in FLAGS_OF.values()
+    for table in META_FLAGS.values()
     for letter, flag in table.items()
     if flag.returned is not Returned.NEVER
 )
@@ -118,7 +118,7 @@ def _meaning(words: list[bytes]) -> str:
 
 
 def _flag(command: bytes, letter: bytes) -> str:
-    known = FLAGS_OF.get(command)
+    known = META_FLAGS.get(command)
     if known is None:
         return _RETURNED.get(letter, "unknown")
     return known[letter].meaning if letter in known else "unknown"

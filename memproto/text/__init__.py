@@ -5,6 +5,10 @@ For tools that hold complete bytes: analysers, fuzzers, tests. Connections do th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from memproto._fields import check_value
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
@@ -43,11 +47,28 @@ from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
 from memproto.text.classic._readers import reader_for
 from memproto.text.meta import _server as _meta_server
+from memproto.text.meta._flags import FLAGS_OF, Flag, Returned, Token
 from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import key_word
 from memproto.text.meta._operations import envelope_of
 
-__all__ = ["decode_reply", "decode_request", "encode_reply", "encode_reply_part", "encode_request", "meta_envelope"]
+__all__ = [
+    "META_FLAGS",
+    "Flag",
+    "Returned",
+    "Token",
+    "decode_reply",
+    "decode_request",
+    "encode_reply",
+    "encode_reply_part",
+    "encode_request",
+    "meta_envelope",
+]
+
+#: The flags of the meta commands: command -> letter -> flag, in the order in which a client writes them.
+META_FLAGS: Final[Mapping[bytes, Mapping[bytes, Flag]]] = MappingProxyType(
+    {command: MappingProxyType(flags) for command, flags in FLAGS_OF.items()}
+)
 
 # A message that is here whole may be as large as its own numbers can say.
 _ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31, answer=1 << 62)

@@ -34,7 +34,7 @@ def test_the_demonstration_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "GETKQ: a miss is not answered",
         "DELTA_BAD_VALUE",
         "request QUIT",
-        "that is all",
+        "end of the items",
         "mg greeting v",
     ):
         assert seen in said.out
@@ -101,7 +101,7 @@ def test_responses_are_explained_in_order() -> None:
     hit, miss = explain(HIT + MISS).split("\n\n")
     assert hit.startswith("response GET, 30 bytes\n")
     assert "  00 01                       vbucket_or_status  1             status KEY_NOT_FOUND" in miss
-    assert "b'Not found'  the server's words" in miss
+    assert "b'Not found'  the server's message" in miss
     assert "00 00 00 07" in hit
     assert "flags" in hit
 
@@ -155,7 +155,7 @@ def test_text_is_explained_line_by_line() -> None:
             (r"b'mg key v k Oab\r\n'", "meta get; v return the value; k return the key; Oab opaque, returned as it is"),
             (
                 r"b'VA 2 kkey Oab W\r\n'",
-                "a value: bytes; kkey the key; Oab opaque, returned as it is; W you are to make it anew",
+                "a value: bytes; kkey the key; Oab opaque, returned as it is; W you are to store it again",
             ),
             (r"b'hi\r\n'", "data: 2 bytes, CR LF"),
             (r"b'7\r\n'", "the new number"),
