@@ -1,7 +1,7 @@
 """Requests and replies: one type per meaning, the same for every dialect.
 
 Messages are plain data and know nothing of opcodes or wire formats. Keys and values are ``bytes``; numbers
-are unsigned unless said otherwise. Type checkers treat every field as read-only; at run time nothing guards
+are unsigned unless stated otherwise. Type checkers treat every field as read-only; at run time nothing guards
 them, because guarding costs more than decoding the packet does.
 
 Each request type names the types of the replies that answer it: ``Get.reply_types()`` is ``(Values,)``. Besides them, a

@@ -9,7 +9,7 @@ import enum
 
 
 class Dialect(enum.Enum):
-    """A way of saying the same requests and replies on the wire."""
+    """A wire format of the same requests and replies."""
 
     BINARY = "binary"
     CLASSIC = "classic"
@@ -17,14 +17,14 @@ class Dialect(enum.Enum):
 
 
 class Signal(enum.Enum):
-    """What ``next_event()`` answers when it has no event to give.
+    """What ``next_event()`` returns when there is no event.
 
     Compare with ``is``: type checkers narrow the two members like literals.
     """
 
-    #: Everything received so far has been used; call ``receive_data()`` or ``receive_eof()``.
+    #: All received bytes have been decoded; call ``receive_data()`` or ``receive_eof()``.
     NEED_DATA = "need data"
-    #: Nothing more is decoded until the requests already handed out are answered.
+    #: Nothing more is decoded until the requests that are already returned have their replies.
     PAUSED = "paused"
 
 

@@ -1,4 +1,4 @@
-"""What a connection tells its embedder."""
+"""Envelopes: a request with the details that its dialect adds, the event of a server connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memproto.model.requests import AnyRequest
 
 
 class Envelope(Message):
-    """A request with what its dialect wraps around it: the event of a server connection."""
+    """A request with the details that its dialect adds: the event of a server connection."""
 
     __match_args__: ClassVar = ("request",)
     __slots__ = __match_args__
@@ -26,10 +26,10 @@ class Envelope(Message):
 
 @final
 class BinaryEnvelope(Envelope):
-    """A request with what the binary protocol wraps around it.
+    """A request with the fields of its binary packet that are not part of its meaning.
 
-    ``opcode`` chooses among the opcodes of one meaning (GET, GETK, GETKQ ...); ``opaque`` is echoed into the
-    reply. ``vbucket``, ``data_type`` and ``ignored_cas`` (the CAS of a request whose operation has no use for
+    ``opcode`` chooses among the opcodes of one meaning (GET, GETK, GETKQ ...); the server copies ``opaque`` into
+    the reply. ``vbucket``, ``data_type`` and ``ignored_cas`` (the CAS of a request whose operation has no use for
     one) are not used by memcached; they are kept so that encoding gives the same bytes again.
     """
 
@@ -60,11 +60,11 @@ class BinaryEnvelope(Envelope):
 
 @final
 class ClassicEnvelope(Envelope):
-    """A request with what classic text wraps around it.
+    """A request with the parts of its classic command line that are not part of its meaning.
 
     ``verb`` is the command word, which chooses among those of one meaning (get, gets; set, cas). ``line`` is the
-    command line as it was received, without its end, and is not compared; encoding writes the line
-    anew if it is empty.
+    command line as it was received, without its end; equality leaves it out. If it is empty, the encoder writes
+    the line from the other fields.
     """
 
     __match_args__: ClassVar = ("request", "verb", "noreply", "line")
@@ -85,7 +85,7 @@ class ClassicEnvelope(Envelope):
 
 @final
 class MetaEnvelope(Envelope):
-    """A request with what the meta dialect wraps around it.
+    """A request with the parts of its meta command line that are not part of its meaning.
 
     ``flags`` are the flag words in their order, those that only shape the reply (v, k, f, O ...) among them.
     ``line`` is as in :class:`ClassicEnvelope`.

@@ -86,10 +86,10 @@ class Set(_Request):
     """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one.
 
     The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
-    and :class:`Delete`, and binary cannot say it.
+    and :class:`Delete`, and has no form in binary.
 
-    ``strict`` and ``unlink`` tell a cache what memcached's command does where the commands of one meaning differ. The
-    readers set them, for all stores; they are not on the wire, so two requests that differ in them only are equal.
+    ``strict`` and ``unlink`` state what memcached's command does where the commands of one meaning differ. The readers
+    set them, for all stores; they are not on the wire, so two requests that differ in them only are equal.
     """
 
     __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")

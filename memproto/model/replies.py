@@ -35,11 +35,12 @@ class Failure(Message):
 
 @final
 class ItemMeta(Message):
-    """What only the meta dialect tells of an item.
+    """The facts about an item that only meta replies contain.
 
-    ``ttl`` and ``last_access`` are seconds, ``ttl`` -1 for never. Of all who ask for a stale or missing item one has
-    ``won`` and should make it anew; the others have ``lost``. ``unchanged`` is that the CAS is the one that the
-    client named, so that the value is not sent. ``size`` is the value's, where that is told and the value is not.
+    ``ttl`` and ``last_access`` are seconds, ``ttl`` -1 for never. Of all clients that request a stale or missing item
+    one has ``won`` and should store a new value; the others have ``lost``. ``unchanged`` means that the item has the
+    CAS that the request named, so that the value is not sent. ``size`` is the size of the value, in a reply that
+    contains the size and no value.
     """
 
     __match_args__: ClassVar = ("ttl", "hit_before", "last_access", "won", "lost", "stale", "unchanged", "size")
@@ -68,7 +69,7 @@ class ItemMeta(Message):
 
 @final
 class Item(Message):
-    """One stored item as a get returns it. ``cas`` 0 means that the server told none."""
+    """One stored item as a get returns it. ``cas`` 0 means that the reply has none."""
 
     __match_args__: ClassVar = ("key", "value", "flags", "cas", "base64", "meta")
     __slots__ = __match_args__
@@ -98,7 +99,7 @@ class Values(Message):
 
 @final
 class Stored(Message):
-    """The item was stored; ``cas`` is its new CAS, 0 where the server told none."""
+    """The item was stored; ``cas`` is its new CAS, 0 if the reply has none."""
 
     __match_args__: ClassVar = ("cas",)
     __slots__ = __match_args__
@@ -133,7 +134,7 @@ class Counter(Message):
 
 @final
 class Touched(Message):
-    """The expiry was changed. ``flags`` are the item's, ``None`` where the server does not tell them."""
+    """The expiry was changed. ``flags`` are the item's, ``None`` if the reply does not contain them."""
 
     __match_args__: ClassVar = ("flags", "cas")
     __slots__ = __match_args__
@@ -145,7 +146,7 @@ class Touched(Message):
 
 @final
 class Ok(Message):
-    """Done, and there is nothing to tell: the answer to Flush, Noop, Verbosity and Quit."""
+    """Success without a result: the reply to Flush, Noop, Verbosity and Quit."""
 
     __slots__ = ()
 
