@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.limits import Limits
-from memproto.model import AnyReply, Failure, Item, Packet, Request, Silence, StatsReply, Status, Values
+from memproto.model import AnyReply, Failure, Item, Request, Silence, StatsReply, Status, Values
 
 #: Serial numbers of requests come round after so many.
 OPAQUES: Final = 1 << 32
@@ -77,33 +77,6 @@ class Exchange(Generic[R_co]):
 def too_large(what: str) -> Failure:
     """What a request gets whose reply was skipped; ``what`` names the part, its size and the limit."""
     return Failure(Status.REPLY_TOO_LARGE, what.encode())
-
-
-class TooLarge(NamedTuple):
-    """A reply packet over a limit: what its header says, and the failure that stands for its body."""
-
-    opcode: int
-    status: int
-    opaque: int
-    body_length: int
-    failure: Failure
-
-
-class PacketCollector(ReplyReader):
-    """What turns the packets for one binary request into its reply."""
-
-    __slots__ = ()
-
-    #: How many opaques behind the request's first are its own too.
-    more = 0
-
-    def take(self, packet: Packet, exchange: Exchange[object]) -> AnyReply | None:
-        """Use a packet; the reply if it is complete now. Raises RemoteProtocolError."""
-        raise NotImplementedError
-
-    def skip(self, packet: TooLarge, exchange: Exchange[object]) -> AnyReply | None:
-        """Do without a packet; the reply if it is complete when the packet has gone by. Raises RemoteProtocolError."""
-        raise NotImplementedError
 
 
 class Gathered:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
-from memproto.binary import _client
+from memproto.binary import _operations
+from memproto.binary._client import reader_for
 from memproto.binary._layout import COUNTER, HEADER, OPCODES, OpcodeSpec, opcodes_of
 from memproto.binary._operations import OPERATIONS, opcode_for
 from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header, write_header
@@ -72,7 +73,7 @@ def encode_request(envelope: BinaryEnvelope) -> bytes:
         return encode_packet(request.packet.replace(magic=Magic.REQUEST, opaque=envelope.opaque))
     if isinstance(request, _WITH_META) and request.meta is not None:
         request = request.replace(meta=None)
-    head, *value = _client.encode_request(request, opcode, 0)
+    head, *value = _operations.encode_request(request, opcode, 0)
     magic, _, key_length, extras_length, _, _, body_length, _, cas = unpack_header(head)
     if not OPERATIONS[opcode].uses_cas:
         cas = envelope.ignored_cas
@@ -129,7 +130,7 @@ def decode_reply(data: bytes, to: BinaryEnvelope, opcodes: Iterable[OpcodeSpec] 
     """
     check_envelope("to", to, BinaryEnvelope)
     data = bytes_of("data", data)
-    reader = _client.reader_for(to.request, _spec(to, opcodes), _ANY_SIZE)
+    reader = reader_for(to.request, _spec(to, opcodes), _ANY_SIZE)
     reply: AnyReply | None = None
     at = 0
     while reply is None:

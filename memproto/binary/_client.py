@@ -10,22 +10,10 @@ from typing import Final, TypeVar
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import check_bytes
 from memproto._wire.exchange import OPAQUES, Exchange, too_large
-from memproto._wire.packing import Layout
-from memproto.binary._client_readers import READERS, SINGLE, PacketReader, SingleReply, UnknownReply
+from memproto.binary._client_readers import READERS, SINGLE, PacketReader, SingleReply
 from memproto.binary._client_series import HIT_SIZE, MultiGetReply, StatisticsReply
-from memproto.binary._layout import (
-    ARITHMETIC,
-    EXPIRATION,
-    HEADER,
-    NO_CREATE,
-    NONE,
-    OPCODES,
-    STORE,
-    VERBOSITY,
-    OpcodeSpec,
-    Quiet,
-)
-from memproto.binary._operations import FIRSTS, OPERATIONS, Encode, Parts, opcode_for, operation_for
+from memproto.binary._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
+from memproto.binary._operations import FIRSTS, OPERATIONS, Encode, encode_request, opcode_for, operation_for
 from memproto.binary._packet import (
     HEADER_SIZE,
     KEY_BYTE,
@@ -33,12 +21,11 @@ from memproto.binary._packet import (
     first_of,
     lengths_fault,
     pack_short,
-    request_fault,
     unpack_header,
     wrong_magic,
 )
 from memproto.errors import LocalProtocolError, RemoteProtocolError
-from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
+from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
     Add,
     AnyReply,
@@ -46,7 +33,6 @@ from memproto.model import (
     Decrement,
     Delete,
     Failure,
-    Flush,
     Get,
     Increment,
     Magic,
@@ -55,14 +41,11 @@ from memproto.model import (
     Prepend,
     Replace,
     Request,
-    SaslAuth,
-    SaslStep,
     Set,
     Silence,
     Stats,
     Touch,
     Unknown,
-    Verbosity,
 )
 from memproto.model._checks import check_request
 from memproto.model._meta_options import without_meta_options
@@ -79,15 +62,10 @@ _Plan = tuple[Encode, int, SingleReply]
 
 def _plans(quiet: bool) -> dict[type[Request[object]], _Plan]:
     plans: dict[type[Request[object]], _Plan] = {}
-    for opcode in OPERATIONS:
-        spec, operation = OPCODES[opcode], OPERATIONS[opcode]
-        # GET is the first of the opcodes of Get.
-        if (
-            operation.request in _CHECKED
-            and operation.request not in plans
-            and (spec.quiet is not Quiet.NOTHING) is quiet
-        ):
-            plans[operation.request] = operation.encode, FIRSTS[opcode], READERS[opcode]
+    for opcode, operation in OPERATIONS.items():
+        if operation.request in _CHECKED and (OPCODES[opcode].quiet is not Quiet.NOTHING) is quiet:
+            # Of the opcodes of Get, GET is the first.
+            plans.setdefault(operation.request, (operation.encode, FIRSTS[opcode], READERS[opcode]))
     return plans
 
 
@@ -97,7 +75,7 @@ _QUIET_PLANS: Final = _plans(True)
 
 
 class BinaryClient:
-    """Lays out requests with opaques of their own, and reads reply packets."""
+    """Encodes requests, each with an opaque of its own, and reads reply packets of any form."""
 
     __slots__ = ("_limits", "_silent", "_skipped", "_skipping", "_specs", "_wide", "opaque", "regular")
 
@@ -142,7 +120,7 @@ class BinaryClient:
             spec = self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
             quiet = spec.quiet is not Quiet.NOTHING
             parts: tuple[bytes, ...] = (encode_packet(bare.packet.replace(magic=_REQUEST, opaque=opaque)),)
-            reader = UnknownReply(spec)
+            reader = PacketReader(spec)
         else:
             opcode = opcode_for(bare, quiet)
             parts = encode_request(bare, opcode, opaque)
@@ -268,76 +246,7 @@ def _answered(opaque: int, waiting: Iterable[Exchange[object]]) -> int:
 def reader_for(request: Request[object], spec: OpcodeSpec, limits: Limits) -> PacketReader:
     """What reads the reply to this request, sent with this opcode. Raises LocalProtocolError."""
     if isinstance(request, Unknown):
-        return UnknownReply(spec)
+        return PacketReader(spec)
     if operation_for(request, spec.opcode).request is Stats:
         return StatisticsReply(spec, limits)
     return SINGLE[request.reply_types()[0]](spec)
-
-
-# --- requests that are not of the regular form
-
-
-def encode_request(request: Request[object], opcode: int, opaque: int) -> Parts:
-    """The packet of a request whose fields are of the declared types, and which has no meta options.
-
-    Raises LocalProtocolError that names what does not fit.
-    """
-    operation = operation_for(request, opcode)
-    try:
-        parts = operation.encode(request, FIRSTS[opcode], opaque)
-    except struct.error:
-        parts = ()
-    if not parts:
-        raise _misfit(request, opcode, opaque)
-    return parts
-
-
-def _misfit(request: Request[object], opcode: int, opaque: int) -> LocalProtocolError:
-    """The error that names what does not fit: first of the extras, then the lengths, then the header."""
-    key, value, cas = _body(request)
-    extras, numbers = _extras(request)
-    extras.pack_checked(*numbers)
-    check_bytes("key", key, MAX_KEY)
-    fault = request_fault(OPCODES[opcode], extras.size, len(key), len(value))
-    if fault is not None:
-        return LocalProtocolError(fault)
-    size = extras.size + len(key) + len(value)
-    return HEADER.misfit(_REQUEST, opcode, len(key), extras.size, 0, 0, size, opaque, cas)
-
-
-def _extras(request: Request[object]) -> tuple[Layout, tuple[int, ...]]:
-    match request:
-        case Set() | Add() | Replace():
-            return STORE, (request.flags, request.exptime)
-        case Increment() | Decrement():
-            if request.exptime == NO_CREATE:
-                raise LocalProtocolError(
-                    f"exptime is {NO_CREATE}, which means do not create on the wire: say None for that"
-                )
-            return ARITHMETIC, (request.delta, request.initial, request.exptime or 0)
-        case Get() | Touch() | Flush() if request.exptime is not None:
-            return EXPIRATION, (request.exptime,)
-        case Verbosity():
-            return VERBOSITY, (request.level,)
-    return NONE, ()
-
-
-def _body(request: Request[object]) -> tuple[bytes, bytes, int]:
-    """Key, value and CAS."""
-    match request:
-        case Get():
-            if len(request.keys) != 1:
-                raise LocalProtocolError(f"keys are {len(request.keys)}, one binary packet carries 1")
-            return request.keys[0], b"", 0
-        case Set() | Add() | Replace() | Append() | Prepend():
-            return request.key, request.value, request.cas
-        case Delete() | Increment() | Decrement():
-            return request.key, b"", request.cas
-        case Touch():
-            return request.key, b"", 0
-        case Stats():
-            return request.group, b"", 0
-        case SaslAuth() | SaslStep():
-            check_bytes("mechanism", request.mechanism, MAX_MECHANISM)
-            return request.mechanism, request.data, 0
-    return b"", b"", 0

@@ -12,7 +12,7 @@ from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange, ReplyReader
 from memproto.binary._layout import COUNTER, FLAGS, MAY, MUST, OPCODES, OpcodeSpec
 from memproto.binary._operations import OPERATIONS
-from memproto.binary._packet import HEADER_SIZE, first_of, reply_fault, unpack_header, unpack_short
+from memproto.binary._packet import HEADER_SIZE, first_of, reply_fault, take_packet, unpack_header, unpack_short
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import (
@@ -49,7 +49,7 @@ _UNLIMITED: Final = 1 << 32
 
 
 class PacketReader(ReplyReader):
-    """Reads the packets that answer a binary request."""
+    """Reads the packet that answers an ``Unknown``: all of it, whatever its form. The base of the other readers."""
 
     __slots__ = ("spec",)
 
@@ -70,7 +70,12 @@ class PacketReader(ReplyReader):
         ``index`` is the number of its opaque among those of the request. Raises RemoteProtocolError if the packet
         cannot be an answer to the request.
         """
-        raise NotImplementedError
+        packet, _ = take_packet(data, at)
+        self.check_opcode(packet.opcode)
+        status = packet.vbucket_or_status
+        if status:
+            return self.failure(status, request, packet.key, packet.value)
+        return RawReply(status, packet.extras, packet.key, packet.value, packet.cas, packet.data_type)
 
     def skip_packet(self, opcode: int, status: int, failure: Failure, index: int) -> AnyReply | None:
         """Do without a packet that is over a limit; the reply if it is complete when the packet has gone by.
@@ -89,7 +94,10 @@ class PacketReader(ReplyReader):
 
 
 class SingleReply(PacketReader):
-    """One packet is the whole reply. Its regular form is a success without a key, with the first of the extras."""
+    """One packet is the whole reply. Its regular form is a success without a key, with the first of the extras.
+
+    This class makes the reply of a success that says no more; the others derive from it.
+    """
 
     __slots__ = ("extras", "first", "least", "most")
 
@@ -103,7 +111,7 @@ class SingleReply(PacketReader):
 
     def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> AnyReply:
         """The reply of a success, whose extras and value are at these places."""
-        raise NotImplementedError
+        return Ok()
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         data, at = buffer.data, buffer.at
@@ -232,15 +240,6 @@ class TouchReply(SingleReply):
         return Touched(_unpack_flags(data, at)[0] if at < value_at else None, cas)
 
 
-class OkReply(SingleReply):
-    """A success that says no more."""
-
-    __slots__ = ()
-
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Ok:
-        return Ok()
-
-
 class VersionTextReply(SingleReply):
     """The version of the server."""
 
@@ -273,23 +272,6 @@ class AuthenticationReply(SingleReply):
         return super().failure(status, request, key, value)
 
 
-class UnknownReply(PacketReader):
-    """The packet that answers an ``Unknown``: all of it, whatever its form, if its status is a success."""
-
-    __slots__ = ()
-
-    def read_packet(self, data: bytes, at: int, request: Request[object], index: int) -> AnyReply | None:
-        _, opcode, key_length, extras_length, data_type, status, body_length, _, cas = unpack_header(data, at)
-        self.check_opcode(opcode)
-        extras_at = at + HEADER_SIZE
-        key_at = extras_at + extras_length
-        value_at, end = key_at + key_length, extras_at + body_length
-        key, value = data[key_at:value_at], data[value_at:end]
-        if status:
-            return self.failure(status, request, key, value)
-        return RawReply(status, data[extras_at:key_at], key, value, cas, data_type)
-
-
 #: What reads the replies of one packet, by the reply to a success.
 SINGLE: Final[dict[type[object], type[SingleReply]]] = {
     Values: GetReply,
@@ -297,7 +279,7 @@ SINGLE: Final[dict[type[object], type[SingleReply]]] = {
     Deleted: DeleteReply,
     Counter: CounterReply,
     Touched: TouchReply,
-    Ok: OkReply,
+    Ok: SingleReply,
     VersionReply: VersionTextReply,
     Mechanisms: MechanismsReply,
     Authenticated: AuthenticationReply,

@@ -10,17 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from memproto._wire.checks import check_bytes
 from memproto._wire.packing import Layout
-from memproto.binary._layout import (
-    ARITHMETIC,
-    EXPIRATION,
-    NO_CREATE,
-    NONE,
-    OPCODES,
-    STORE,
-    VERBOSITY,
-)
-from memproto.binary._packet import KEY_BYTE, SHORT, first_of, pack_short
+from memproto.binary._layout import ARITHMETIC, EXPIRATION, HEADER, NO_CREATE, NONE, OPCODES, STORE, VERBOSITY
+from memproto.binary._packet import KEY_BYTE, SHORT, first_of, pack_short, request_fault
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, MAX_MECHANISM
 from memproto.model import (
@@ -73,12 +66,7 @@ def _decode_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas
     return Touch(key, _unpack_expiration(data, at)[0])
 
 
-def _decode_set(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    flags, exptime = _unpack_store(data, at)
-    return Set(key, value, flags, exptime, cas)
-
-
-def _decoder_of_store(kind: type[Add] | type[Replace]) -> Decode:
+def _decoder_of_store(kind: type[Set] | type[Add] | type[Replace]) -> Decode:
     def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         flags, exptime = _unpack_store(data, at)
         return kind(key, value, flags, exptime, cas)
@@ -286,7 +274,7 @@ _BY_OPCODE: dict[int, Operation] = {
     Opcode.GETK: Operation(Get, _decode_get, _encode_get),
     Opcode.GAT: Operation(Get, _decode_get_and_touch, _encode_get_and_touch, EXPIRATION),
     Opcode.GATK: Operation(Get, _decode_get_and_touch, _encode_get_and_touch, EXPIRATION),
-    Opcode.SET: Operation(Set, _decode_set, _encode_store, STORE, True),
+    Opcode.SET: Operation(Set, _decoder_of_store(Set), _encode_store, STORE, True),
     Opcode.ADD: Operation(Add, _decoder_of_store(Add), _encode_store, STORE, True),
     Opcode.REPLACE: Operation(Replace, _decoder_of_store(Replace), _encode_store, STORE, True),
     Opcode.APPEND: Operation(Append, _decoder_of_concatenation(Append), _encode_concatenation, uses_cas=True),
@@ -348,3 +336,65 @@ def operation_for(request: Request[object], opcode: int) -> Operation:
     if operation is None or operation.request is not type(request):
         raise LocalProtocolError(f"opcode {opcode:#04x} does not say {type(request).__name__}")
     return operation
+
+
+# --- requests that are not of the regular form
+
+
+def encode_request(request: Request[object], opcode: int, opaque: int) -> Parts:
+    """The packet of a request whose fields are of the declared types, and which has no meta options.
+
+    Raises LocalProtocolError that names what does not fit.
+    """
+    operation = operation_for(request, opcode)
+    try:
+        parts = operation.encode(request, FIRSTS[opcode], opaque)
+    except struct.error:
+        parts = ()
+    if not parts:
+        raise _misfit(request, opcode, opaque)
+    return parts
+
+
+def _misfit(request: Request[object], opcode: int, opaque: int) -> LocalProtocolError:
+    """The error that names what does not fit: first of the extras, then the lengths, then the header."""
+    extras, numbers, key, value, cas = _fields(request)
+    extras.pack_checked(*numbers)
+    check_bytes("key", key, MAX_KEY)
+    fault = request_fault(OPCODES[opcode], extras.size, len(key), len(value))
+    if fault is not None:
+        return LocalProtocolError(fault)
+    size = extras.size + len(key) + len(value)
+    return HEADER.misfit(_REQUEST, opcode, len(key), extras.size, 0, 0, size, opaque, cas)
+
+
+def _fields(request: Request[object]) -> tuple[Layout, tuple[int, ...], bytes, bytes, int]:
+    """The layout of the extras and the numbers in them, key, value and CAS. Raises LocalProtocolError."""
+    match request:
+        case Get(keys, exptime):
+            if len(keys) != 1:
+                raise LocalProtocolError(f"keys are {len(keys)}, one binary packet carries 1")
+            return (NONE, (), keys[0], b"", 0) if exptime is None else (EXPIRATION, (exptime,), keys[0], b"", 0)
+        case Set() | Add() | Replace():
+            return STORE, (request.flags, request.exptime), request.key, request.value, request.cas
+        case Append() | Prepend():
+            return NONE, (), request.key, request.value, request.cas
+        case Delete(key, cas):
+            return NONE, (), key, b"", cas
+        case Increment() | Decrement():
+            if request.exptime == NO_CREATE:
+                what = "which means do not create on the wire: say None for that"
+                raise LocalProtocolError(f"exptime is {NO_CREATE}, {what}")
+            return ARITHMETIC, (request.delta, request.initial, request.exptime or 0), request.key, b"", request.cas
+        case Touch(key, exptime):
+            return EXPIRATION, (exptime,), key, b"", 0
+        case Flush():
+            return EXPIRATION, (request.exptime or 0,), b"", b"", 0
+        case Stats(group):
+            return NONE, (), group, b"", 0
+        case SaslAuth(mechanism, data) | SaslStep(mechanism, data):
+            check_bytes("mechanism", mechanism, MAX_MECHANISM)
+            return NONE, (), mechanism, data, 0
+    # The rest of the requests has no fields.
+    assert isinstance(request, Verbosity)
+    return VERBOSITY, (request.level,), b"", b"", 0

@@ -31,7 +31,6 @@ from memproto import (
     MetaEnvelope,
     MetaOptions,
     Noop,
-    Packet,
     Prepend,
     Quit,
     RemoteProtocolError,
@@ -47,7 +46,6 @@ from memproto import (
     Version,
 )
 from memproto._wire.buffer import ReceiveBuffer
-from memproto._wire.exchange import PacketCollector, TooLarge
 from memproto.testing import (
     classic_envelopes,
     meta_envelopes,
@@ -457,10 +455,6 @@ def test_a_reader_of_no_form_and_an_encoder_of_no_command_do_nothing() -> None:
         LinesReader().reply([])
     with pytest.raises(NotImplementedError):
         CommandEncoder(b"get", reader).encode(Noop(), 0)
-    with pytest.raises(NotImplementedError):
-        PacketCollector().take(Packet(0x81, 0), exchange)
-    with pytest.raises(NotImplementedError):
-        PacketCollector().skip(TooLarge(0, 0, 0, 0, Failure(Status.REPLY_TOO_LARGE)), exchange)
 
 
 def test_replies_can_be_empty() -> None:
