@@ -45,10 +45,13 @@ from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
 from memproto.text._readers import Parts, TextReader
 from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import key_word, needs_base64
-from memproto.text.meta._operations import count_flags, delete_flags, get_flags, store_fields, store_flags
+from memproto.text.meta._operations import flags_of, store_flags
 
 # Packs flags, exptime and CAS of a store, to check their types and ranges.
 _check_store: Final = struct.Struct(">IiQ").pack
+
+# A key with an LF, which comes back as it is from some servers, is no part of a line.
+_LF: Final = b"\n"
 
 _MN: Final = b"MN\r\n"
 _HIT: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})").match
@@ -105,7 +108,7 @@ class _GetExchanger(MetaExchanger):
             check_request(request)
             if not single:
                 return None
-            key, flags = _key_and_flags(keys[0], request.meta, get_flags(request) + flags)
+            key, flags = _key_and_flags(keys[0], request.meta, flags_of(request) + flags)
         return (b"mg %b%b\r\n" % (key, flags),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -114,6 +117,9 @@ class _GetExchanger(MetaExchanger):
         data, at, key = buffer.data, buffer.at, request.keys[0]
         expected = b" k%b O%d\r\n" % (key, exchange._opaque)
         hit = _HIT(data, at)
+        # With options the reply may say more of the item.
+        if request.meta is not None or _LF in key:
+            return None
         if hit is None:
             end = at + 2 + len(expected)
             if data[at:end] != b"EN" + expected or end - at > limits.line:
@@ -145,10 +151,10 @@ class _StoreExchanger(MetaExchanger):
         except struct.error:
             regular = False
         if regular:
-            flags = store_fields(request) + flags
+            flags = store_flags(request) + flags
         else:
             check_request(request)
-            key, flags = _key_and_flags(key, request.meta, store_flags(request) + flags)
+            key, flags = _key_and_flags(key, request.meta, flags_of(request) + flags)
         return b"ms %b %d%b\r\n" % (key, len(value), flags), value, CRLF
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -172,7 +178,7 @@ class _ConcatExchanger(_StoreExchanger):
         check_request(request)
         assert isinstance(request, Append | Prepend)
         value = request.value
-        key, flags = _key_and_flags(request.key, request.meta, store_flags(request) + b" c O%d" % opaque)
+        key, flags = _key_and_flags(request.key, request.meta, flags_of(request) + b" c O%d" % opaque)
         return b"ms %b %d%b\r\n" % (key, len(value), flags), value, CRLF
 
 
@@ -186,7 +192,7 @@ class _DeleteExchanger(MetaExchanger):
         key, cas, flags = request.key, request.cas, b" O%d" % opaque
         if request.meta is not None or cas or type(cas) is not int or not _is_word(key):
             check_request(request)
-            key, flags = _key_and_flags(key, request.meta, delete_flags(request) + flags)
+            key, flags = _key_and_flags(key, request.meta, flags_of(request) + flags)
         return (b"md %b%b\r\n" % (key, flags),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -205,7 +211,7 @@ class _CountExchanger(MetaExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, COUNTS)
-        key, flags = _key_and_flags(request.key, request.meta, b"%b v c O%d" % (count_flags(request), opaque))
+        key, flags = _key_and_flags(request.key, request.meta, b"%b v c O%d" % (flags_of(request), opaque))
         return (b"ma %b%b\r\n" % (key, flags),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -233,7 +239,7 @@ class _TouchExchanger(MetaExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, Touch)
-        flags = get_flags(Get((request.key,), request.exptime)) + b" f c k O%d" % opaque
+        flags = flags_of(Get((request.key,), request.exptime)) + b" f c k O%d" % opaque
         key, flags = _key_and_flags(request.key, None, flags)
         return (b"mg %b%b\r\n" % (key, flags),)
 
@@ -242,6 +248,8 @@ class _TouchExchanger(MetaExchanger):
         assert isinstance(request, Touch)
         data, at, expected = buffer.data, buffer.at, b" k%b O%d\r\n" % (request.key, exchange._opaque)
         touched = _TOUCHED(data, at)
+        if _LF in request.key:
+            return None
         start = at + 2 if touched is None else touched.end()
         end = start + len(expected)
         if data[start:end] != expected or end - at > limits.line:
@@ -291,10 +299,13 @@ class _DebugExchanger(MetaExchanger):
 class MultiGetReply(TextReader):
     """Reads the replies to one get of many keys; keeps the items so far between calls."""
 
-    __slots__ = ("_irregular", "at", "flags", "gathered", "keys", "limits")
+    __slots__ = ("_irregular", "any_regular", "at", "flags", "gathered", "keys", "limits")
 
-    def __init__(self, keys: tuple[bytes, ...], flags: tuple[bytes, ...], limits: Limits) -> None:
+    def __init__(
+        self, keys: tuple[bytes, ...], flags: tuple[bytes, ...], limits: Limits, any_regular: bool = True
+    ) -> None:
         self.keys = keys
+        self.any_regular = any_regular
         self.flags = flags
         self.limits = limits
         self.gathered = Gathered(limits)
@@ -325,7 +336,7 @@ class MultiGetReply(TextReader):
         gathered = self.gathered
         data, at, number, keys, total = buffer.data, buffer.at, self.at, self.keys, gathered.size
         match, keep, tail = _HIT, gathered.items.append, b" " + self.flags[-1] + CRLF
-        if total + len(data) - at > self.limits.answer:
+        if not self.any_regular or total + len(data) - at > self.limits.answer:
             # Near the limit the sum is checked item by item.
             return
         value_limit, line_limit, end_of_keys = self.limits.value, self.limits.line, len(keys)
@@ -359,17 +370,19 @@ class MultiGetReply(TextReader):
         buffer.at, self.at, gathered.size = at, number, total
 
 
-def _encode_many(request: Get, opaque: int) -> tuple[bytes, bytes]:
-    """The commands of a get of many keys, and the flags that all of them have. Raises LocalProtocolError."""
+def _encode_many(request: Get, opaque: int, limits: Limits) -> tuple[Parts, MultiGetReply]:
     keys, options = request.keys, request.meta
     # One opaque for all: within a get the key says which reply it is.
-    flags = get_flags(request) + b" v f c k O%d" % opaque
-    if (options is None or not options.base64) and not needs_base64(b"".join(keys)):
+    flags = flags_of(request) + b" v f c k O%d" % opaque
+    words = tuple(flags.split())
+    if options is None and not needs_base64(b"".join(keys)):
         lengths = set(map(len, keys))
         if min(lengths) > 0 and max(lengths) <= MAX_KEY:
             tail = flags + CRLF
-            return b"mg " + (tail + b"mg ").join(keys) + tail, flags
-    return b"".join([b"mg %b%b\r\n" % _key_and_flags(key, options, flags) for key in keys]), flags
+            return (b"mg " + (tail + b"mg ").join(keys) + tail,), MultiGetReply(keys, words, limits)
+    # With options the replies may say more of the items; and keys in base64 may come back as they are.
+    lines = [b"mg %b%b\r\n" % _key_and_flags(key, options, flags) for key in keys]
+    return (b"".join(lines),), MultiGetReply(keys, words, limits, any_regular=False)
 
 
 #: What encodes each kind of request, and reads its reply. Other requests are sent in classic text.
@@ -389,8 +402,7 @@ def encode(request: Request[object], opaque: int, limits: Limits) -> tuple[Parts
     """The bytes of any of these requests, in pieces, and what reads its reply. Raises LocalProtocolError."""
     check_request(request)
     if isinstance(request, Get) and len(request.keys) != 1:
-        lines, flags = _encode_many(request, opaque)
-        return (lines,), MultiGetReply(request.keys, tuple(flags.split()), limits)
+        return _encode_many(request, opaque, limits)
     exchanger = EXCHANGERS[type(request)]
     parts = exchanger.encode(request, opaque)
     assert parts is not None

@@ -24,7 +24,7 @@ from memproto.model import (
     Request,
     Set,
 )
-from memproto.text._lines import BREAK, CAS_ZERO, HUGE, WITH_FLAGS, check_exptime
+from memproto.text._lines import BREAK, CAS_ZERO, COUNTS, HUGE, WITH_FLAGS, check_exptime
 from memproto.text.meta._flags import (
     BASE64,
     COMMANDS,
@@ -132,48 +132,46 @@ _MODE: Final[dict[type[Request[object]], bytes]] = {
 
 
 def flags_of(request: Request[object]) -> bytes:
-    """The flags that say the fields of a request, each with the space before it. Raises LocalProtocolError."""
-    match request:
-        case Get():
-            if len(request.keys) != 1:
-                raise LocalProtocolError(f"keys are {len(request.keys)}, one meta command carries 1")
-            return get_flags(request)
-        case Set() | Add() | Replace() | Append() | Prepend():
-            return store_flags(request)
-        case Delete():
-            return delete_flags(request)
-        case Increment() | Decrement():
-            return count_flags(request)
-        case Noop() | MetaDebug():
-            return b""
-    raise LocalProtocolError(f"{type(request).__name__} cannot be said in meta")
+    """The flags that say the fields of a request, each with the space before it; those of a get are for each key.
+
+    Raises LocalProtocolError.
+    """
+    if isinstance(request, Noop | MetaDebug):
+        return b""
+    if not isinstance(request, Get | Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement):
+        raise LocalProtocolError(f"{type(request).__name__} cannot be said in meta")
+    options = request.meta
+    if options is None or options == _NO_OPTIONS:
+        return _flags_for_fields(request)
+    _check_options(request, options)
+    return _with_options(COMMANDS[type(request)], options, _flags_for_fields(request))
 
 
-def get_flags(request: Get) -> bytes:
-    """The flags of a get, the same for each key. Raises LocalProtocolError."""
-    flags = b""
-    if request.exptime is not None:
-        check_exptime(request.exptime)
-        flags = _GET_EXPTIME % request.exptime
-    return flags if request.meta is None else _with_options(request, request.meta, flags)
-
-
-def store_flags(request: _Store) -> bytes:
-    """The flags of a store. Raises LocalProtocolError."""
+def _flags_for_fields(request: Get | _Store | Delete | _Count) -> bytes:
+    if isinstance(request, Get):
+        return _get_flags(request.exptime)
+    if isinstance(request, Delete):
+        check_number("cas", request.cas, CAS_ZERO, U64)
+        return _DELETE_CAS % max(request.cas, 0) if request.cas else b""
+    if isinstance(request, COUNTS):
+        return _count_flags(request)
     check_bytes("value", request.value, HUGE - 1)
-    least_cas = CAS_ZERO
     if isinstance(request, WITH_FLAGS):
         check_number("flags", request.flags, 0, U32)
         check_exptime(request.exptime)
-    else:
-        least_cas = 0
-    check_number("cas", request.cas, least_cas, U64)
-    flags = store_fields(request)
-    return flags if request.meta is None else _with_options(request, request.meta, flags)
+    check_number("cas", request.cas, CAS_ZERO if isinstance(request, WITH_FLAGS) else 0, U64)
+    return store_flags(request)
 
 
-def store_fields(request: _Store) -> bytes:
-    """The flags of a store whose fields fit, but for its meta options."""
+def _get_flags(exptime: int | None) -> bytes:
+    if exptime is None:
+        return b""
+    check_exptime(exptime)
+    return _GET_EXPTIME % exptime
+
+
+def store_flags(request: _Store) -> bytes:
+    """The flags for the fields of a store, which are in range."""
     flags, cas = _MODE[type(request)], request.cas
     if isinstance(request, WITH_FLAGS):
         if cas:
@@ -187,22 +185,12 @@ def store_fields(request: _Store) -> bytes:
     return flags + _STORE_CAS % max(cas, 0) if cas else flags
 
 
-def delete_flags(request: Delete) -> bytes:
-    """The flags of a delete. Raises LocalProtocolError."""
-    flags, cas = b"", request.cas
-    if cas:
-        check_number("cas", cas, CAS_ZERO, U64)
-        flags = _DELETE_CAS % max(cas, 0)
-    return flags if request.meta is None else _with_options(request, request.meta, flags)
-
-
-def count_flags(request: _Count) -> bytes:
-    """The flags of an increment or decrement. Raises LocalProtocolError."""
+def _count_flags(request: _Count) -> bytes:
     delta, initial, exptime, cas = request.delta, request.initial, request.exptime, request.cas
     check_number("delta", delta, 0, U64)
-    flags = _MODE[type(request)] + _DELTA % delta
     check_number("initial", initial, 0, U64)
     check_number("cas", cas, 0, U64)
+    flags = _MODE[type(request)] + _DELTA % delta
     if cas:
         flags += _COUNT_CAS % cas
     if exptime is not None:
@@ -210,15 +198,11 @@ def count_flags(request: _Count) -> bytes:
         flags += _CREATE % exptime
     if exptime is not None or initial:
         flags += _INITIAL % initial
-    return flags if request.meta is None else _with_options(request, request.meta, flags)
+    return flags
 
 
-def _with_options(request: Get | _Store | Delete | _Count, options: MetaOptions, flags: bytes) -> bytes:
-    """The flags that say the fields of a request and its meta options, in the order of the table."""
-    if options == _NO_OPTIONS:
-        return flags
-    command = COMMANDS[type(request)]
-    _check_options(request, command, options)
+def _with_options(command: bytes, options: MetaOptions, flags: bytes) -> bytes:
+    """These flags and those that say the meta options, in the order of the table."""
     words = flags.split()
     for flag in FLAGS_OF[command].values():
         value = _OPTIONS[flag.option](options) if flag.option else None
@@ -239,8 +223,9 @@ def _with_options(request: Get | _Store | Delete | _Count, options: MetaOptions,
     return b"".join([b" " + word for word in sorted(words, key=lambda word: order.index(word[0]))])
 
 
-def _check_options(request: Get | _Store | Delete | _Count, command: bytes, options: MetaOptions) -> None:
-    """Raise LocalProtocolError if the command has no flags for these options."""
+def _check_options(request: Get | _Store | Delete | _Count, options: MetaOptions) -> None:
+    """Raise LocalProtocolError if the command of this request has no flags for these options."""
+    command = COMMANDS[type(request)]
     for name, of in _OPTIONS.items():
         value = of(options)
         if value != _DEFAULTS[name] and name not in _OPTIONS_OF[command]:
@@ -267,6 +252,8 @@ def envelope_of(request: Request[object], asked: tuple[bytes, ...] = ()) -> Meta
     if isinstance(request, Noop):
         return MetaEnvelope(request, COMMANDS[Noop])
     assert isinstance(request, _KEYED)
+    if isinstance(request, Get) and len(request.keys) != 1:
+        raise LocalProtocolError(f"keys are {len(request.keys)}, one meta command carries 1")
     command = COMMANDS[type(request)]
     key = request.keys[0] if isinstance(request, Get) else request.key
     if BASE64 not in flags and needs_base64(key):
