@@ -77,62 +77,49 @@ OPAQUE: Final = b"O"
 QUIET: Final = b"q"
 VALUE: Final = b"v"
 
+# Naming a member through its enum costs more than a lookup of a flag.
+_NONE, _EXPTIME, _NUMBER = Token.NONE, Token.NUMBER32, Token.NUMBER64
+
+
+def _returns(letter: bytes, reply: str, meaning: str, option: str = "") -> Flag:
+    """A flag that a success returns with a field of the reply."""
+    return Flag(letter, _NONE, meaning, option=option, returned=Returned.SUCCESS, reply=reply)
+
+
 _COMMON = (
-    Flag(BASE64, Token.NONE, "the key is base64", option="base64"),
-    Flag(KEY, Token.NONE, "return the key", returned=Returned.ALWAYS, reply="key"),
+    Flag(BASE64, _NONE, "the key is base64", option="base64"),
+    Flag(KEY, _NONE, "return the key", returned=Returned.ALWAYS, reply="key"),
     Flag(OPAQUE, Token.OPAQUE, "opaque, returned as it is", returned=Returned.ALWAYS, reply="opaque"),
-    Flag(QUIET, Token.NONE, "quiet"),
+    Flag(QUIET, _NONE, "quiet"),
     Flag(b"P", Token.ANY, "for proxies"),
     Flag(b"L", Token.ANY, "for proxies"),
 )
-_RETURN_CAS = Flag(b"c", Token.NONE, "return the CAS", returned=Returned.SUCCESS, reply="cas")
-_COMPARE = Flag(b"C", Token.NUMBER64, "only if the CAS is this", field="cas")
-_NEW_CAS = Flag(b"E", Token.NUMBER64, "the item's new CAS", option="new_cas")
-_RETURN_TTL = Flag(
-    b"t",
-    Token.NONE,
-    "return the seconds left, -1 for never",
-    option="details",
-    returned=Returned.SUCCESS,
-    reply="ttl",
-)
-_SET_EXPTIME = Flag(b"T", Token.NUMBER32, "set the expiry", field="exptime")
-_SET_EXPTIME_TOO = Flag(b"T", Token.NUMBER32, "set the expiry", option="exptime")
+_COMPARE = Flag(b"C", _NUMBER, "only if the CAS is this", field="cas")
+_NEW_CAS = Flag(b"E", _NUMBER, "the item's new CAS", option="new_cas")
+_SET_EXPTIME = Flag(b"T", _EXPTIME, "set the expiry", field="exptime")
+_RETURN_CAS = _returns(b"c", "cas", "return the CAS")
+_RETURN_TTL = _returns(b"t", "ttl", "return the seconds left, -1 for never", option="details")
+_RETURN_VALUE = Flag(VALUE, _NONE, "return the value")
 _CREATE = b"N"
-_RETURN_VALUE = Flag(VALUE, Token.NONE, "return the value")
 
 # Of each command, in the order in which a client writes those that a request sets.
 _OWN: dict[bytes, tuple[Flag, ...]] = {
     b"mg": (
-        Flag(b"R", Token.NUMBER32, "win if fewer seconds than this are left", option="recache"),
-        Flag(b"C", Token.NUMBER64, "only if the CAS is this", option="unless_cas"),
+        Flag(b"R", _EXPTIME, "win if fewer seconds than this are left", option="recache"),
+        _COMPARE._replace(field="", option="unless_cas"),
         _NEW_CAS,
-        Flag(b"u", Token.NONE, "do not count as a use", option="bump", sets=False),
+        Flag(b"u", _NONE, "do not count as a use", option="bump", sets=False),
         # The expiry of a created item comes behind the one for items that are there, or it would not hold.
         _SET_EXPTIME,
-        Flag(_CREATE, Token.NUMBER32, "on a miss create an empty item with this expiry, and win", option="vivify"),
-        Flag(
-            b"h",
-            Token.NONE,
-            "return whether it was hit before",
-            option="details",
-            returned=Returned.SUCCESS,
-            reply="hit_before",
-        ),
-        Flag(
-            b"l",
-            Token.NONE,
-            "return the seconds since the last access",
-            option="details",
-            returned=Returned.SUCCESS,
-            reply="last_access",
-        ),
+        Flag(_CREATE, _EXPTIME, "on a miss create an empty item with this expiry, and win", option="vivify"),
+        _returns(b"h", "hit_before", "return whether it was hit before", option="details"),
+        _returns(b"l", "last_access", "return the seconds since the last access", option="details"),
         _RETURN_TTL,
         *_COMMON,
         _RETURN_VALUE,
-        Flag(b"f", Token.NONE, "return the client flags", returned=Returned.SUCCESS, reply="flags"),
+        _returns(b"f", "flags", "return the client flags"),
         _RETURN_CAS,
-        Flag(b"s", Token.NONE, "return the size of the value", returned=Returned.SUCCESS, reply="size"),
+        _returns(b"s", "size", "return the size of the value"),
     ),
     b"ms": (
         Flag(b"M", Token.MODE, "mode: S set, E add, A append, P prepend, R replace"),
@@ -140,29 +127,29 @@ _OWN: dict[bytes, tuple[Flag, ...]] = {
         _SET_EXPTIME,
         _COMPARE,
         _NEW_CAS,
-        Flag(b"I", Token.NONE, "with C: store as stale if the CAS is lower than the item's", option="invalidate"),
+        Flag(b"I", _NONE, "with C: store as stale if the CAS is lower than the item's", option="invalidate"),
         *_COMMON,
-        Flag(_CREATE, Token.NUMBER32, "with append: create on a miss", option="vivify"),
+        Flag(_CREATE, _EXPTIME, "with append: create on a miss", option="vivify"),
         # What is not stored has the CAS 0.
         _RETURN_CAS._replace(returned=Returned.ALWAYS),
-        Flag(b"s", Token.NONE, "the size of the value, which memcached 1.6.18 does not return"),
+        Flag(b"s", _NONE, "the size of the value, which memcached 1.6.18 does not return"),
     ),
     b"md": (
         _COMPARE,
-        Flag(b"I", Token.NONE, "mark stale", option="invalidate"),
-        Flag(b"x", Token.NONE, "drop the value, keep the item", option="drop_value"),
-        _SET_EXPTIME_TOO,
+        Flag(b"I", _NONE, "mark stale", option="invalidate"),
+        Flag(b"x", _NONE, "drop the value, keep the item", option="drop_value"),
+        _SET_EXPTIME._replace(field="", option="exptime"),
         _NEW_CAS,
         *_COMMON,
     ),
     b"ma": (
         Flag(b"M", Token.MODE, "mode: I or + increment, D or - decrement"),
-        Flag(b"D", Token.NUMBER64, "how much to count", field="delta"),
+        Flag(b"D", _NUMBER, "how much to count", field="delta"),
         _COMPARE,
         # As for mg.
-        _SET_EXPTIME_TOO,
-        Flag(_CREATE, Token.NUMBER32, "create on a miss with this expiry", field="exptime"),
-        Flag(b"J", Token.NUMBER64, "the number to create with", field="initial"),
+        _SET_EXPTIME._replace(field="", option="exptime"),
+        Flag(_CREATE, _EXPTIME, "create on a miss with this expiry", field="exptime"),
+        Flag(b"J", _NUMBER, "the number to create with", field="initial"),
         _RETURN_TTL,
         _NEW_CAS,
         *_COMMON,
@@ -251,8 +238,6 @@ JOINT: Final[dict[bytes, bytes]] = dict.fromkeys((b"md", b"ma"), b"invalid or du
 # Those whose fault has a text of its own.
 _BAD_NUMBERS = {b"F": BAD_FORMAT, b"D": b"invalid numeric delta value", b"J": b"invalid numeric initial value"}
 
-# Naming a member through its enum costs more than a lookup of a flag.
-_NO_TOKEN: Final = Token.NONE
 _OPAQUE_TOKEN: Final = Token.OPAQUE
 
 
@@ -271,7 +256,7 @@ class ParsedFlags(NamedTuple):
 
 # Command -> the words of flags that have no token and set nothing; and what the others are.
 _BARE: Final = {
-    command: frozenset(flag.letter for flag in table.values() if flag.token is _NO_TOKEN and not flag.option)
+    command: frozenset(flag.letter for flag in table.values() if flag.token is _NONE and not flag.option)
     for command, table in FLAGS_OF.items()
 }
 _RULES: Final = {
@@ -302,7 +287,7 @@ def parse_flags(command: bytes, words: list[bytes]) -> ParsedFlags:
         token, field, option, sets = rule
         if token is _OPAQUE_TOKEN and len(word) <= MAX_OPAQUE + 1:
             continue
-        if token is _NO_TOKEN:
+        if token is _NONE:
             if word != letter:
                 words = [letter if each is word else each for each in words]
             if option:

@@ -12,7 +12,6 @@ from memproto.limits import Limits
 from memproto.model import (
     Add,
     AnyReply,
-    Append,
     Counter,
     Decrement,
     Delete,
@@ -26,10 +25,8 @@ from memproto.model import (
     MetaDebugReply,
     Noop,
     Ok,
-    Prepend,
     Replace,
     Request,
-    Set,
     Status,
     Stored,
     Touch,
@@ -37,13 +34,11 @@ from memproto.model import (
     Values,
 )
 from memproto.text._failures import failure_in, unexpected
-from memproto.text._lines import CRLF, read_line, unsigned, words_of
+from memproto.text._lines import CRLF, OF_ONE_KEY, read_line, unsigned, words_of
 from memproto.text._readers import TextReader
 from memproto.text.meta._flags import BASE64, FLAGS_OF, KEY, OPAQUE, RETURNED, UNASKED, VALUE
 from memproto.text.meta._keys import decoded_key
 
-# The requests to which NS, EX and NF are answers.
-_CODED = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
 # The requests whose replies may have a value.
 _VALUED = (Get, Increment, Decrement)
 
@@ -107,7 +102,7 @@ class IrregularReply(TextReader):
         request = self.request
         if isinstance(request, Get):
             return request.keys[0]
-        return request.key if isinstance(request, (*_CODED, Touch, MetaDebug)) else b""
+        return request.key if isinstance(request, (*OF_ONE_KEY, Touch, MetaDebug)) else b""
 
     # --- a reply with a value
 
@@ -225,7 +220,7 @@ class IrregularReply(TextReader):
 
 def _status_of(code: bytes, request: Request[object]) -> Status | None:
     """The status that a code says to this request, ``None`` if it says none."""
-    if not isinstance(request, _CODED):
+    if not isinstance(request, OF_ONE_KEY):
         return None
     if code == b"NS":
         if isinstance(request, Add):

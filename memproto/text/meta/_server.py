@@ -12,14 +12,11 @@ from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
     Add,
     AnyReply,
-    Append,
     Counter,
-    Decrement,
     Delete,
     Deleted,
     Failure,
     Get,
-    Increment,
     InvalidRequest,
     Item,
     ItemMeta,
@@ -28,7 +25,6 @@ from memproto.model import (
     MetaEnvelope,
     Noop,
     Ok,
-    Prepend,
     Replace,
     Request,
     Set,
@@ -38,7 +34,18 @@ from memproto.model import (
 )
 from memproto.model._checks import is_item_meta
 from memproto.text._failures import error_line
-from memproto.text._lines import BAD_FORMAT, COUNTS, CRLF, HUGE, STORES, Block, check_item, check_word, length_of
+from memproto.text._lines import (
+    BAD_FORMAT,
+    COUNTS,
+    CRLF,
+    HUGE,
+    OF_ONE_KEY,
+    STORES,
+    Block,
+    check_item,
+    check_word,
+    length_of,
+)
 from memproto.text.meta._flags import (
     BASE64,
     JOINT,
@@ -145,9 +152,6 @@ PARSERS: dict[bytes, Callable[[list[bytes], bytes, Limits], Parsed]] = {
 # --- replies: the line that says one, in the light of the flags of its request
 
 Parts = tuple[bytes, ...]
-
-# The requests to which NS, EX and NF are answers.
-_CODED = (Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
 
 _NO_ITEM_META = ItemMeta()
 
@@ -296,12 +300,12 @@ def _returned_by_failure(envelope: MetaEnvelope) -> list[bytes]:
 def _key_of(request: Request[object]) -> bytes:
     if isinstance(request, Get):
         return request.keys[0]
-    assert isinstance(request, _CODED)
+    assert isinstance(request, OF_ONE_KEY)
     return request.key
 
 
 def _code_of(status: int, request: Request[object]) -> bytes | None:
-    if not isinstance(request, _CODED):
+    if not isinstance(request, OF_ONE_KEY):
         return None
     plain = isinstance(request, Add | Replace) and not request.cas
     if status == Status.NOT_STORED:
