@@ -98,9 +98,8 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
             binary.encode_request(translated)
             return translated
         if to is Dialect.META and not isinstance(request, Flush | Stats | Version | Verbosity | Quit):
-            said: MetaEnvelope | ClassicEnvelope = _to_meta(envelope, request)
-        else:
-            said = _to_classic(without_meta_options(request))
+            return _to_meta(envelope, request)
+        said = _to_classic(without_meta_options(request))
         text.encode_request(said)
     except LocalProtocolError as error:
         raise TranslationError(str(error)) from None

@@ -149,12 +149,6 @@ def check_exptime(exptime: int) -> None:
     check_number("exptime", exptime, -I32 - 1, I32)
 
 
-def exptime_word(exptime: int) -> bytes:
-    """An expiry as a word; it must fit signed 32 bits."""
-    check_exptime(exptime)
-    return b"%d" % exptime
-
-
 def check_text(name: str, text: bytes, most: int = 1 << 20) -> None:
     """Raise LocalProtocolError unless ``text``, of up to ``most`` bytes, can end a line: no CR, LF or NUL."""
     check_bytes(name, text, most)

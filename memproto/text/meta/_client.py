@@ -122,14 +122,14 @@ class _GetExchanger(MetaExchanger):
             return None
         if hit is None:
             end = at + 2 + len(expected)
-            if data[at:end] != b"EN" + expected or end - at > limits.line:
+            if data[at:end] != b"EN" + expected:
                 return None
             buffer.at = end
             return Values()
         size_word, flags_word, cas_word = hit.groups()
         size, flags, cas, start = int(size_word), int(flags_word), int(cas_word), hit.end() + len(expected)
         end = start + size
-        if size > limits.value or flags > U32 or cas > U64 or start - at > limits.line:
+        if size > limits.value or flags > U32 or cas > U64:
             return None
         if data[hit.end() : start] != expected or data[end : end + 2] != CRLF:
             return None
@@ -162,10 +162,10 @@ class _StoreExchanger(MetaExchanger):
         done = _STORED(buffer.data, buffer.at)
         if done is None or not buffer.data.startswith(expected, done.end()):
             return None
-        cas, end = int(done[1]), done.end() + len(expected)
-        if cas > U64 or end - buffer.at > limits.line:
+        cas = int(done[1])
+        if cas > U64:
             return None
-        buffer.at = end
+        buffer.at = done.end() + len(expected)
         return Stored(cas)
 
 
@@ -197,7 +197,7 @@ class _DeleteExchanger(MetaExchanger):
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         expected = b"HD O%d\r\n" % exchange._opaque
-        if not buffer.data.startswith(expected, buffer.at) or len(expected) > limits.line:
+        if not buffer.data.startswith(expected, buffer.at):
             return None
         buffer.at += len(expected)
         return Deleted()
@@ -222,7 +222,7 @@ class _CountExchanger(MetaExchanger):
         size, cas, start = int(counted[1]), int(counted[2]), counted.end() + len(expected)
         end = start + size
         digits = data[start:end]
-        if not digits.isdigit() or data[end : end + 2] != CRLF or size > limits.value or start - at > limits.line:
+        if not digits.isdigit() or data[end : end + 2] != CRLF or size > limits.value:
             return None
         number = int(digits)
         if number > U64 or cas > U64:
@@ -252,7 +252,7 @@ class _TouchExchanger(MetaExchanger):
             return None
         start = at + 2 if touched is None else touched.end()
         end = start + len(expected)
-        if data[start:end] != expected or end - at > limits.line:
+        if data[start:end] != expected:
             return None
         if touched is None:
             if not data.startswith(b"EN", at):

@@ -189,12 +189,13 @@ def _count_flags(request: _Count) -> bytes:
     delta, initial, exptime, cas = request.delta, request.initial, request.exptime, request.cas
     check_number("delta", delta, 0, U64)
     check_number("initial", initial, 0, U64)
+    if exptime is not None:
+        check_exptime(exptime)
     check_number("cas", cas, 0, U64)
     flags = _MODE[type(request)] + _DELTA % delta
     if cas:
         flags += _COUNT_CAS % cas
     if exptime is not None:
-        check_exptime(exptime)
         flags += _CREATE % exptime
     if exptime is not None or initial:
         flags += _INITIAL % initial
