@@ -34,9 +34,16 @@ def _demo() -> Main:
     return main
 
 
+def _explain() -> Main:
+    from memproto.cli.explain import main
+
+    return main
+
+
 SUBCOMMANDS = {
     "serve": Subcommand("run a server, with memcached's options", _serve),
     "demo": Subcommand("show a client and a server talk, with each byte explained", _demo),
+    "explain": Subcommand("explain captured bytes, given as hex digits", _explain),
 }
 
 

@@ -1,14 +1,15 @@
-"""What captured bytes mean, field by field. Names and meanings come from the library's declarations.
+"""``memproto explain``: what captured bytes mean, field by field, in the words of the library's declarations.
 
-    python -m memproto.cli.explain 80 0a 0000 00 00 0000 00000000 00000001 0000000000000000
+    memproto explain 80 0a 0000 00 00 0000 00000000 00000001 0000000000000000
 
-Takes any number of packets of either direction, or text, which is explained line by line. What does not decode is
-said to standard error, with exit code 1.
+It takes any number of packets of either direction, or lines of text. What cannot be decoded is an error on standard
+error, with exit code 1.
 """
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 
 from memproto import (
@@ -128,14 +129,12 @@ def _message(packet: Packet, data: bytes) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Explain the hex digits on the command line, or on standard input; the exit code."""
-    text = " ".join(arguments) or sys.stdin.read()
+    parser = ArgumentParser(prog="memproto explain", description="Explain packets or lines of either direction.")
+    parser.add_argument("digits", nargs="*", help="their bytes in hex; without any, standard input")
+    text = " ".join(parser.parse_args(arguments).digits) or sys.stdin.read()
     try:
         print(explain(bytes.fromhex(text.replace(":", " "))))
     except (ValueError, ProtocolError) as error:
         print(f"cannot explain this: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

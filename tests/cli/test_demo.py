@@ -187,3 +187,9 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("cannot explain this: ") == 2
+
+
+def test_value_of_a_request_that_is_cut_is_not_shown_twice() -> None:
+    value = "61" * 20
+    shown = explain(bytes.fromhex(f"80010001 08000000 0000001d 00000001 0000000000000000 0000000000000000 6b {value}"))
+    assert shown.splitlines()[-1].endswith("b'aaaaaaaaaaaaaaaa'... (20 bytes)")

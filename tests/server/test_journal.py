@@ -132,6 +132,7 @@ def test_a_load_may_be_left_unfinished(path: Path) -> None:
 
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
+WORDS = st.sampled_from(["clear", "commit", "commit", "failing commit", "reopen", "kill", "sweep", "sweep", "keep"])
 STEPS = st.one_of(
     st.builds(
         StoredItem,
@@ -147,7 +148,8 @@ STEPS = st.one_of(
         st.booleans(),
     ),
     KEYS,
-    st.sampled_from(["clear", "commit", "commit", "failing commit", "reopen", "kill", "sweep", "sweep", "keep"]),
+    WORDS,
+    WORDS,
     # The wall clock is set to another time.
     st.integers(-1000, 1000),
 )

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from memproto import Set
-from memproto.server import Options, Server, maintenance
+from memproto import Set, Stats, StatsReply
+from memproto.server import Options, Server, TlsOptions, maintenance
 from memproto.server.process_memory import ProcessMemory
 from tests.server.test_server_in_process import Talk, serving, statistics
+from tests.server.test_tls import CERTIFICATE, KEY
 
 MEGABYTE = 1 << 20
 
@@ -103,6 +104,7 @@ def test_groups_of_statistics() -> None:
             connections = await statistics(talk, "conns")
             assert connections["0:state"] == "conn_listening"
             assert connections["1:state"] == "conn_parse_cmd"
+            assert (await statistics(talk, "items"))["items:1:number"] == "1"
             assert await talk.ask("stats nonsense\n") != "END\r\n"
 
     asyncio.run(run())
@@ -134,6 +136,8 @@ def test_attempts_to_authenticate_are_counted(tmp_path: Path) -> None:
             assert await status(talk, binary(0x21, b"PLAIN")) == 0x21
             assert await status(talk, binary(0x22, b"PLAIN", b"\0user\0password")) == 0
             assert await status(talk, binary(0x0A)) == 0
+            # A get without a key is refused, and counts as no attempt.
+            assert await status(talk, binary(0x00)) == 4
             assert (server.auth_commands, server.auth_errors) == (3, 2)
 
     asyncio.run(run())
@@ -153,3 +157,46 @@ def test_requests_for_the_process_are_executed_again_when_nothing_can_be_committ
             connection.execute("PRAGMA query_only = OFF").fetchall()
 
     asyncio.run(run())
+
+
+def test_flushed_items_are_deleted_from_the_file_once_a_commit_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "TICK", 0.001)
+    swept: list[int] = []
+
+    async def run() -> None:
+        async with Server(Options(port=-1, persist=str(tmp_path / "items"))) as server:
+            journal = server.store.journal
+            assert journal is not None
+            monkeypatch.setattr(server.store, "sweep", swept.append)
+            connection = journal._connection
+            connection.execute("PRAGMA query_only = ON").fetchall()
+            async with asyncio.timeout(10):
+                while not server.store._failing:
+                    server.execute(Set(b"key", b""), server.now())
+                    await asyncio.sleep(0.001)
+                swept.clear()
+                for _ in range(3):
+                    server.execute(Set(b"key", b""), server.now())
+                    server._maintenance._work()
+                assert swept == []
+                connection.execute("PRAGMA query_only = OFF").fetchall()
+                while not swept:
+                    await asyncio.sleep(0.001)
+
+    asyncio.run(run())
+
+
+def test_settings_of_tls_are_among_the_statistics() -> None:
+    server = Server(Options(port=-1, tls=TlsOptions(CERTIFICATE, KEY, verify=1)))
+    reply = server.execute(Stats(b"settings"), server.now())
+    assert isinstance(reply, StatsReply)
+    told = dict(reply.stats)
+    assert told[b"ssl_enabled"] == b"yes"
+    assert (told[b"ssl_chain_cert"], told[b"ssl_verify_mode"], told[b"ssl_ciphers"]) == (
+        CERTIFICATE.encode(),
+        b"1",
+        b"NULL",
+    )
+    server.store.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from memproto import Dialect, __version__
+from memproto import Dialect, ServerDialect, __version__
 from memproto.server.addresses import Endpoint, endpoints
 from memproto.server.argument_types import size
 from memproto.server.command_line import parse_arguments
@@ -322,6 +322,7 @@ def test_the_loop_with_uvloop() -> None:
         ({"sync": "none"}, 'sync must be "normal" or "full", not \'none\''),
         ({"port": 65536}, "Invalid port number 65536"),
         ({"sasl": True}, "-S needs a file of users"),
+        ({"auth_file": "f", "dialect": ServerDialect}, "a dialect of your own has no words to authenticate with"),
     ],
 )
 def test_options_of_a_program_that_are_wrong_are_refused(values: dict[str, Any], words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -62,6 +63,9 @@ def test_where_the_system_does_not_tell_there_is_no_excess(monkeypatch: pytest.M
 
 def test_without_a_file_to_open_the_growth_is_known_all_the_same() -> None:
     grown = ProcessMemory()
+    # What other tests have left would be given back meanwhile.
+    gc.collect()
+    process_memory.trim()
     before = grown.resident()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))

@@ -571,3 +571,13 @@ def test_requests_are_logged_at_the_level_for_them(caplog: pytest.LogCaptureFixt
     (message,) = caplog.messages
     assert message.startswith("tcp:192.0.2.1:7: Set(key=b'k', value=b'")
     assert message.endswith("... -> Stored(cas=1)")
+
+
+def test_many_small_values_are_sent_at_once() -> None:
+    host = Host()
+    store(host, 10)
+    transport = Transport(Session(host))
+    transport.session.data_received(b"get k k\r\nversion\r\n")
+    value = b"VALUE k 0 10\r\n" + bytes(10) + b"\r\n"
+    assert b"".join(transport.written) == value * 2 + b"END\r\nVERSION 1.6.18\r\n"
+    assert transport.reading
