@@ -27,7 +27,7 @@ class ServerInput(enum.Enum):
     """What can happen to a server connection."""
 
     REQUEST = "any other request"
-    FREE_REQUEST = "VERSION or SASL LIST MECHS"
+    REQUEST_BEFORE_AUTH = "VERSION or SASL LIST MECHS"
     AUTH = "SASL AUTH"
     STEP = "SASL STEP"
     QUIT = "QUIT or QUITQ"
@@ -44,7 +44,7 @@ _S, _I = ServerState, ServerInput
 SERVER: Mapping[ServerState, Mapping[ServerInput, ServerState]] = {
     _S.OPEN: {
         _I.REQUEST: _S.OPEN,
-        _I.FREE_REQUEST: _S.OPEN,
+        _I.REQUEST_BEFORE_AUTH: _S.OPEN,
         _I.AUTH: _S.OPEN,
         _I.STEP: _S.OPEN,
         _I.ACCEPTED: _S.OPEN,
@@ -55,7 +55,7 @@ SERVER: Mapping[ServerState, Mapping[ServerInput, ServerState]] = {
         _I.FAULT: _S.FAULTED,
     },
     _S.UNAUTHENTICATED: {
-        _I.FREE_REQUEST: _S.UNAUTHENTICATED,
+        _I.REQUEST_BEFORE_AUTH: _S.UNAUTHENTICATED,
         _I.AUTH: _S.DECIDING,
         _I.END: _S.ENDING,
         _I.FAULT: _S.FAULTED,
@@ -66,7 +66,7 @@ SERVER: Mapping[ServerState, Mapping[ServerInput, ServerState]] = {
         _I.REJECTED: _S.UNAUTHENTICATED,
     },
     _S.CHALLENGED: {
-        _I.FREE_REQUEST: _S.CHALLENGED,
+        _I.REQUEST_BEFORE_AUTH: _S.CHALLENGED,
         _I.AUTH: _S.DECIDING,
         _I.STEP: _S.DECIDING,
         _I.END: _S.ENDING,
@@ -74,7 +74,7 @@ SERVER: Mapping[ServerState, Mapping[ServerInput, ServerState]] = {
     },
     _S.AUTHENTICATED: {
         _I.REQUEST: _S.AUTHENTICATED,
-        _I.FREE_REQUEST: _S.AUTHENTICATED,
+        _I.REQUEST_BEFORE_AUTH: _S.AUTHENTICATED,
         _I.AUTH: _S.DECIDING,
         _I.QUIT: _S.ENDING,
         _I.END: _S.ENDING,

@@ -1,7 +1,7 @@
 """The client's side of a connection: requests in, bytes out; bytes in, replies out. No I/O.
 
-It keeps the queue of what was asked, and reads every reply in the light of the request it answers; so an
-answer cannot reach a request it does not belong to.
+It keeps the queue of the requests that were sent, and reads each reply as the reply to one of them, so that a reply
+cannot reach a request that it does not answer.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ class ClientConnection:
 
     __slots__ = (
         "_buffer",
+        "_chosen",
         "_dialect",
         "_distrust",
         "_eof",
         "_fault",
         "_limits",
         "_outstanding",
-        "_parted",
+        "_quit_was_read",
         "_receiving",
         "_regular",
-        "_spoken",
         "_state",
     )
 
@@ -79,7 +79,7 @@ class ClientConnection:
         check_number("first_opaque", first_opaque, 0, OPAQUES - 1)
         self._limits = limits_of(limits)
         specs = opcodes_of(opcodes)
-        self._spoken = dialect
+        self._chosen = dialect
         self._dialect: ClientDialect
         if dialect is Dialect.BINARY:
             self._dialect = BinaryClient(self._limits, specs, first_opaque)
@@ -87,7 +87,7 @@ class ClientConnection:
             self._dialect = TextClient(self._limits, dialect, first_opaque)
         self._buffer = ReceiveBuffer()
         self._outstanding: deque[Exchange[object]] = deque()
-        self._eof = self._parted = False
+        self._eof = self._quit_was_read = False
         self._fault: RemoteProtocolError | None = None
         # Why nothing that comes next can be read as replies; it becomes a fault when the next event is asked for.
         self._distrust = ""
@@ -121,12 +121,12 @@ class ClientConnection:
 
     def __repr__(self) -> str:
         return (
-            f"<ClientConnection {self._state.name} dialect={self._spoken.name} "
+            f"<ClientConnection {self._state.name} dialect={self._chosen.name} "
             f"outstanding={self.outstanding} buffered={self.buffered}>"
         )
 
     def send(self, request: Request[R]) -> Exchange[R]:
-        """Ask, and expect an answer. A get of several keys is one request and one round trip.
+        """Encode a request, and expect its reply. A get of several keys is one request and one round trip.
 
         Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if the connection is not reusable, if
         ``limits.outstanding`` requests are unanswered, or if the request does not fit the wire: keys are 1
@@ -135,9 +135,9 @@ class ClientConnection:
         return self._send(request, False)
 
     def send_quiet(self, request: Request[R]) -> Exchange[R | Silence]:
-        """Ask, and expect an answer only if a get hits or anything else fails.
+        """Encode a request that the server answers only if a get hits or anything else fails.
 
-        That nothing came is known when a later loud request is answered; :meth:`fence` makes sure of one.
+        That there is no answer is known when a later request, not a quiet one, is answered; :meth:`fence` sends one.
         Raises as :meth:`send` does, and for requests that have no quiet form. A get of several keys is the same
         either way, and an ``Unknown`` is quiet if its opcode is declared so.
         """
@@ -236,7 +236,7 @@ class ClientConnection:
         self._buffer.clear()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add bytes that came from the server. Raises :class:`~memproto.LocalProtocolError` if ``data`` is no bytes."""
+        """Add bytes received from the server. Raises :class:`~memproto.LocalProtocolError` if ``data`` is no bytes."""
         if self._eof:
             raise LocalProtocolError("receive_data() after receive_eof()")
         piece = data if isinstance(data, bytes) else bytes_of("data", data)
@@ -244,7 +244,7 @@ class ClientConnection:
             self._buffer.feed(piece)
 
     def receive_eof(self) -> None:
-        """The server will send nothing more. What came before is still delivered."""
+        """The server will send nothing more. Replies received before are still delivered."""
         self._eof = True
 
     def next_event(self) -> ClientEvent | Signal:
@@ -299,16 +299,16 @@ class ClientConnection:
         return reply
 
     def _end(self) -> AnyReply | Silence | None:
-        """What the end of the stream says to the first of those that wait, ``None`` if nobody waits."""
+        """The reply that the end of the stream is to the oldest exchange, ``None`` if there is none."""
         waiting = self._outstanding
         if len(self._buffer) or self._buffer.discarding:
             raise RemoteProtocolError(f"stream ended inside a packet, of which {len(self._buffer)} bytes are here")
         if not waiting:
             self._enter(CLIENT[self._state][ClientInput.END])
             return None
-        if not self._parted:
-            self._parted = self._state is ClientState.QUITTING and all(exchange.quiet for exchange in waiting)
-        if self._parted:
-            # The server read our last word, and so everything before it.
+        if not self._quit_was_read:
+            self._quit_was_read = self._state is ClientState.QUITTING and all(exchange.quiet for exchange in waiting)
+        if self._quit_was_read:
+            # The server has read the QUIT, and so everything before it.
             return Ok() if len(waiting) == 1 else Silence()
         raise RemoteProtocolError(f"stream ended before {len(waiting)} of the requests were answered")

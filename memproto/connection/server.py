@@ -39,11 +39,11 @@ from memproto.model import (
 from memproto.model._checks import check_reply
 from memproto.text._server import TextServer
 
-# Every other request is ServerInput.REQUEST, which leaves each state that allows it as it is; the reader
-# lets none through before authentication.
+# Every other request is ServerInput.REQUEST, which leaves each state that allows it as it is; before authentication
+# the dialect refuses it.
 _INPUTS: dict[type[AnyRequest], ServerInput] = {
-    Version: ServerInput.FREE_REQUEST,
-    SaslList: ServerInput.FREE_REQUEST,
+    Version: ServerInput.REQUEST_BEFORE_AUTH,
+    SaslList: ServerInput.REQUEST_BEFORE_AUTH,
     SaslAuth: ServerInput.AUTH,
     SaslStep: ServerInput.STEP,
     Quit: ServerInput.QUIT,
@@ -56,8 +56,8 @@ _VERDICTS: dict[type[AnyReply], ServerInput] = {
 _AWAITING_AUTH = frozenset({ServerState.UNAUTHENTICATED, ServerState.CHALLENGED})
 _READING = frozenset({ServerState.OPEN, ServerState.AUTHENTICATED}) | _AWAITING_AUTH
 
-# What ``repr`` calls them; a dialect of the embedder's own goes by its class.
-_SPOKEN: dict[type, str] = {BinaryServer: "binary", TextServer: "text"}
+# What ``repr`` calls the dialects; a codec of the embedder's own has the name of its class.
+_DIALECT_NAMES: dict[type, str] = {BinaryServer: "binary", TextServer: "text"}
 
 # Naming a member through its enum costs more than any other step of the common path.
 _DECIDING: Final = ServerState.DECIDING
@@ -69,7 +69,7 @@ def _refused(envelope: Envelope, reason: str, understood: SaslStep | None = None
     return envelope.replace(request=InvalidRequest(Failure(Status.AUTH_ERROR), reason, understood))
 
 
-def _allowed(dialect: object, dialects: object, codec: object) -> frozenset[Dialect]:
+def _allowed_dialects(dialect: object, dialects: object, codec: object) -> frozenset[Dialect]:
     """The dialects that a connection may speak. Raises LocalProtocolError."""
     given = {"dialect": dialect, "dialects": dialects, "codec": codec}
     names = [name for name, value in given.items() if value is not None]
@@ -108,7 +108,7 @@ class ServerConnection:
         "_dialects",
         "_eof",
         "_fault",
-        "_guarding",
+        "_is_own_codec",
         "_limits",
         "_opcodes",
         "_pending",
@@ -129,12 +129,12 @@ class ServerConnection:
         check_bool("auth_required", auth_required)
         self._limits = limits_of(limits)
         self._opcodes = opcodes_of(opcodes)
-        self._dialects = _allowed(dialect, dialects, codec)
+        self._dialects = _allowed_dialects(dialect, dialects, codec)
         self._buffer = ReceiveBuffer()
         # Pyright takes the property of BinaryServer for no attribute of a ServerDialect.
         self._dialect: ServerDialect | BinaryServer | None = codec
-        # Ours let through before authentication what may come through; another's need not have heard of it.
-        self._guarding = codec is not None
+        # The built-in dialects refuse requests before authentication; a codec of the embedder's own may not.
+        self._is_own_codec = codec is not None
         self._pending: deque[Envelope] = deque()
         self._eof = False
         self._fault: str | None = None
@@ -156,15 +156,16 @@ class ServerConnection:
         return len(self._buffer)
 
     def __repr__(self) -> str:
-        spoken = "unknown" if self._dialect is None else _SPOKEN.get(type(self._dialect), type(self._dialect).__name__)
+        kind = type(self._dialect)
+        name = "unknown" if self._dialect is None else _DIALECT_NAMES.get(kind, kind.__name__)
         return (
-            f"<ServerConnection {self._state.name} dialect={spoken} "
+            f"<ServerConnection {self._state.name} dialect={name} "
             f"outstanding={self.outstanding} buffered={self.buffered}>"
         )
 
     @property
     def mid_request(self) -> bool:
-        """Whether a part of a request has come, and the rest has not."""
+        """Whether a part of a request has been received, and the rest has not."""
         buffer = self._buffer
         mid_request = self._dialect is not None and self._dialect.mid_request
         return mid_request or len(buffer) > 0 or buffer.discarding
@@ -178,23 +179,23 @@ class ServerConnection:
             self._buffer.clear()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add bytes that came from the client. What comes after the end of the conversation is dropped."""
+        """Add bytes that were received from the client. Bytes behind a QUIT or after a fault are dropped."""
         if self._eof:
             raise LocalProtocolError("receive_data() after receive_eof()")
         if self._reading or self._state is _DECIDING:
             self._buffer.feed(data if isinstance(data, bytes) else bytes_of("data", data))
 
     def receive_eof(self) -> None:
-        """The client will send nothing more. What came before is still delivered."""
+        """The client will send nothing more. Requests received before are still delivered."""
         self._eof = True
 
     def next_event(self) -> ServerEvent | Signal:
-        """The next request, ``ConnectionClosed``, or a signal that there is nothing to tell now.
+        """The next request, ``ConnectionClosed``, or a signal that there is no event now.
 
         ``Signal.PAUSED`` means that requests handed out must be answered first: because there are
-        ``limits.outstanding`` of them, because a verdict on credentials is due, or because the client said goodbye.
+        ``limits.outstanding`` of them, because a verdict on credentials is due, or because the client has sent a QUIT.
 
-        Raises :class:`~memproto.RemoteProtocolError` when the framing is lost, and again, without last words,
+        Raises :class:`~memproto.RemoteProtocolError` when the framing is lost, and again, without ``reply_hint``,
         each time it is called after that.
         """
         if not self._reading:
@@ -202,21 +203,21 @@ class ServerConnection:
         if len(self._pending) >= self._limits.outstanding:
             return _PAUSED
         try:
-            dialect = self._dialect or self._detect()
+            dialect = self._dialect or self._choose_dialect()
             envelope: Envelope | None = None if dialect is None else dialect.read(self._buffer)
         except RemoteProtocolError as fault:
             raise self._fail(fault) from None
         if envelope is None:
             return self._at_end() if self._eof else _NEED_DATA
         if type(envelope.request) in _INPUTS:
-            envelope = self._move(_INPUTS[type(envelope.request)], envelope)
-        elif self._guarding and self._state in _AWAITING_AUTH and type(envelope.request) is not InvalidRequest:
+            envelope = self._change_state(_INPUTS[type(envelope.request)], envelope)
+        elif self._is_own_codec and self._state in _AWAITING_AUTH and type(envelope.request) is not InvalidRequest:
             envelope = _refused(envelope, "request before authentication")
         self._pending.append(envelope)
         return envelope
 
-    def _detect(self) -> TextServer | BinaryServer | None:
-        """Choose by the first byte, once it is there."""
+    def _choose_dialect(self) -> TextServer | BinaryServer | None:
+        """Choose the dialect by the first byte, once it has been received."""
         buffer = self._buffer
         if not len(buffer):
             return None
@@ -232,12 +233,12 @@ class ServerConnection:
         self._dialect = dialect
         return dialect
 
-    def _move(self, input_: ServerInput, envelope: Envelope) -> Envelope:
+    def _change_state(self, input_: ServerInput, envelope: Envelope) -> Envelope:
         state = SERVER[self._state].get(input_)
         if state is not None:
             self._enter(state)
             return envelope
-        # The built-in dialects keep out all else; one of the embedder's own may have read a QUIT.
+        # Other requests are refused by the built-in dialects; a codec of the embedder's own may have read a QUIT.
         if isinstance(envelope.request, SaslStep):
             understood = SaslStep(envelope.request.mechanism, b"")
             return _refused(envelope, "SASL step without a challenge", understood)
@@ -260,7 +261,7 @@ class ServerConnection:
         return self._not_reading()
 
     def _fail(self, fault: RemoteProtocolError) -> RemoteProtocolError:
-        # Not the error itself: it refers to the frames it came through, and these to whatever the embedder has.
+        # Not the error itself: its traceback refers to the frames, and these to objects of the embedder.
         self._fault = str(fault)
         self._enter(SERVER[self._state][ServerInput.FAULT])
         return fault

@@ -131,7 +131,7 @@ def _answer(server: ServerConnection, waiting: BinaryEnvelope | None) -> object:
 
 ACTS: dict[ServerInput, Callable[[ServerConnection, BinaryEnvelope | None], object]] = {
     ServerInput.REQUEST: _feed(NOOP_REQUEST),
-    ServerInput.FREE_REQUEST: _feed(LIST),
+    ServerInput.REQUEST_BEFORE_AUTH: _feed(LIST),
     ServerInput.AUTH: _feed(AUTH),
     ServerInput.STEP: _feed(STEP),
     ServerInput.QUIT: _feed(QUIT),
