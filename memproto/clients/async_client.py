@@ -8,33 +8,34 @@
     AsyncClient("cache.example", tls=ssl.create_default_context(), username="me", password="secret")
     AsyncClientOf(Commands(serde), "cache.example")  # other values than bytes
 
-The calls of many tasks share a connection, one behind the other, and no call waits for the answer to another before it
-is sent. That costs fewer connections and fewer round trips. It is safe because no task receives or sends bytes itself:
-a call that is cancelled or times out, at whatever ``await``, leaves the connection in step, its answer is read
-and dropped, and the other calls do not notice. The price is that a small answer waits behind a large one that was
-asked first; that is what ``pool`` is for. As with any client, what a cancelled call has asked may still be done, and
-with a pool even after what is asked later on another connection. In classic text sharing is weaker against a server
-that leaves out or repeats answers: those that name no key may reach the wrong call. In binary and meta none can,
-and with a server that is merely slow none does in classic either.
+The calls of many tasks share a connection. Each sends its requests behind those of the others and does not wait for
+the replies to them. That takes fewer connections and fewer round trips. It is safe because no task receives or sends
+bytes itself: a call may be cancelled or time out at any ``await``; the connection reads its reply and drops it, and the
+other calls do not notice. The price is that a small reply waits behind a large one that was requested earlier; a
+``pool`` of several connections helps. As with any client, the server may still carry out the requests of a cancelled
+call; with a pool it may do so after later requests on another connection. In classic text, sharing is weaker against a
+server that leaves out or repeats replies: those that name no key may reach the wrong call. In binary and meta none can.
+A server that is only slow never causes this, in classic neither.
 
-No more calls are written while the socket takes no more bytes or ``limits.outstanding`` requests are unanswered; they
-wait their turn. A lost connection fails the calls that wait for it, and the next call opens another. A call that only
-reads is made again on another connection if the first had been open before; one that writes is made again only if
-nothing of it was sent.
+The client writes no more calls while the socket takes no more bytes, or while ``limits.outstanding`` requests are
+unanswered; the calls wait for their turn. A lost connection raises ConnectionError in the calls that wait for it, and
+the next call opens another connection. A call that only reads is sent again on another connection if the first had been
+open before the call; one that writes is sent again only if no byte of it was sent.
 
-After three timeouts in a row a connection gets no more calls. A call counts if it exceeds the client's ``timeout``;
-a call that its caller cancels, with a timeout of its own for example, counts if its connection has received nothing
-since the call began. The calls that still wait for such a connection get their answers, unless ``pool`` connections
-are open and another call needs a new one: then they fail with ``ConnectionError``.
+After three timeouts in a row a connection gets no more calls. A call counts if it exceeds the client's ``timeout``. A
+call that its caller cancels, with a timeout of its own for example, counts if its connection has received nothing since
+the call began. The calls that still wait for such a connection get their replies, unless ``pool`` connections are open
+and another call needs a new one: then they raise ``ConnectionError``.
 
-Connections belong to the process and the event loop in which they were opened. A client that is used in a forked child
-or in another event loop opens new ones there; the old ones are closed, in a child without a trace for its parent.
-It is an error, ``RuntimeError``, to use one in event loops of two threads at the same time.
+A connection belongs to the process and the event loop in which it was opened. A client that is used in a forked child
+or in another event loop opens new connections there and closes the old ones; in a child it closes only its copies of
+the sockets, which the parent and the server do not notice. A client in use in the running event loop of one thread
+raises ``RuntimeError`` in that of another.
 
-Raised are ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, goes away, or
-has too many connections; ``ServerError`` for a refusal that the call has no result for, ``AuthenticationError`` for
-refused credentials; ``memproto.LocalProtocolError`` for arguments that do not fit the protocol, of which nothing is
-sent, and ``memproto.RemoteProtocolError`` for a server that breaks it.
+A call raises ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, goes away, or
+has too many connections; ``ServerError`` for a refusal that the call has no result for; ``AuthenticationError`` for
+refused credentials; ``memproto.LocalProtocolError`` for arguments that do not fit the protocol, and then nothing is
+sent; ``memproto.RemoteProtocolError`` for a server that breaks the protocol.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from functools import wraps
 from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from memproto import Dialect, Limits
-from memproto.clients.async_connection import Link, NotSentError
+from memproto.clients.async_connection import NO_REPLY, AsyncConnection, NotSentError
 from memproto.commands import RAW, AuthenticationError, Command, Commands, ServerError, authenticate
 
 __all__ = ["AsyncClient", "AsyncClientOf", "AuthenticationError", "ServerError"]
@@ -61,14 +62,14 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _UNIX: Final = "unix:"
-# How long close() waits for the tasks that open connections, in seconds.
-_GOODBYE: Final = 1.0
+# How long close() waits for the tasks that open connections to end, in seconds.
+_CLOSE_TIMEOUT: Final = 1.0
 
 
 def _method(
     build: Callable[Concatenate[Commands[V], P], Command[T]],
 ) -> Callable[Concatenate[AsyncClientOf[V], P], Coroutine[None, None, T]]:
-    """The method that makes the call of this name."""
+    """Return the method that runs the command which ``build`` returns."""
 
     @wraps(build)
     async def method(client: AsyncClientOf[V], /, *arguments: P.args, **options: P.kwargs) -> T:
@@ -78,21 +79,24 @@ def _method(
 
 
 class AsyncClientOf(Generic[V]):
-    """At most ``pool`` connections to one server, opened when they are needed; ``calls`` says what values are.
+    """At most ``pool`` connections to one server, each opened when a call needs it.
 
-    ``pool`` bounds the open sockets at any time, with those of connections that are just being opened or that get no
-    more calls. ``host`` may be a Unix socket, ``unix:PATH``.
+    ``commands`` has the serde, which says what values are. ``host`` may be a Unix socket, ``unix:PATH``. ``pool``
+    limits the open sockets at any time, including those of connections that a task is opening or that get no more
+    calls.
 
-    ``timeout`` is what a whole call may take, in seconds, with connecting (to each address of the host in turn), the
-    TLS handshake and the login; ``None`` is no limit. With neither it nor timeouts of the callers a server that has
-    died silently is not noticed.
+    ``timeout`` limits a whole call, in seconds: connecting to each address of the host in turn, the TLS handshake, the
+    login and the replies. ``None`` is no limit. If neither the client nor its callers have a timeout, the client does
+    not notice a server that has died silently.
 
     With ``username`` each connection begins with SASL PLAIN, in the text dialects with the ``set`` of ``memcached -Y``.
-    ``tls`` is for a server behind TLS, whose name is ``server_hostname`` or else ``host``.
+    With ``tls`` each connection uses TLS; the certificate must be one for ``server_hostname``, or else ``host``.
 
-    After a failure to connect nothing is tried for a while, ``backoff`` seconds at first and twice as many each time
-    up to the second number, less up to a half by chance. Calls in that time raise ``ConnectionError`` at once,
-    or with ``patient`` wait for the next attempt, as long as their ``timeout`` lets them.
+    After a failure to connect the client tries nothing for a while: for the first number of ``backoff`` in seconds,
+    twice as long each time, at most for the second number; a random part of up to one half is taken off. A call in that
+    time raises ``ConnectionError`` at once. With ``patient`` it waits for the next attempt, within its ``timeout``.
+
+    Raises ValueError for a ``pool`` of less than 1.
     """
 
     def __init__(
@@ -123,9 +127,9 @@ class AsyncClientOf(Generic[V]):
         self._login = None if username is None else authenticate(username, password)
         self._tls, self._name = tls, server_hostname or host
         self._backoff, self._patient = backoff, patient
-        self._failures, self._failure, self._retry_at = 0, "", 0.0
+        self._failed_attempts, self._last_error, self._retry_at = 0, "", 0.0
         #: Every connection that may have an open socket.
-        self._links: list[Link] = []
+        self._connections: list[AsyncConnection] = []
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process, self._thread = os.getpid(), threading.get_ident()
@@ -137,9 +141,12 @@ class AsyncClientOf(Generic[V]):
         await self.close()
 
     async def run(self, command: Command[T]) -> T:
-        """Make a call. All others are this with a call of their name."""
+        """Send the requests of a command and return its result. Each other method does this for the command it names.
+
+        Raises what the module's documentation lists.
+        """
         if asyncio.get_running_loop() is not self._loop or os.getpid() != self._process:
-            self._move()
+            self._use_running_loop()
         if not command.requests:
             return command.result(())
         if len(command.requests) > self._limits.outstanding:
@@ -151,7 +158,7 @@ class AsyncClientOf(Generic[V]):
         return command.result(replies)
 
     def check(self, command: Command[object]) -> None:
-        """Raise ``memproto.LocalProtocolError`` if the call does not fit the protocol; nothing is asked."""
+        """Raise ``memproto.LocalProtocolError`` if the command does not fit the protocol. Nothing is sent."""
         command.check(self._limits, self._dialect)
 
     get: Final = _method(Commands.get)
@@ -177,24 +184,24 @@ class AsyncClientOf(Generic[V]):
     noop: Final = _method(Commands.noop)
 
     async def close(self) -> None:
-        """Fail the calls that wait, and close all connections, in good order those that are idle. It is for good.
+        """Close all connections, and raise ConnectionError in the calls that wait. A closed client stays closed.
 
-        All sockets are closed before this waits for anything.
+        An idle connection sends ``quit``. All sockets are closed before this waits for anything.
         """
         self._closed = True
-        self._move()
-        links = list(self._links)
+        self._use_running_loop()
+        connections = list(self._connections)
         try:
-            for link in links:
-                link.say_goodbye()
+            for connection in connections:
+                connection.close_gracefully()
         finally:
-            for link in links:
-                link.give_up("the client was closed")
-        opening = [link.opening for link in links if link.opening is not None and not link.opening.done()]
+            for connection in connections:
+                connection.give_up("the client was closed")
+        opening = [each.opening for each in connections if each.opening is not None and not each.opening.done()]
         if opening:
-            await asyncio.wait(opening, timeout=_GOODBYE)
+            await asyncio.wait(opening, timeout=_CLOSE_TIMEOUT)
 
-    def _move(self) -> None:
+    def _use_running_loop(self) -> None:
         """Make the running event loop of this process the client's own. Raises RuntimeError."""
         loop, process = asyncio.get_running_loop(), os.getpid()
         if loop is self._loop and process == self._process:
@@ -203,122 +210,126 @@ class AsyncClientOf(Generic[V]):
         if not gone and self._loop is not None and self._loop.is_running():
             if self._thread != threading.get_ident():
                 raise RuntimeError("the client is in use in the event loop of another thread, which is running")
-            gone = True  # no thread runs two loops: this one was torn out of its run by an exception
-        for link in list(self._links):
+            gone = True  # no thread runs two loops: an exception has ended the run of this one
+        for connection in list(self._connections):
             if gone:
-                link.discard()
+                connection.discard()
             else:
-                link.give_up("the client is used in another event loop")
-        self._links.clear()
+                connection.give_up("the client is used in another event loop")
+        self._connections.clear()
         self._loop, self._process, self._thread = loop, process, threading.get_ident()
-        self._retry_at = 0.0  # by the other loop's clock
+        self._retry_at = 0.0  # it is a time of the other loop's clock
 
     async def _replies(self, command: Command[object], limit: asyncio.Timeout | None = None) -> list[object]:
-        for attempt in range(self._pool + 1):
-            link, fresh = self._idlest(), False
-            if link is None:
-                link, fresh = await self._another(limit)
+        attempts = 0
+        while True:
+            attempts += 1
+            connection, fresh = self._least_busy(), False
+            if connection is None:
+                connection, fresh = await self._wait_for_connection(limit)
             try:
-                return await link.ask(command, limit)
+                return await connection.run(command, limit)
             except ConnectionError as error:
-                # The server may have hung up long ago, which shows only now; to read once more does no harm.
+                # The server may have closed it long ago, which shows only now. To read a second time does no harm.
                 may_repeat = isinstance(error, NotSentError) or (command.repeatable and not fresh)
-                if not may_repeat or attempt == self._pool or link.loop is not self._loop:
+                if not may_repeat or attempts > self._pool or connection.loop is not self._loop:
                     raise
-        raise AssertionError("unreachable")
 
-    def _idlest(self) -> Link | None:
-        """The connection with the least to do; ``None`` if another one should be opened. Raises ConnectionError."""
+    def _least_busy(self) -> AsyncConnection | None:
+        """Return the connection with the fewest outstanding requests; ``None`` if the client should open another one.
+
+        Raises ConnectionError if the client is closed.
+        """
         if self._closed:
             raise ConnectionError("the client is closed")
-        best: Link | None = None
+        best: AsyncConnection | None = None
         opening = False
-        for link in self._links:
-            if not link.usable:
-                opening = opening or link.is_opening
-            elif best is None or link.connection.outstanding < best.connection.outstanding:
-                best = link
-        if best is None or opening or len(self._links) >= self._pool or not best.connection.outstanding:
+        for connection in self._connections:
+            if not connection.usable:
+                opening = opening or connection.is_opening
+            elif best is None or connection.protocol.outstanding < best.protocol.outstanding:
+                best = connection
+        if best is None or opening or len(self._connections) >= self._pool or not best.protocol.outstanding:
             return best
-        return best if self._wait() > 0 else None
+        return best if self._backoff_left() > 0 else None
 
-    def _wait(self) -> float:
-        """For how many seconds nothing is tried after a failure to connect."""
+    def _backoff_left(self) -> float:
+        """Return the seconds until the client may try to connect again after a failure; 0 or less if it may now."""
         return self._retry_at - asyncio.get_running_loop().time()
 
-    async def _another(self, limit: asyncio.Timeout | None) -> tuple[Link, bool]:
-        """A connection, and whether this call has opened it. Raises OSError, AuthenticationError."""
-        mine: Link | None = None
+    async def _wait_for_connection(self, limit: asyncio.Timeout | None) -> tuple[AsyncConnection, bool]:
+        """Return a connection, and whether this call has opened it. Raises OSError, AuthenticationError."""
+        mine: AsyncConnection | None = None
         while True:
             if asyncio.get_running_loop() is not self._loop:
                 raise ConnectionError("the client is used in another event loop")
-            link = self._idlest()
-            if link is not None:
-                return link, link is mine
-            link = next((each for each in self._links if each.is_opening), None)
-            if link is None:
-                wait = self._wait()
+            connection = self._least_busy()
+            if connection is not None:
+                return connection, connection is mine
+            connection = next((each for each in self._connections if each.is_opening), None)
+            if connection is None:
+                wait = self._backoff_left()
                 if wait > 0:
                     if not self._patient:
-                        raise ConnectionError(f"next attempt to connect in {wait:.2f} seconds: {self._failure}")
+                        raise ConnectionError(f"next attempt to connect in {wait:.2f} seconds: {self._last_error}")
                     await asyncio.sleep(wait)
                     continue
-                mine = link = self._open()
-            assert link.opening is not None
-            since = link.since()
+                mine = connection = self._open_connection()
+            assert connection.opening is not None
+            began = connection.snapshot()
             try:
-                # By a task of its own: if this call is cancelled, others still wait for the connection.
-                await asyncio.wait([link.opening])
+                # A task of its own opens it: if this call is cancelled, others still wait for the connection.
+                await asyncio.wait([connection.opening])
             except asyncio.CancelledError:
-                link.unanswered(since, limit)
+                connection.count_timeout(began, limit)
                 raise
-            error = _failure(link)
+            error = connection.opening_error()
             if error is not None and not self._closed:
-                link.give_up(str(error))
-                if link.retired:
-                    continue  # given up because of others, that had waited longer
-                others = any(each.usable for each in self._links)
+                connection.give_up(str(error))
+                if connection.retired:
+                    continue  # calls that had waited longer than this one have timed out
+                others = any(each.usable for each in self._connections)
                 if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not (self._patient or others):
                     raise error
 
-    def _open(self) -> Link:
-        """Begin to open a connection, in the place of a retired one if there are ``pool`` of them."""
-        for link in list(self._links):
-            # One that has failed, or that nothing opens, is here only if a KeyboardInterrupt has come between.
-            if link.failure or link.opening is None or (link.retired and len(self._links) >= self._pool):
-                link.give_up("the connection does not answer in time")
-        link = Link(self._dialect, self._limits, self._forget)
-        self._links.append(link)
-        link.opening = asyncio.get_running_loop().create_task(self._establish(link))
-        link.opening.add_done_callback(_failure_of)
-        return link
+    def _open_connection(self) -> AsyncConnection:
+        """Begin to open a connection. It takes the place of a retired one if the client has ``pool`` of them."""
+        for each in list(self._connections):
+            # One that has failed, or that no task opens, is here only if a KeyboardInterrupt came in between.
+            if each.failure or each.opening is None or (each.retired and len(self._connections) >= self._pool):
+                each.give_up(NO_REPLY)
+        connection = AsyncConnection(self._dialect, self._limits, self._remove)
+        self._connections.append(connection)
+        connection.open_by(self._establish(connection))
+        return connection
 
-    async def _establish(self, link: Link) -> None:
-        """Open a connection. How long that takes is limited by the calls that wait for it, see ``Link.unanswered``."""
+    async def _establish(self, connection: AsyncConnection) -> None:
+        """Open a connection.
+
+        The calls that wait for it limit how long that may take, see ``AsyncConnection.count_timeout``.
+        """
         try:
-            await self._connect(link)
-            if self._tls is not None:
-                await link.secure(self._tls, self._name)
-            link.start()
+            await self._connect(connection)
+            await connection.start(self._tls, self._name)
             if self._login is not None:
-                self._login.result(await link.ask(self._login))
-            link.take_calls()
+                self._login.result(await connection.run(self._login))
+            connection.take_calls()
         except BaseException as error:
             if isinstance(error, OSError):
-                self._put_off(error)
-            link.fail(ConnectionError, str(error))
+                self._delay_next_attempt(error)
+            connection.fail(ConnectionError, str(error))
             raise
-        self._failures = 0
+        self._failed_attempts = 0
 
-    async def _connect(self, link: Link) -> None:
-        """Connect to the first address that takes it. Raises OSError.
+    async def _connect(self, connection: AsyncConnection) -> None:
+        """Connect to the first address that accepts. Raises OSError.
 
-        Each address has its share of the timeout, so that a silent one leaves time for the next; there is nothing
-        better to do than to wait for the last one.
+        Each address has an equal share of the timeout, so that a silent one leaves time for the next. Only the timeout
+        of the call limits the last one.
         """
         loop = asyncio.get_running_loop()
         if self._host.startswith(_UNIX):
-            return await link.connect(socket.AF_UNIX, self._host.removeprefix(_UNIX))
+            return await connection.connect(socket.AF_UNIX, self._host.removeprefix(_UNIX))
         try:
             found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
         except socket.gaierror:
@@ -328,33 +339,20 @@ class AsyncClientOf(Generic[V]):
         for other, _, _, _, address in others:
             with suppress(OSError):
                 async with asyncio.timeout(share):
-                    return await link.connect(other, address)
-        return await link.connect(family, last)
+                    return await connection.connect(other, address)
+        return await connection.connect(family, last)
 
-    def _put_off(self, error: OSError) -> None:
-        """No attempt for a while. By chance not all clients of a server come back to it at once."""
+    def _delay_next_attempt(self, error: OSError) -> None:
+        """Try nothing for a while. The time is random in part, so that not all clients of a server return at once."""
         first, most = self._backoff
-        wait = min(first * 2.0**self._failures, most) * random.uniform(0.5, 1.0)
-        self._failures = min(self._failures + 1, 64)
-        self._failure = str(error)
+        wait = min(first * 2.0**self._failed_attempts, most) * random.uniform(0.5, 1.0)
+        self._failed_attempts = min(self._failed_attempts + 1, 64)
+        self._last_error = str(error)
         self._retry_at = asyncio.get_running_loop().time() + wait
 
-    def _forget(self, link: Link) -> None:
-        if link in self._links:
-            self._links.remove(link)
-
-
-def _failure_of(opening: asyncio.Task[None]) -> BaseException | None:
-    """What became of a task that is done; asyncio reports what nobody has looked at."""
-    return asyncio.CancelledError() if opening.cancelled() else opening.exception()
-
-
-def _failure(link: Link) -> Exception | None:
-    """Why the connection could not be opened, if it could not."""
-    assert link.opening is not None
-    error = _failure_of(link.opening)
-    # The task may have been cancelled, by close() for one, or a signal handler may have raised in it.
-    return error if error is None or isinstance(error, Exception) else ConnectionError(link.failure or "interrupted")
+    def _remove(self, connection: AsyncConnection) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
 
 
 class _Options(TypedDict, total=False):
@@ -371,7 +369,7 @@ class _Options(TypedDict, total=False):
 
 
 class AsyncClient(AsyncClientOf[bytes]):
-    """The same for values that are bytes."""
+    """:class:`AsyncClientOf` for values that are bytes."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 11211, **options: Unpack[_Options]) -> None:
         super().__init__(Commands(RAW), host, port, **options)

@@ -1,14 +1,14 @@
 """A connection as the blocking client uses it: bytes in and out, each wait up to a deadline, TCP, Unix socket or TLS.
 
-The socket never blocks. Every wait is a ``poll`` with the time that is left by the monotonic clock, so that neither a
-signal whose handler returns nor a server that sends a byte now and then prolongs a call. Under gevent's monkey patching
+The socket never blocks. Every wait is a ``poll`` with the time that is left by the monotonic clock. So neither a signal
+whose handler returns nor a server that sends a byte now and then prolongs a call. Under gevent's monkey patching
 ``poll`` lets the other greenlets run.
 
-What ends a call is an exception of this module, :class:`Expired` or :class:`Fault`. Nothing else raises them, so that
-a ``TimeoutError`` or ``BlockingIOError`` of a signal handler is never mistaken for one. After any other exception it is
-not known which bytes have been sent or received, and the connection must not be used again.
+A failure raises :class:`Expired` or :class:`Fault`. Only this module raises them, so that nobody mistakes a
+``TimeoutError`` or ``BlockingIOError`` of a signal handler for a failure. After any other exception nobody knows which
+bytes have been sent or received, and the connection must not be used again.
 
-A connection belongs to the process that opened it. At a fork the child closes its copies of all of them, and sends
+A connection belongs to the process that opened it. At a fork the child closes its copies of all connections and sends
 nothing.
 """
 
@@ -25,7 +25,7 @@ from typing import Final, Protocol, Self, TypeAlias
 from weakref import ref
 
 from memproto import RemoteProtocolError
-from memproto.clients.interruptions import is_of_system
+from memproto.clients.system_errors import is_system_error
 from memproto.clients.tls import Tls
 
 __all__ = ["READABLE", "WRITABLE", "Expired", "Fault", "Stream", "TlsStream"]
@@ -33,24 +33,26 @@ __all__ = ["READABLE", "WRITABLE", "Expired", "Fault", "Stream", "TlsStream"]
 _Address: TypeAlias = str | tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 _UNIX: Final = "unix:"
-_PIECE: Final = 65536
-#: What :meth:`Stream.wait` finds, as ``select.POLLIN`` and ``select.POLLOUT`` have it.
+_CHUNK: Final = 65536
+#: The bits that :meth:`Stream.wait` returns, with the values of ``select.POLLIN`` and ``select.POLLOUT``.
 READABLE: Final = 1
 WRITABLE: Final = 4
 # In progress, by the names of Unix and of Windows.
 _CONNECTING: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK))
-# A Unix socket whose server is busy says EAGAIN at once, and no poll tells when it is not; seconds until the next try.
-_BUSY: Final = 0.01
+# How long to wait before the next attempt while the queue of a Unix socket is full, in seconds. No poll tells when it
+# has room.
+_QUEUE_FULL: Final = 0.01
 
 
 class Expired(Exception):  # noqa: N818  # it says what has happened
-    """The deadline is over; the connection is intact if all bytes of the request have been sent."""
+    """The deadline is over. The connection is intact if all bytes of the request have been sent."""
 
 
 class Fault(Exception):  # noqa: N818
-    """A fault of the server or the network; the connection is lost, but for a timeout that has left it in step.
+    """A failure of the server or the network. The connection is lost, unless ``error`` is a TimeoutError.
 
-    ``error`` is what a caller of the client gets to see, ``sent`` is whether the server may have received the request.
+    ``error`` is the exception for the caller of the client. ``sent`` says whether the server may have received a part
+    of the request.
     """
 
     def __init__(self, error: OSError | RemoteProtocolError, sent: bool = False) -> None:
@@ -68,7 +70,7 @@ class Stream:
         made = None
         try:
             made = self._socket = socket.socket(family, socket.SOCK_STREAM)
-            _opened(made)
+            _remember(made)
             made.setblocking(False)
             self._reads = _poller(made, READABLE)
             self._both = _poller(made, READABLE | WRITABLE)
@@ -87,8 +89,9 @@ class Stream:
         look-up of a name cannot be cut short. Raises :class:`Expired` or :class:`Fault`.
         """
         addresses = _addresses(host, port)
-        for left in range(len(addresses), 0, -1):
-            family, address = addresses[-left]
+        while True:
+            left = len(addresses)
+            family, address = addresses.pop(0)
             now = time.monotonic()
             stream = None
             try:
@@ -98,14 +101,13 @@ class Stream:
             except BaseException as error:
                 if stream is not None:
                     stream.close()
-                if left == 1 or not isinstance(error, Expired | Fault):
+                if not addresses or not isinstance(error, Expired | Fault):
                     raise
-        raise AssertionError("a host without addresses is an error of its look-up")
 
     def _connect(self, family: int, address: _Address, deadline: float | None) -> None:
         code = self._socket.connect_ex(address)
         while code == errno.EAGAIN and family == socket.AF_UNIX:
-            time.sleep(_BUSY if deadline is None else min(_BUSY, _milliseconds(deadline) / 1000))
+            time.sleep(_QUEUE_FULL if deadline is None else min(_QUEUE_FULL, _milliseconds(deadline) / 1000))
             code = self._socket.connect_ex(address)
         if code in _CONNECTING:
             self.wait(deadline, write=True)
@@ -116,20 +118,20 @@ class Stream:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def encode(self, data: bytes) -> bytes:
-        """The bytes to send for these; here the same."""
+        """Return the bytes to send for these; without TLS the same."""
         return data
 
     def send(self, data: bytes | memoryview) -> int:
-        """Send what the socket takes at once; how much that was. To send while there is no room is a fault."""
+        """Send what the socket takes at once, and return how many bytes that was. It is a fault if it takes none."""
         try:
             return self._socket.send(data)
         except OSError as error:
             raise _fault(error) from error
 
     def receive(self) -> bytes:
-        """What has been received, perhaps nothing. Only after :meth:`wait`; the end is a fault."""
+        """Return the bytes received. Call it only after :meth:`wait`. The end of the stream is a fault."""
         try:
-            data = self._socket.recv(_PIECE)
+            data = self._socket.recv(_CHUNK)
         except OSError as error:
             raise _fault(error) from error
         if not data:
@@ -137,10 +139,11 @@ class Stream:
         return data
 
     def wait(self, deadline: float | None, write: bool = False) -> int:
-        """Wait until something can be read, or with ``write`` sent: the bits READABLE and WRITABLE, and others.
+        """Wait until the socket is readable, or with ``write`` also until it is writable.
 
-        An error or the end makes a socket readable. Raises :class:`Expired` if the deadline is over, even if there is
-        something to read: a server may send a byte now and then forever.
+        Returns the bits READABLE and WRITABLE, and others. An error or the end of the stream makes a socket readable.
+        Raises :class:`Expired` if the deadline is over, even if the socket is readable: a server may send a byte now
+        and then forever.
         """
         found = (self._both if write else self._reads).poll(None if deadline is None else _milliseconds(deadline))
         if not found:
@@ -148,17 +151,17 @@ class Stream:
         return found[0][1]
 
     def has_data(self) -> bool:
-        """Whether there is something to read, or the end, just now."""
+        """Whether the socket is readable now: there are bytes, or the end of the stream."""
         return bool(self._reads.poll(0))
 
     def close(self) -> None:
-        """Close it and send nothing, not even the end of TLS."""
+        """Close the socket and send nothing, not even the end of TLS."""
         self._socket.close()
         _OPEN.pop(id(self._socket), None)
 
 
 class TlsStream(Stream):
-    """The same with TLS, which begins with :meth:`handshake`."""
+    """A stream with TLS, which begins with :meth:`handshake`."""
 
     _tls: Tls
 
@@ -179,24 +182,27 @@ class TlsStream(Stream):
             if done:
                 return
             self.wait(deadline)
-            tls.take(super().receive())
+            tls.receive(super().receive())
 
     def encode(self, data: bytes) -> bytes:
-        """The bytes to send for these, encrypted."""
+        """Return the bytes to send for these: encrypted."""
         try:
             return self._tls.encrypt(data)
         except OSError as error:
             raise _fault(error) from error
 
     def receive(self) -> bytes:
-        """What has been received, decrypted. Only after :meth:`wait`; the end is a fault."""
+        """Return the bytes received, decrypted; empty if a record is incomplete. Call it only after :meth:`wait`.
+
+        The end of the stream is a fault.
+        """
         data, end = b"", None
         try:
             data = super().receive()
         except Fault as fault:
             end = fault
         try:
-            # At the end there may still be what has come together with the end of the handshake.
+            # At the end of the stream TLS may still hold bytes that arrived with the end of the handshake.
             data = self._tls.decrypt(data)
         except OSError as error:
             raise _fault(error) from error
@@ -206,8 +212,8 @@ class TlsStream(Stream):
 
 
 def _fault(error: OSError) -> OSError | Fault:
-    """What to raise for an error of an operation: a signal handler's is raised as it is."""
-    return Fault(error) if is_of_system(error) else error
+    """Return what to raise for an error of an operation: a fault for the system's, a signal handler's as it is."""
+    return Fault(error) if is_system_error(error) else error
 
 
 # --- waiting
@@ -218,7 +224,7 @@ class _Poller(Protocol):
 
 
 class _Select:
-    """The same as ``select.poll``, for one socket, where there is none: on Windows."""
+    """Has the interface of ``select.poll`` for one socket, where there is no ``poll``: on Windows."""
 
     def __init__(self, connected: socket.socket, events: int) -> None:
         self._reads = [connected]
@@ -226,7 +232,7 @@ class _Select:
 
     def poll(self, milliseconds: float | None, /) -> list[tuple[int, int]]:
         seconds = None if milliseconds is None else milliseconds / 1000
-        # That a connection was refused is an exceptional condition there.
+        # On Windows a refused connection is an exceptional condition of the socket.
         read, write, other = select.select(self._reads, self._writes, self._writes, seconds)
         events = (READABLE if read else 0) | (WRITABLE if write or other else 0)
         return [(0, events)] if events else []
@@ -262,17 +268,17 @@ def _addresses(host: str, port: int) -> list[tuple[int, _Address]]:
 
 # --- forks
 
-# A reference whose socket is gone stays until another socket has its identity, or for good. That is rare, and better
-# than a callback when it goes: an exception of a signal handler in the middle of that would be lost.
+# The reference to a socket that the garbage collector took stays until another socket has its identity, or forever.
+# That is rare, and better than a callback of the reference, which would lose an exception of a signal handler.
 _OPEN: Final[dict[int, ref[socket.socket]]] = {}
 
 
-def _opened(made: socket.socket) -> None:
+def _remember(made: socket.socket) -> None:
     _OPEN[id(made)] = ref(made)
 
 
 def _close_in_child() -> None:
-    """Close a child's copies, so that it cannot read what belongs to its parent, in the middle of a call either."""
+    """Close the child's copies of all sockets, so that it cannot read replies to its parent, not even within a call."""
     for each in _OPEN.values():
         made = each()
         if made is not None:

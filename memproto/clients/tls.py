@@ -1,6 +1,6 @@
-"""TLS between bytes and bytes, for a client. Its buffers are in memory: nothing here waits or touches a socket.
+"""TLS as a conversion between bytes and bytes, for a client. It waits for nothing and uses no socket.
 
-So no socket is lost in it, whatever is raised: ``SSLContext.wrap_socket`` takes the socket over before it can fail.
+So no exception can lose a socket here. ``SSLContext.wrap_socket`` could: it takes the socket over before it can fail.
 """
 
 from __future__ import annotations
@@ -8,51 +8,51 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from memproto.clients.interruptions import is_of_system
+from memproto.clients.system_errors import is_system_error
 
 __all__ = ["Tls"]
 
-_PIECE: Final = 65536
+_CHUNK: Final = 65536
 
 
 class Tls:
-    """One side of a connection. Every method but :meth:`take` may raise ``ssl.SSLError``."""
+    """The client's side of a TLS connection. Every method but :meth:`receive` may raise ``ssl.SSLError``."""
 
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         self._incoming = ssl.MemoryBIO()
-        #: What is to be sent after :meth:`handshake`, also if that has failed: an alert tells the server why.
+        #: The bytes to send after :meth:`handshake`, also if that has failed: an alert tells the server why.
         self.outgoing: ssl.MemoryBIO = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self.outgoing, server_hostname=name)
 
-    def take(self, data: bytes) -> None:
-        """Take bytes from the socket."""
+    def receive(self, data: bytes) -> None:
+        """Take bytes that the socket has received."""
         self._incoming.write(data)
 
     def handshake(self) -> bool:
-        """Go on with the handshake; whether it is complete."""
+        """Continue the handshake. The result says whether it is complete."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError as error:
-            if is_of_system(error):
+            if is_system_error(error):
                 return False
             raise
         return True
 
     def encrypt(self, data: bytes) -> bytes:
-        """The bytes to send for these."""
+        """Return the bytes to send for these."""
         view = memoryview(data)
         while view:
             view = view[self._tls.write(view) :]
         return self.outgoing.read()
 
     def decrypt(self, data: bytes) -> bytes:
-        """What these bytes from the socket, and those before, say; perhaps nothing yet."""
-        self.take(data)
-        pieces: list[bytes] = []
+        """Return the contents of all bytes received so far and of these; empty if a record is incomplete."""
+        self.receive(data)
+        chunks: list[bytes] = []
         try:
-            while piece := self._tls.read(_PIECE):
-                pieces.append(piece)
+            while chunk := self._tls.read(_CHUNK):
+                chunks.append(chunk)
         except ssl.SSLWantReadError as error:
-            if not is_of_system(error):
+            if not is_system_error(error):
                 raise
-        return b"".join(pieces)
+        return b"".join(chunks)

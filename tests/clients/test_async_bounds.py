@@ -27,7 +27,7 @@ from memproto import (
     Signal,
 )
 from memproto.clients.async_client import AsyncClient
-from memproto.clients.async_connection import Link
+from memproto.clients.async_stream import AsyncStream
 from memproto.engine import Engine
 from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0, run, until_closed
 from tests.clients.test_async_pool import Loop
@@ -61,7 +61,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The sockets of the client are counted; at the end all are closed."""
     module = ModuleType("socket")
     vars(module).update(vars(socket), socket=Counted)
-    monkeypatch.setattr("memproto.clients.async_connection.socket", module)
+    monkeypatch.setattr("memproto.clients.async_stream.socket", module)
     Counted.open = Counted.most = 0
     yield
     assert Counted.open == 0
@@ -121,7 +121,7 @@ async def ask_all(calls: list[tuple[str, int, int]], dialect: Dialect) -> None:
         expected: list[object] = []
         tasks: list[asyncio.Task[object]] = []
         await client.noop()
-        link = client._links[0]
+        link = client._connections[0]
         for serial, (what, number, refused) in enumerate(calls):
             value = b"%d" % serial
             if what in ("set_multi", "delete_multi"):
@@ -148,8 +148,8 @@ async def ask_all(calls: list[tuple[str, int, int]], dialect: Dialect) -> None:
                     model.pop(key, None)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(each) if isinstance(each, Exception) else each for each in results] == expected
-        assert client._links == [link]
-        assert link.connection.outstanding == 0
+        assert client._connections == [link]
+        assert link.protocol.outstanding == 0
 
 
 # --- a server with moods
@@ -274,7 +274,7 @@ def test_a_call_cancelled_at_any_step_over_tls_leaves_its_connection_to_the_othe
                     assert await task is True
                 assert await client.set(b"other", b"%d" % steps) is True
                 assert await client.get(b"other") == b"%d" % steps
-                assert len(client._links) == 1
+                assert len(client._connections) == 1
         assert cancelled > 10
 
     files = f"ssl_chain_cert={TLS / 'cert.pem'},ssl_key={TLS / 'key.pem'}"
@@ -290,19 +290,19 @@ def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(
     handshake: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[int] = []
-    secure = Link.secure
+    handshake_of_stream = AsyncStream.handshake
 
-    async def late(link: Link, context: ssl.SSLContext, name: str) -> None:
-        assert link._socket is not None
-        opened.append(link._socket.fileno())
+    async def late(stream: AsyncStream, context: ssl.SSLContext, name: str) -> bytes:
+        assert stream._socket is not None
+        opened.append(stream._socket.fileno())
         served, _ = listener.accept()
         if not handshake:
             served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset at once
         served.close()
         reset = select.poll()
-        reset.register(link._socket, select.POLLIN)
+        reset.register(stream._socket, select.POLLIN)
         assert reset.poll(DEADLINE * 1000)
-        await secure(link, context, name)
+        return await handshake_of_stream(stream, context, name)
 
     async def ask() -> None:
         async with AsyncClient(
@@ -316,7 +316,7 @@ def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(number)
 
-    monkeypatch.setattr(Link, "secure", late)
+    monkeypatch.setattr(AsyncStream, "handshake", late)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         asyncio.run(ask())
 
@@ -325,7 +325,7 @@ def test_close_ends_though_cancelled_calls_fill_the_queue(monkeypatch: pytest.Mo
     async def main(port: int) -> None:
         client = AsyncClient(port=port, limits=Limits(outstanding=3))
         tasks = [asyncio.create_task(client.version()) for _ in range(3)]
-        while not client._links or client._links[0].connection.outstanding < 3:
+        while not client._connections or client._connections[0].protocol.outstanding < 3:
             await asyncio.sleep(0)
         for task in tasks:
             task.cancel()

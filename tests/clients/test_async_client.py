@@ -36,7 +36,7 @@ each_loop = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def opaques_of_tasks_begin_at_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memproto.clients.async_connection._CHANCE.getrandbits", lambda bits: 0)
+    monkeypatch.setattr("memproto.clients.async_connection._RANDOM.getrandbits", lambda bits: 0)
 
 
 def run(main: Coroutine[object, None, T], loop: Loop = asyncio.new_event_loop) -> T:
@@ -69,7 +69,7 @@ def test_the_others_do_not_notice_a_call_that_is_cancelled() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             tasks = [asyncio.create_task(client.version()) for _ in range(5)]
-            while not client._links or client._links[0].connection.outstanding < 5:
+            while not client._connections or client._connections[0].protocol.outstanding < 5:
                 await asyncio.sleep(0)
             tasks[1].cancel()
             tasks[4].cancel()
@@ -170,12 +170,12 @@ def test_a_server_that_does_not_read_stops_the_writing() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, limits=Limits(outstanding=1000)) as client:
             tasks = [asyncio.create_task(client.set(b"key", value)) for _ in range(20)]
-            while not client._links or not client._links[0]._unsent:
+            while not client._connections or not client._connections[0].stream.unsent:
                 await asyncio.sleep(0)
             for _ in range(10):
                 await asyncio.sleep(0)
-            link = client._links[0]
-            assert link.connection.outstanding == 1
+            link = client._connections[0]
+            assert link.protocol.outstanding == 1
             done.set()
             assert await asyncio.gather(*tasks) == [True] * 20
 
@@ -226,7 +226,7 @@ def test_close_fails_the_calls_that_wait_and_is_for_good(loop: Loop) -> None:
         await client.close()
         client = AsyncClient(port=port, pool=2)
         waiting = asyncio.create_task(client.version())
-        while not client._links or not client._links[0].connection.outstanding:
+        while not client._connections or not client._connections[0].protocol.outstanding:
             await asyncio.sleep(0)
         await client.close()
         with pytest.raises(ConnectionError, match="the client was closed"):
@@ -243,7 +243,7 @@ def test_close_while_a_connection_is_being_opened() -> None:
     async def main(port: int) -> None:
         client = AsyncClient(port=port)
         opening = asyncio.create_task(client.version())
-        while not client._links or client._links[0]._socket is None:
+        while not client._connections or client._connections[0].stream._socket is None:
             await asyncio.sleep(0)
         await client.close()
         with pytest.raises(ConnectionError, match="the client is closed"):
@@ -275,7 +275,7 @@ def test_each_failure_is_followed_by_a_longer_wait(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
         for share in (1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 0.75):
             monkeypatch.setattr("random.uniform", lambda least, most, share=share: share)
-            client._put_off(OSError("down"))
+            client._delay_next_attempt(OSError("down"))
             waits.append(round(client._retry_at - 1000.0, 6))
         monkeypatch.undo()
         return waits
@@ -290,7 +290,7 @@ def test_with_patience_a_call_waits_for_the_server() -> None:
     async def main() -> bytes:
         async with AsyncClient(port=port, timeout=DEADLINE, patient=True, backoff=(0.01, 0.02)) as client:
             calls = asyncio.gather(client.version(), client.version())
-            while not client._failures:
+            while not client._failed_attempts:
                 await asyncio.sleep(0)
             with TinyVersion(port):
                 one, other = await calls

@@ -11,8 +11,8 @@ import pytest
 
 from memproto import Dialect, Limits
 from memproto.clients.async_client import AsyncClient
-from memproto.clients.async_connection import Link
-from memproto.clients.full import is_full
+from memproto.clients.async_connection import AsyncConnection
+from memproto.clients.refusal import is_refusal
 from memproto.commands import ReplyTooLargeError
 from tests.clients.test_async_bounds import DIALECTS, FULL, Counted, counted
 from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0, run, until_closed
@@ -52,7 +52,7 @@ def test_calls_that_are_cancelled_at_once_do_not_cost_a_connection() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             await client.version()
-            (link,) = client._links
+            (link,) = client._connections
             link._round_trip = 0.5
             for _ in range(20):
                 task = asyncio.create_task(client.version())
@@ -60,7 +60,7 @@ def test_calls_that_are_cancelled_at_once_do_not_cost_a_connection() -> None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            assert client._links == [link]
+            assert client._connections == [link]
             assert await client.version()
 
     with tiny_server() as port:
@@ -71,7 +71,7 @@ def test_the_calls_that_wait_for_a_retired_connection_give_way_to_new_ones(monke
     async def main(port: int) -> None:
         async with AsyncClient(port=port) as client:
             patient = asyncio.create_task(client.delete(b"key"))
-            while not client._links or not client._links[0].connection.outstanding:
+            while not client._connections or not client._connections[0].protocol.outstanding:
                 await asyncio.sleep(0)
             client.timeout = 0.05
             for _ in range(3):
@@ -90,9 +90,9 @@ def test_the_calls_that_wait_for_a_retired_connection_give_way_to_new_ones(monke
 
 @pytest.mark.parametrize("silent", [2, 3])
 def test_one_deadline_holds_over_all_addresses(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Link.connect
+    real = AsyncConnection.connect
 
-    async def connect(link: Link, family: int, address: tuple[object, ...]) -> None:
+    async def connect(link: AsyncConnection, family: int, address: tuple[object, ...]) -> None:
         tried.append(address)
         if address[1] == 1:
             await asyncio.sleep(1000)
@@ -106,7 +106,7 @@ def test_one_deadline_holds_over_all_addresses(silent: int, monkeypatch: pytest.
             return addresses
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-        monkeypatch.setattr("memproto.clients.async_connection.Link.connect", connect)
+        monkeypatch.setattr("memproto.clients.async_connection.AsyncConnection.connect", connect)
         async with AsyncClient("several.example", port, timeout=1.0) as client:
             began = time.monotonic()
             if silent == 3:
@@ -168,7 +168,7 @@ def test_a_full_server_is_a_fault_of_the_connection(dialect: Dialect, cut: int) 
 
 
 def test_what_only_begins_as_the_line_of_a_full_server_is_a_reply() -> None:
-    assert [is_full(FULL[:5]), is_full(FULL), is_full(b"ERROR\r\n")] == [None, True, False]
+    assert [is_refusal(FULL[:5]), is_refusal(FULL), is_refusal(b"ERROR\r\n")] == [None, True, False]
 
     def refuse(link: socket.socket) -> None:
         assert read(link, 9) == b"version\r\n"
@@ -198,12 +198,12 @@ def test_a_reply_over_a_limit_fails_its_own_call_only(dialect: Dialect) -> None:
             await writer.set_multi({b"small%d" % number: b"%d" % number for number in range(8)})
         async with AsyncClient(port=port, timeout=DEADLINE, dialect=dialect, limits=Limits(value=1000)) as client:
             await client.noop()
-            links = list(client._links)
+            links = list(client._connections)
             small = [client.get(b"small%d" % number) for number in range(8)]
             results = await asyncio.gather(*small[:4], client.get(b"large"), *small[4:], return_exceptions=True)
             assert isinstance(results.pop(4), ReplyTooLargeError)
             assert results == [b"%d" % number for number in range(8)]
-            assert client._links == links
+            assert client._connections == links
             assert await client.get(b"small1") == b"1"
 
     with tiny_server() as port:
@@ -212,7 +212,7 @@ def test_a_reply_over_a_limit_fails_its_own_call_only(dialect: Dialect) -> None:
 
 def test_the_first_opaque_is_drawn_for_each_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     opaques = iter([0xFFFFFFFF, 7])
-    monkeypatch.setattr("memproto.clients.async_connection._CHANCE.getrandbits", lambda bits: next(opaques))
+    monkeypatch.setattr("memproto.clients.async_connection._RANDOM.getrandbits", lambda bits: next(opaques))
 
     def first(link: socket.socket) -> None:
         assert read(link, 24)[12:16] == b"\xff\xff\xff\xff"

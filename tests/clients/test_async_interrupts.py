@@ -87,7 +87,7 @@ class Torn(socket.socket):
 def torn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module = ModuleType("socket")
     vars(module).update(vars(socket), socket=Torn)
-    monkeypatch.setattr("memproto.clients.async_connection.socket", module)
+    monkeypatch.setattr("memproto.clients.async_stream.socket", module)
     Torn.received = Torn.sent = None
     Torn.full, other = socket.socketpair()
     with Torn.full, other:
@@ -200,7 +200,7 @@ def test_an_exception_after_bytes_were_received_or_sent(
                 for warm in (True, False):
                     if not warm:
                         program.run(client.set(b"c", value))
-                        for link in client._links:
+                        for link in client._connections:
                             link.give_up("cold")
                     client.timeout = SHORT
                     error = raised()[number]

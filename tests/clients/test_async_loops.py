@@ -86,10 +86,10 @@ def test_a_forked_child_has_connections_of_its_own(dialect: Dialect, loop: Loop)
     with tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
         client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect, pool=2)
         runner.run(work(client, b"parent"))
-        links = list(client._links)
+        links = list(client._connections)
         children = [in_child(child) for _ in range(3)]
         runner.run(work(client, b"parent"))
         assert [os.waitpid(each, 0)[1] for each in children] == [0, 0, 0]
         runner.run(work(client, b"parent"))
-        assert client._links == links
+        assert client._connections == links
         runner.run(client.close())

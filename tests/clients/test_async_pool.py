@@ -58,7 +58,7 @@ def test_a_hundred_tasks_on_four_connections(dialect: Dialect, loop: Loop) -> No
     async def main(port: int) -> None:
         async with AsyncClient(port=port, pool=4, timeout=DEADLINE, dialect=dialect) as client:
             await asyncio.gather(*[work(client, task) for task in range(100)])
-            assert len(client._links) == 4
+            assert len(client._connections) == 4
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:

@@ -11,7 +11,7 @@ import pytest
 
 from memproto import Dialect
 from memproto.clients.async_client import AsyncClient
-from memproto.clients.async_connection import Link
+from memproto.clients.async_connection import AsyncConnection
 from tests.clients.test_async_client import opaques_of_tasks_begin_at_0, run, until_closed
 from tests.clients.test_client import (
     NOOP_REPLY,
@@ -50,7 +50,7 @@ def test_a_late_answer_is_never_given_to_another_call(way: str) -> None:
                     await client.version()
             else:
                 task = asyncio.create_task(client.version())
-                while not client._links or not client._links[0].connection.outstanding:
+                while not client._connections or not client._connections[0].protocol.outstanding:
                     await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -143,7 +143,7 @@ def test_a_connection_that_never_resumes_is_given_up() -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.noop()
             # As a KeyboardInterrupt leaves it between the socket's word that there is room and the use of it.
-            client._links[0]._unsent = b"x"
+            client._connections[0].stream.unsent = b"x"
             client.timeout = 0.05
             for _ in range(3):
                 with pytest.raises(TimeoutError):
@@ -157,13 +157,13 @@ def test_a_connection_that_never_resumes_is_given_up() -> None:
 
 def test_close_does_not_wait_for_ever_for_an_opening_that_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     # As a KeyboardInterrupt leaves a task that was about to run.
-    async def stuck(client: AsyncClient, link: Link) -> None:
+    async def stuck(client: AsyncClient, link: AsyncConnection) -> None:
         while not end.is_set():
             with suppress(asyncio.CancelledError):
                 await end.wait()
 
     monkeypatch.setattr("memproto.clients.async_client.AsyncClientOf._establish", stuck)
-    monkeypatch.setattr("memproto.clients.async_client._GOODBYE", 0.01)
+    monkeypatch.setattr("memproto.clients.async_client._CLOSE_TIMEOUT", 0.01)
     end = asyncio.Event()
 
     async def main() -> None:

@@ -30,7 +30,7 @@ Handler = Callable[[socket.socket], None]
 
 @pytest.fixture(autouse=True)
 def opaques_begin_at_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memproto.clients.client._CHANCE.getrandbits", lambda bits: 0)
+    monkeypatch.setattr("memproto.clients.connection._RANDOM.getrandbits", lambda bits: 0)
 
 
 def numbered(reply: bytes, opaque: int) -> bytes:
@@ -322,8 +322,8 @@ def test_an_interruption_at_any_line_never_leads_to_a_wrong_answer(
             lines = 0
             while interrupted_at(lines, client, error):
                 # Only a connection on which nothing is outstanding may be used again.
-                assert [link.connection.outstanding for link in client._links] in ([], [0])
-                kept += len(client._links)
+                assert [link.protocol.outstanding for link in client._connections] in ([], [0])
+                kept += len(client._connections)
                 assert client.get(b"b") == b"value of b"
                 if lines % 2:
                     client.close()  # and so the opening of a connection, too

@@ -71,7 +71,7 @@ def test_after_a_while_a_closed_connection_is_noticed_before_it_is_used(monkeypa
         assert read(link, 24)[1] == 0x0A
         link.sendall(numbered(NOOP_REPLY, 1))
 
-    monkeypatch.setattr("memproto.clients.client._IDLE", 0.0)
+    monkeypatch.setattr("memproto.clients.connection._IDLE", 0.0)
     with closed_meanwhile(answer_delete) as client:
         assert client.delete(b"key") is True
         # One that is open is used again.

@@ -21,8 +21,9 @@ from types import FrameType, ModuleType
 import pytest
 
 from memproto import Dialect, Version
-from memproto.clients.client import Client, _Link
+from memproto.clients.client import Client
 from memproto.clients.cluster import Cluster
+from memproto.clients.connection import Connection
 from memproto.commands import Command, ServerError
 from tests.clients.test_client import answer_version, opaques_begin_at_0, read, server
 from tests.clients.test_client_secure import client_context, over_tls
@@ -108,7 +109,7 @@ def test_a_signal_handler_that_raises_anywhere_in_a_call(port: int, dialect: Dia
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except type(error):
                 # What is kept has nothing outstanding, so that no answer can be taken for another.
-                assert [link.connection.outstanding for link in client._links] in ([], [0])
+                assert [link.protocol.outstanding for link in client._connections] in ([], [0])
             else:
                 assert found == VALUES[key]
             if interrupted == 200:
@@ -396,17 +397,17 @@ def test_what_is_raised_after_a_connection_was_put_back_leaves_it_to_who_has_it(
 
         def take(_: object) -> None:
             # As another thread, that comes just now.
-            taken.extend(client._links)
-            client._links.clear()
+            taken.extend(client._connections)
+            client._connections.clear()
             raise OwnError
 
         with pytest.raises(OwnError):
             client.run(Command((Version(),), take))
         assert len(taken) == 1
-        assert client._links == []
+        assert client._connections == []
         (link,) = taken
-        assert isinstance(link, _Link)
-        assert link.in_step
+        assert isinstance(link, Connection)
+        assert link.reusable
         assert link.stream._socket.fileno() != -1
         link.stream.close()
 

@@ -444,14 +444,14 @@ def test_a_reply_over_a_limit_fails_only_its_own_call(kind: Any, nodes: list[Nod
         assert cluster.stats()[nodes[0]][b"cmd_flush"].isdigit()
     with Client(nodes[0].host, nodes[0].port, DEADLINE, dialect=dialect, limits=limits) as client:
         assert client.get(many[0]) == bytes(9_999)
-        (link,) = client._links
+        (link,) = client._connections
         for _ in range(3):
             with pytest.raises(ReplyTooLargeError):
                 client.get(large)
             with pytest.raises(ReplyTooLargeError):
                 client.get_multi(many)
             assert client.get(many[0]) == bytes(9_999)
-        assert client._links == [link]
+        assert client._connections == [link]
 
 
 # --- nodes that have too many connections

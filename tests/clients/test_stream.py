@@ -127,7 +127,7 @@ def test_no_call_waits_beyond_its_deadline_in_any_phase(
         for name in ("socket", "select", "time"):
             stack.enter_context(patch(f"memproto.clients.stream.{name}", world))
         stack.enter_context(patch("memproto.clients.client.time", world))
-        stack.enter_context(patch("memproto.clients.client._CHANCE.getrandbits", lambda bits: 0))
+        stack.enter_context(patch("memproto.clients.connection._RANDOM.getrandbits", lambda bits: 0))
         client = Client("name", timeout=TIMEOUT, username="user" if login else None)
         try:
             assert client.set(b"key", bytes(size)) is True
@@ -196,7 +196,7 @@ def test_where_there_is_no_poll_select_does(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr("memproto.clients.stream.select.poll")
     with server(answer_version) as port, Client(port=port, timeout=30.0) as client:
         assert client.version() == b"1.2.3"
-        (link,) = client._links
+        (link,) = client._connections
         assert isinstance(link.stream._reads, _Select)
         assert link.stream._reads.poll(30_000) == [(0, READABLE)]  # the end
         assert link.stream._both.poll(0) == [(0, READABLE | WRITABLE)]
@@ -262,7 +262,7 @@ def test_each_connection_begins_with_an_opaque_of_its_own(dialect: Dialect) -> N
 
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        patch("memproto.clients.client._CHANCE.getrandbits", lambda bits: next(drawn)),
+        patch("memproto.clients.connection._RANDOM.getrandbits", lambda bits: next(drawn)),
         Client(port=listener.getsockname()[1], timeout=30.0, dialect=dialect, trace=trace) as client,
     ):
         for _ in range(2):

@@ -50,7 +50,7 @@ def _ours(dialect: Dialect) -> AsyncContestant:
         # By its name, so that the blocking trial does not need it.
         made = importlib.import_module("memproto.clients.async_client")
         own = made.AsyncClient("127.0.0.1", 11211, pool=POOL, timeout=TIMEOUT, dialect=dialect)
-        with streams(importlib.import_module("memproto.clients.async_connection")):
+        with streams(importlib.import_module("memproto.clients.async_stream")):
             async with own as client:
 
                 async def ask(call: Call, cas: int) -> Result:
@@ -258,7 +258,7 @@ def run(contestant: AsyncContestant, seed: str, faults: tuple[Fault, ...], cance
     trial = AsyncTrial(seed, faults, cancels)
     # What a client draws for itself, such as how long it waits before it connects again, follows from the seed too.
     random.seed(seed)
-    opaques = mock.patch("memproto.clients.async_connection._CHANCE", random.Random(f"{seed}/opaques"))
+    opaques = mock.patch("memproto.clients.async_connection._RANDOM", random.Random(f"{seed}/opaques"))
     with opaques, asyncio.Runner(loop_factory=lambda: trial.loop) as runner:
         runner.run(trial.run(contestant))
     return trial.tally

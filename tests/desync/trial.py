@@ -83,7 +83,7 @@ def run(
     chance = random.Random(f"{seed}/interrupts")
     # Where a client's opaques begin follows from the seed too.
     with (
-        mock.patch("memproto.clients.client._CHANCE", random.Random(f"{seed}/opaques")),
+        mock.patch("memproto.clients.connection._RANDOM", random.Random(f"{seed}/opaques")),
         contestant.make(trial.network) as ask,
     ):
         for number, call in enumerate(calls(f"{seed}/calls", CALLS)):

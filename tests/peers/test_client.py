@@ -341,11 +341,11 @@ def test_a_limit_of_ones_own(port: int, client: Client, dialect: Dialect) -> Non
     client.set(b"key", bytes(1000))
     with Client(port=port, timeout=DEADLINE, dialect=dialect, limits=Limits(value=999)) as small:
         assert small.noop() is True
-        before = list(small._links)
+        before = list(small._connections)
         with pytest.raises(ReplyTooLargeError, match="value is 1000 bytes, limit is 999"):
             small.get(b"key")
         assert small.get(b"absent") is None
-        assert small._links == before
+        assert small._connections == before
 
 
 def test_a_negative_expiry_is_at_once(client: Client, dialect: Dialect) -> None:
