@@ -300,7 +300,7 @@ class AsyncClientOf(Generic[V]):
                 each.give_up(NO_REPLY)
         connection = AsyncConnection(self._dialect, self._limits, self._remove)
         self._connections.append(connection)
-        connection.open_by(self._establish(connection))
+        connection.open_by(self._establish)
         return connection
 
     async def _establish(self, connection: AsyncConnection) -> None:

@@ -77,9 +77,9 @@ class AsyncConnection:
 
     # --- opening
 
-    def open_by(self, establish: Coroutine[object, object, None]) -> None:
-        """Begin a task that opens the connection."""
-        self.opening = self.loop.create_task(establish)
+    def open_by(self, establish: Callable[[AsyncConnection], Coroutine[object, object, None]]) -> None:
+        """Begin a task in which this function opens the connection."""
+        self.opening = self.loop.create_task(establish(self))
         self.opening.add_done_callback(_exception_of)
 
     @property

@@ -7,20 +7,21 @@
     Cluster(nodes, dead="move", retry_after=10.0)
     ClusterOf(Commands(serde), nodes)  # other values than bytes
 
-A node that fails, by a timeout, a lost connection, too many of them or broken protocol, is dead: nothing of that is
-raised, and it is asked nothing for ``retry_after`` seconds. Then one call tries it. Until it answers, by ``dead``:
+A node is dead if it fails: by a timeout, a lost connection, too many connections or a broken protocol. No such failure
+is raised. A dead node gets no commands for ``retry_after`` seconds; then one call tries it. Until it answers, ``dead``
+says what happens:
 
-- ``"miss"``: its keys are not there. What reads finds nothing. What writes is ``False`` if nothing was stored or
-  removed, because the node was not asked or has not received it, and ``UNKNOWN``, which is false too, if the node has
-  failed before it answered: it may have carried it out. ``set_multi`` and ``delete_multi`` give such keys as
-  ``unknown`` of the list.
-- ``"move"``: its keys belong to the next node on the ring that is alive, beginning with the call that failed. When it
-  comes back so do they, to the values that they had when it went, if it still has them: this is for values that may
-  be old, or that expire soon.
+- ``"miss"``: its keys are missing. A call that reads finds nothing. A call that writes returns ``False`` if the node
+  has stored or removed nothing, because it has not received the command. It returns ``UNKNOWN``, which is false too,
+  if the node failed before it replied: the node may have carried out the command. ``set_multi`` and ``delete_multi``
+  give such keys as ``unknown`` of the list.
+- ``"move"``: its keys belong to the next node on the ring that is not dead, beginning with the call that failed. When
+  the node comes back, so do its keys, with the values that it still has. This is for values that may be old, or that
+  expire soon.
 
-What was deleted in the meantime may be back with the node, in both. A call may find several nodes dead, and each
-costs it up to ``timeout``: a call on one key does so in "move", a call on many asks their nodes one after the other.
-In "move" a write is ``UNKNOWN`` only if no other node has answered. ``ServerError`` and
+In both, items that were deleted in the meantime may come back with the node. A call may find several dead nodes, and
+each costs it up to ``timeout``: in "move" a call on one key may do so, and a call on many keys uses its nodes one after
+the other. In "move" a write is ``UNKNOWN`` only if no other node has replied. ``ServerError`` and
 ``memproto.LocalProtocolError`` are raised as by the client of one server; a refusal makes no node dead.
 """
 
@@ -32,7 +33,17 @@ from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from memproto.clients.client import ClientOf
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
-from memproto.clients.routing import UNKNOWN, Answers, ClusterOptions, Dead, Keys, Options, Plan, Plans, Unknown
+from memproto.clients.routing import (
+    UNKNOWN,
+    ClusterOptions,
+    DeadNodes,
+    KeyList,
+    NodeResults,
+    Options,
+    Plan,
+    Router,
+    Unknown,
+)
 from memproto.clients.stream import Fault
 from memproto.commands import RAW, Command, Commands, ServerError
 
@@ -44,34 +55,39 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-def _reading(
+def _read_method(
     build: Callable[Concatenate[Commands[V], bytes, P], Command[T]], missing: T
 ) -> Callable[Concatenate[ClusterOf[V], bytes, P], T]:
-    """The method for a call on one key, and what it gives while the node is dead."""
+    """Return the method for a command that reads one key. Its result is ``missing`` while the node is dead."""
 
     @wraps(build)
     def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
-        plans = cluster.plans
-        return cluster.run(plans.read(key, build(plans.commands, key, *arguments, **options), missing))
+        router = cluster.router
+        return cluster.run(router.read(key, build(router.commands, key, *arguments, **options), missing))
 
     return method
 
 
-def _writing(
+def _write_method(
     build: Callable[Concatenate[Commands[V], bytes, P], Command[T]], missing: T
 ) -> Callable[Concatenate[ClusterOf[V], bytes, P], T | Unknown]:
-    """The same for one that changes something, and may be ``UNKNOWN``."""
+    """Return the method for a command that changes one key. Its result may be ``UNKNOWN``."""
 
     @wraps(build)
     def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
-        plans = cluster.plans
-        return cluster.run(plans.write(key, build(plans.commands, key, *arguments, **options), missing))
+        router = cluster.router
+        return cluster.run(router.write(key, build(router.commands, key, *arguments, **options), missing))
 
     return method
 
 
 class ClusterOf(Generic[V]):
-    """A client for each node, opened when it is needed; ``calls`` says what the values are."""
+    """A client for each node, which connects when a call needs it.
+
+    ``commands`` has the serde, which says what values are. ``timeout`` limits each command of a node, ``retry_after``
+    is how long a dead node gets no commands, both in seconds; the module's documentation explains ``dead``. Raises
+    ValueError for options that are out of range.
+    """
 
     def __init__(
         self,
@@ -79,14 +95,14 @@ class ClusterOf(Generic[V]):
         nodes: Iterable[NodeLike],
         *,
         timeout: float = 1.0,
-        dead: Dead = "miss",
+        dead: DeadNodes = "miss",
         retry_after: float = 30.0,
         placement: Placement = "ketama_weighted",
         **options: Unpack[Options],
     ) -> None:
-        self.plans: Plans[V] = Plans(commands, Ring(nodes, placement), dead, retry_after, timeout)
+        self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, timeout)
         self._clients = {
-            node: ClientOf(commands, node.host, node.port, timeout, **options) for node in self.plans.ring.all
+            node: ClientOf(commands, node.host, node.port, timeout, **options) for node in self.router.ring.all
         }
 
     def __enter__(self) -> Self:
@@ -96,77 +112,77 @@ class ClusterOf(Generic[V]):
         self.close()
 
     def run(self, plan: Plan[R, T]) -> T:
-        """Ask what the plan wants to be asked, one node after the other."""
+        """Run the commands of a plan, on one node after the other, and return the result of the plan."""
         try:
-            asked = next(plan)
+            commands = next(plan)
             while True:
-                answers: Answers[R] = Answers()
-                if len(asked) > 1:
-                    # So that no node is asked anything if what is for another one does not fit the protocol.
-                    for node, command in asked.items():
+                found: NodeResults[R] = NodeResults()
+                if len(commands) > 1:
+                    # Check all first: if a command does not fit the protocol, no node may get one.
+                    for node, command in commands.items():
                         self._clients[node].check(command)
-                for node, command in asked.items():
+                for node, command in commands.items():
                     try:
-                        answers.results[node] = self._clients[node].attempt(command)
+                        found.results[node] = self._clients[node].attempt(command)
                     except Fault as fault:
-                        # Nothing else: a TimeoutError, say, is the program's own, out of a signal handler.
+                        # Nothing else makes a node dead: a TimeoutError, for one, comes from a signal handler.
                         if fault.sent:
-                            answers.unknown.add(node)
+                            found.unknown.add(node)
                     except ServerError as refusal:
-                        answers.refusals[node] = refusal
-                asked = plan.send(answers)
+                        found.refusals[node] = refusal
+                commands = plan.send(found)
         except StopIteration as end:
             result: T = end.value
             return result
 
     def get(self, key: bytes) -> V | None:
-        """The value, ``None`` if there is none."""
-        return self.run(self.plans.read(key, self.plans.commands.get(key), None))
+        """Return the value, ``None`` if there is none."""
+        return self.run(self.router.read(key, self.router.commands.get(key), None))
 
     def gat(self, key: bytes, exptime: int) -> V | None:
-        """The value, with a new expiry set; ``None`` if there is none."""
-        return self.run(self.plans.read(key, self.plans.commands.gat(key, exptime), None))
+        """Return the value and set a new expiry; ``None`` if there is none."""
+        return self.run(self.router.read(key, self.router.commands.gat(key, exptime), None))
 
-    gets: Final = _reading(Commands.gets, None)
-    set: Final = _writing(Commands.set, False)
-    add: Final = _writing(Commands.add, False)
-    replace: Final = _writing(Commands.replace, False)
-    append: Final = _writing(Commands.append, False)
-    prepend: Final = _writing(Commands.prepend, False)
-    cas: Final = _writing(Commands.cas, None)
-    delete: Final = _writing(Commands.delete, False)
-    incr: Final = _writing(Commands.incr, None)
-    decr: Final = _writing(Commands.decr, None)
-    touch: Final = _writing(Commands.touch, False)
+    gets: Final = _read_method(Commands.gets, None)
+    set: Final = _write_method(Commands.set, False)
+    add: Final = _write_method(Commands.add, False)
+    replace: Final = _write_method(Commands.replace, False)
+    append: Final = _write_method(Commands.append, False)
+    prepend: Final = _write_method(Commands.prepend, False)
+    cas: Final = _write_method(Commands.cas, None)
+    delete: Final = _write_method(Commands.delete, False)
+    incr: Final = _write_method(Commands.incr, None)
+    decr: Final = _write_method(Commands.decr, None)
+    touch: Final = _write_method(Commands.touch, False)
 
     def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
-        """The values of those keys that have one."""
-        return self.run(self.plans.get_multi(keys))
+        """Return the values of those keys that have one."""
+        return self.run(self.router.get_multi(keys))
 
-    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Keys:
-        """Store them all; the keys of those that are not stored, best none. Of those in ``unknown`` some may be."""
-        return self.run(self.plans.set_multi(items, exptime, flags))
+    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> KeyList:
+        """Store all items, and return the keys of those that are not stored; of those in ``unknown`` some may be."""
+        return self.run(self.router.set_multi(items, exptime, flags))
 
-    def delete_multi(self, keys: Iterable[bytes]) -> Keys:
-        """Remove them all; the keys of those that were there. Of those in ``unknown`` some may have been removed."""
-        return self.run(self.plans.delete_multi(keys))
+    def delete_multi(self, keys: Iterable[bytes]) -> KeyList:
+        """Delete all keys, and return those that existed; some of those in ``unknown`` may have been deleted."""
+        return self.run(self.router.delete_multi(keys))
 
     def flush(self, delay: int | None = None) -> bool:
-        """Forget all items; whether every node has answered that it did."""
-        return len(self.run(self.plans.everywhere(self.plans.commands.flush(delay)))) == len(self._clients)
+        """Remove all items. The result says whether every node has confirmed that."""
+        return len(self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(self._clients)
 
     def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
-        """The statistics of each node that is alive."""
-        return self.run(self.plans.everywhere(self.plans.commands.stats(group)))
+        """Return the statistics of each node that is not dead."""
+        return self.run(self.router.on_all_nodes(self.router.commands.stats(group)))
 
     def close(self) -> None:
-        """Hang up everywhere."""
+        """Close all connections. Another call opens new ones."""
         for client in self._clients.values():
             client.close()
 
 
 class Cluster(ClusterOf[bytes]):
-    """The same for values that are bytes."""
+    """:class:`ClusterOf` for values that are bytes."""
 
     def __init__(self, nodes: Iterable[NodeLike], **options: Unpack[ClusterOptions]) -> None:
         super().__init__(Commands(RAW), nodes, **options)

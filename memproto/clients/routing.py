@@ -1,7 +1,7 @@
-"""Which request of a client goes to which of several servers, without I/O: for both cluster clients.
+"""Decide which requests of a command go to which of several servers, without I/O, for both cluster clients.
 
-A plan is a generator. It yields what to ask which node, all of it at the same time if that can be done, takes the
-:class:`Answers`, yields what there is to ask then, and returns what it has come to.
+A plan is a generator. It yields a command for each node that takes part, which may all run at the same time; the client
+sends it their :class:`NodeResults`; it yields the next commands, and in the end it returns the result of the call.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 #: What becomes of the keys of a dead node.
-Dead: TypeAlias = Literal["miss", "move"]
+DeadNodes: TypeAlias = Literal["miss", "move"]
 
 
 class Unknown(enum.Enum):
-    """The result of a write whose node has failed before it answered: it may have been carried out. It is false."""
+    """The result of a write whose node failed before it replied: the node may have carried it out. It is false."""
 
     UNKNOWN = "unknown"
 
@@ -36,8 +36,8 @@ class Unknown(enum.Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-class Keys(list[bytes]):
-    """Keys that have something in common, and as ``unknown`` those of which it is not known whether they have."""
+class KeyList(list[bytes]):
+    """The keys that a call on many keys returns. ``unknown`` has those whose node may have carried out the write."""
 
     def __init__(self, keys: Iterable[bytes], unknown: Iterable[bytes]) -> None:
         super().__init__(keys)
@@ -45,24 +45,24 @@ class Keys(list[bytes]):
 
 
 @dataclass(slots=True)
-class Answers(Generic[R]):
-    """What the nodes have answered. Those that are neither in ``results`` nor in ``refusals`` have failed."""
+class NodeResults(Generic[R]):
+    """The results of one command for each of several nodes. A node that is in neither dictionary has failed."""
 
     results: dict[Node, R] = field(default_factory=dict)
-    #: What a node has refused is no fault of it, but the caller's business.
+    #: A node that refuses a command has not failed. The caller gets the refusal.
     refusals: dict[Node, ServerError] = field(default_factory=dict)
-    #: Which of those that have failed may have carried out the call.
+    #: The failed nodes that may have carried out the command.
     unknown: set[Node] = field(default_factory=set)
 
 
-Plan: TypeAlias = Generator[dict[Node, Command[R]], Answers[R], T]
+Plan: TypeAlias = Generator[dict[Node, Command[R]], NodeResults[R], T]
 
-#: What makes a node dead.
-FAULTS: Final = (OSError, RemoteProtocolError)
+#: The errors that make a node dead.
+NODE_FAILURES: Final = (OSError, RemoteProtocolError)
 
 
 class Options(TypedDict, total=False):
-    """How every node is spoken with."""
+    """The options of the connections to every node."""
 
     dialect: Dialect
     limits: Limits | None
@@ -71,18 +71,22 @@ class Options(TypedDict, total=False):
 
 
 class ClusterOptions(Options, total=False):
-    """All of them; ``retry_after`` and ``timeout`` are in seconds."""
+    """All options of a cluster; ``retry_after`` and ``timeout`` are in seconds."""
 
     timeout: float
-    dead: Dead
+    dead: DeadNodes
     retry_after: float
     placement: Placement
 
 
-class Plans(Generic[V]):
-    """Which node is asked what, and which are dead; this one asks nobody."""
+class Router(Generic[V]):
+    """Builds the plans of all calls, and knows which nodes are dead. It does no I/O.
 
-    def __init__(self, commands: Commands[V], ring: Ring, dead: Dead, retry_after: float, timeout: float) -> None:
+    A dead node gets no commands for ``retry_after`` seconds; then one call tries it, for at most ``timeout`` seconds,
+    while the others still treat it as dead. Raises ValueError if ``dead`` is neither ``"miss"`` nor ``"move"``.
+    """
+
+    def __init__(self, commands: Commands[V], ring: Ring, dead: DeadNodes, retry_after: float, timeout: float) -> None:
         if dead not in ("miss", "move"):
             raise ValueError(f"dead is {dead!r}, must be miss or move")
         self.commands = commands
@@ -90,83 +94,87 @@ class Plans(Generic[V]):
         self._moves = dead == "move"
         self._retry_after = retry_after
         self._timeout = timeout
-        self._until: dict[Node, float] = {}
+        self._dead_until: dict[Node, float] = {}
 
-    def dead(self) -> frozenset[Node]:
-        """The nodes that are asked nothing at present."""
-        now = time.monotonic() if self._until else 0.0
-        return frozenset(node for node, until in self._until.items() if until > now)
+    def dead_nodes(self) -> frozenset[Node]:
+        """Return the nodes that get no commands at present."""
+        now = time.monotonic() if self._dead_until else 0.0
+        return frozenset(node for node, until in self._dead_until.items() if until > now)
 
     def read(self, key: bytes, command: Command[T], missing: T) -> Plan[T, T]:
-        """The result of a call on one key; ``missing`` if its node is dead."""
+        """Run a command on one key. The result is ``missing`` if its node is dead."""
         results, _, _ = yield from self._rounds([key], lambda _: command)
         return results[0] if results else missing
 
     def write(self, key: bytes, command: Command[T], missing: T) -> Plan[T, T | Unknown]:
-        """The same; ``UNKNOWN`` if a node has failed that may have carried it out, and no other has answered."""
+        """Run a command that changes one key.
+
+        The result is ``UNKNOWN`` if a node that may have carried it out has failed and no other node has replied. It
+        is ``missing`` if no node has received it.
+        """
         results, _, unknown = yield from self._rounds([key], lambda _: command)
         return results[0] if results else UNKNOWN if unknown else missing
 
     def get_multi(self, keys: Iterable[bytes]) -> Plan[dict[bytes, V], dict[bytes, V]]:
-        """The values of those keys that have one."""
+        """Get the values of those keys that have one."""
         results, _, _ = yield from self._rounds(keys, self.commands.get_multi)
         return {key: value for found in results for key, value in found.items()}
 
-    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Plan[list[bytes], Keys]:
-        """Store them all; the keys of those that are not stored, or not known to be."""
+    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Plan[list[bytes], KeyList]:
+        """Store all items. The result has the keys of those that are not stored, or not known to be."""
 
         def build(keys: Iterable[bytes]) -> Command[list[bytes]]:
             return self.commands.set_multi({key: items[key] for key in keys}, exptime, flags)
 
         results, unplaced, unknown = yield from self._rounds(items, build)
-        return Keys([key for refused in results for key in refused] + unplaced, unknown)
+        return KeyList([key for refused in results for key in refused] + unplaced, unknown)
 
-    def delete_multi(self, keys: Iterable[bytes]) -> Plan[list[bytes], Keys]:
-        """Remove them all; the keys of those that were there."""
+    def delete_multi(self, keys: Iterable[bytes]) -> Plan[list[bytes], KeyList]:
+        """Delete all keys. The result has those that existed."""
         results, _, unknown = yield from self._rounds(keys, self.commands.delete_multi)
-        return Keys([key for removed in results for key in removed], unknown)
+        return KeyList([key for removed in results for key in removed], unknown)
 
-    def everywhere(self, command: Command[T]) -> Plan[T, dict[Node, T]]:
-        """The results of all nodes that are alive."""
-        dead = self.dead()
-        answers = yield from self._ask({node: command for node in self.ring.all if node not in dead})
-        return answers.results
+    def on_all_nodes(self, command: Command[T]) -> Plan[T, dict[Node, T]]:
+        """Run a command on every node that is not dead. The result has those that replied."""
+        dead = self.dead_nodes()
+        found = yield from self._run_on_nodes({node: command for node in self.ring.all if node not in dead})
+        return found.results
 
     def _rounds(
         self, keys: Iterable[bytes], build: Callable[[list[bytes]], Command[R]]
     ) -> Plan[R, tuple[list[R], list[bytes], set[bytes]]]:
-        """All results, the keys that no node has, and which of these a node that has failed may have seen.
+        """Run commands for all keys on their nodes; then, for the keys of nodes that failed, on the next nodes.
 
-        Asked are the nodes of all keys, then the next ones of some.
+        Returns all results, the keys that got no node, and the keys whose node failed and may have carried it out.
         """
-        todo, results, unplaced, unknown = list(dict.fromkeys(keys)), list[R](), list[bytes](), set[bytes]()
+        left, results, unplaced, unknown = list(dict.fromkeys(keys)), list[R](), list[bytes](), set[bytes]()
         failed: frozenset[Node] = frozenset()
-        while todo:
-            # Who has failed is not asked again in the same call, however short retry_after is.
-            dead = self.dead() | failed
+        while left:
+            # A node that has failed gets no second command of the same call, however short retry_after is.
+            dead = self.dead_nodes() | failed
             parts: dict[Node, list[bytes]] = {}
-            for key in todo:
-                node = self._place(key, dead)
+            for key in left:
+                node = self._node_for(key, dead)
                 if node is None:
                     unplaced.append(key)
                 else:
                     parts.setdefault(node, []).append(key)
-            answers: Answers[R] = Answers()
+            found: NodeResults[R] = NodeResults()
             if parts:
-                answers = yield from self._ask({node: build(part) for node, part in parts.items()})
-            results += answers.results.values()
-            failed |= parts.keys() - answers.results.keys()
-            todo = []
+                found = yield from self._run_on_nodes({node: build(part) for node, part in parts.items()})
+            results += found.results.values()
+            failed |= parts.keys() - found.results.keys()
+            left = []
             for node, part in parts.items():
-                if node in answers.results:
+                if node in found.results:
                     unknown.difference_update(part)
                 else:
-                    todo += part
-                    if node in answers.unknown:
+                    left += part
+                    if node in found.unknown:
                         unknown.update(part)
         return results, unplaced, unknown
 
-    def _place(self, key: bytes, dead: frozenset[Node]) -> Node | None:
+    def _node_for(self, key: bytes, dead: frozenset[Node]) -> Node | None:
         first = self.ring.node(key)
         if first not in dead:
             return first
@@ -174,17 +182,17 @@ class Plans(Generic[V]):
             return None
         return next((node for node in self.ring.nodes(key) if node not in dead), None)
 
-    def _ask(self, asked: dict[Node, Command[R]]) -> Plan[R, Answers[R]]:
-        """Ask, and take note of who is dead. Raises a refusal."""
-        for node in asked.keys() & self._until.keys():
-            # Dead till now: nobody else asks until this one knows.
-            self._until[node] = time.monotonic() + self._timeout
-        answers = yield asked
-        for node in asked:
-            if node not in answers.results and node not in answers.refusals:
-                self._until[node] = time.monotonic() + self._retry_after
-            elif self._until:
-                self._until.pop(node, None)
-        for refusal in answers.refusals.values():
+    def _run_on_nodes(self, commands: dict[Node, Command[R]]) -> Plan[R, NodeResults[R]]:
+        """Yield the commands, and note which nodes are dead. Raises ServerError if a node has refused its command."""
+        for node in commands.keys() & self._dead_until.keys():
+            # It was dead until now. Other calls do not try it until this one has a result.
+            self._dead_until[node] = time.monotonic() + self._timeout
+        found = yield commands
+        for node in commands:
+            if node not in found.results and node not in found.refusals:
+                self._dead_until[node] = time.monotonic() + self._retry_after
+            elif self._dead_until:
+                self._dead_until.pop(node, None)
+        for refusal in found.refusals.values():
             raise refusal
-        return answers
+        return found

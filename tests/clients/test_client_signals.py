@@ -158,7 +158,7 @@ def test_what_a_signal_handler_raises_within_an_operation_reaches_the_caller(
                     get(b"a")
                 assert raised.value is error
                 assert get(b"c") == VALUES[b"c"]
-        assert cluster.plans.dead() == frozenset()
+        assert cluster.router.dead_nodes() == frozenset()
 
 
 def test_a_signal_handler_that_returns_does_not_prolong_a_call() -> None:

@@ -18,7 +18,7 @@ from memproto.clients.async_cluster import AsyncCluster, AsyncClusterOf
 from memproto.clients.client import Client
 from memproto.clients.cluster import Cluster, ClusterOf
 from memproto.clients.ring import Node, Ring
-from memproto.clients.routing import UNKNOWN, Answers, Dead, Keys, Plans
+from memproto.clients.routing import UNKNOWN, DeadNodes, KeyList, NodeResults, Router
 from memproto.commands import RAW, Command, Commands, ReplyTooLargeError, Serde, ServerError
 from tests.clients.test_client import server
 from tests.support.peers import DEADLINE, Running, _memcached, example_server, memcached, require
@@ -33,7 +33,7 @@ class Blocking:
     def __init__(self, *arguments: Any, kind: Any = AsyncCluster, **options: Any) -> None:
         self.runner = asyncio.Runner()
         self.cluster = kind(*arguments, **options)
-        self.plans = self.cluster.plans
+        self.router = self.cluster.router
 
     def __enter__(self) -> Any:
         self.runner.run(self.cluster.__aenter__())
@@ -108,7 +108,7 @@ def test_every_call_on_a_key_goes_to_its_node(kind: Any, nodes: list[Node], dial
     with kind(nodes, dialect=dialect, timeout=DEADLINE) as cluster:
         assert cluster.flush() is True
         for node in nodes:
-            key = next(key for key in KEYS if cluster.plans.ring.node(key) == node)
+            key = next(key for key in KEYS if cluster.router.ring.node(key) == node)
             assert cluster.set(key, b"1", flags=7) is True
             with Client(node.host, node.port, DEADLINE) as client:
                 assert client.get(key) == b"1"
@@ -134,7 +134,7 @@ def test_calls_on_many_keys_are_split(kind: Any, nodes: list[Node]) -> None:
         cluster.flush()
         assert cluster.set_multi(VALUES) == []
         stored = {node: int(stats[b"curr_items"]) for node, stats in cluster.stats().items()}
-        owners = [cluster.plans.ring.node(key) for key in KEYS]
+        owners = [cluster.router.ring.node(key) for key in KEYS]
         assert stored == {node: owners.count(node) for node in nodes}
         assert cluster.get_multi([*KEYS, b"absent", KEYS[0]]) == VALUES
         assert sorted(cluster.delete_multi([*KEYS[:50], b"absent"])) == sorted(KEYS[:50])
@@ -174,7 +174,7 @@ def test_refusals_and_mistakes_are_no_deaths(kind: Any, nodes: list[Node]) -> No
             cluster.get_multi([*KEYS, b"k" * 251])
         with pytest.raises(LocalProtocolError):
             cluster.get(b"")
-        assert cluster.plans.dead() == frozenset()
+        assert cluster.router.dead_nodes() == frozenset()
         assert cluster.get(b"text") == b"x"
 
 
@@ -198,7 +198,7 @@ def test_keys_of_a_killed_node_miss_until_it_is_back(kind: Any, servers: list[Se
     with kind(nodes, timeout=DEADLINE, retry_after=0.1) as cluster:
         assert cluster.set_multi(VALUES) == []
         gone = nodes[1]
-        lost = [key for key in KEYS if cluster.plans.ring.node(key) == gone]
+        lost = [key for key in KEYS if cluster.router.ring.node(key) == gone]
         servers[1].kill()
         assert cluster.get_multi(KEYS) == {key: VALUES[key] for key in KEYS if key not in lost}
         key = lost[0]
@@ -217,7 +217,7 @@ def test_keys_of_a_killed_node_miss_until_it_is_back(kind: Any, servers: list[Se
         assert set(cluster.stats()) == set(nodes) - {gone}
         servers[1].start()
         until(lambda: cluster.set(key, b"back") is True)
-        assert cluster.plans.dead() == frozenset()
+        assert cluster.router.dead_nodes() == frozenset()
         assert cluster.get(key) == b"back"
 
 
@@ -227,30 +227,30 @@ def test_keys_of_a_killed_node_move_until_it_is_back(kind: Any, servers: list[Se
     nodes = [server.node for server in servers]
     with kind(nodes, timeout=DEADLINE, dead="move", retry_after=1.0) as cluster:
         assert cluster.set_multi(VALUES) == []
-        lost = {key for key in KEYS if cluster.plans.ring.node(key) == nodes[1]}
+        lost = {key for key in KEYS if cluster.router.ring.node(key) == nodes[1]}
         servers[1].kill()
         # The calls that find the node dead move too.
         assert cluster.set(min(lost), b"moved") is True
         assert cluster.set_multi(VALUES) == []
         assert cluster.get_multi(KEYS) == VALUES
-        rest = cluster.plans.ring.without(nodes[1])
+        rest = cluster.router.ring.without(nodes[1])
         for key in lost:
             with Client("127.0.0.1", rest.node(key).port, DEADLINE) as client:
                 assert client.get(key) == VALUES[key]
         servers[1].start()
         until(lambda: cluster.get(min(lost)) is None)
-        assert cluster.plans.dead() == frozenset()
+        assert cluster.router.dead_nodes() == frozenset()
         assert cluster.get_multi(KEYS) == {key: value for key, value in VALUES.items() if key not in lost}
 
 
 @real
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_a_node_that_hangs_is_dead_and_then_back_in_step(kind: Any, dead: Dead, servers: list[Server]) -> None:
+def test_a_node_that_hangs_is_dead_and_then_back_in_step(kind: Any, dead: DeadNodes, servers: list[Server]) -> None:
     nodes = [server.node for server in servers]
     with kind(nodes, timeout=0.2, dead=dead, retry_after=0.3) as cluster:
         assert cluster.set_multi(VALUES) == []
-        lost = {key for key in KEYS if cluster.plans.ring.node(key) == nodes[2]}
+        lost = {key for key in KEYS if cluster.router.ring.node(key) == nodes[2]}
         process = servers[2].running.process
         process.send_signal(signal.SIGSTOP)
         try:
@@ -273,7 +273,7 @@ def test_many_tasks_while_a_node_dies(servers: list[Server]) -> None:
             assert await cluster.set_multi(VALUES) == []
 
             async def reads(key: bytes) -> None:
-                alive = cluster.plans.ring.node(key) != nodes[0]
+                alive = cluster.router.ring.node(key) != nodes[0]
                 for _ in range(20):
                     found = await cluster.get(key)
                     assert found == VALUES[key] or (found is None and not alive)
@@ -288,16 +288,16 @@ def test_many_tasks_while_a_node_dies(servers: list[Server]) -> None:
             await asyncio.gather(*tasks)
             await asyncio.wait(cancelled)
             assert all(task.cancelled() or task.exception() is None for task in cancelled)
-            alive = {key for key in KEYS if cluster.plans.ring.node(key) != nodes[0]}
+            alive = {key for key in KEYS if cluster.router.ring.node(key) != nodes[0]}
             assert await cluster.get_multi(KEYS) == {key: VALUES[key] for key in alive}
-            assert cluster.plans.dead() == {nodes[0]}
+            assert cluster.router.dead_nodes() == {nodes[0]}
 
     asyncio.run(scenario())
 
 
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_if_all_are_dead_all_is_missing(kind: Any, dead: Dead) -> None:
+def test_if_all_are_dead_all_is_missing(kind: Any, dead: DeadNodes) -> None:
     with socket.socket() as nobody, socket.socket() as neither:
         ports = []
         for bound in (nobody, neither):
@@ -341,7 +341,9 @@ each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 @both
 @each_write
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_a_write_whose_node_has_not_answered_is_unknown(kind: Any, write: Callable[[Any], Any], dead: Dead) -> None:
+def test_a_write_whose_node_has_not_answered_is_unknown(
+    kind: Any, write: Callable[[Any], Any], dead: DeadNodes
+) -> None:
     with mute() as node, kind([node], timeout=0.05, dead=dead) as cluster:
         result = write(cluster)
         assert result is UNKNOWN
@@ -353,7 +355,7 @@ def test_a_write_whose_node_has_not_answered_is_unknown(kind: Any, write: Callab
 @both
 @each_write
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[Any], Any], dead: Dead) -> None:
+def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[Any], Any], dead: DeadNodes) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         with kind([nobody.getsockname()], timeout=DEADLINE, dead=dead) as cluster:
@@ -362,13 +364,13 @@ def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[
 
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: Dead) -> None:
+def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: DeadNodes) -> None:
     with mute() as node, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with kind([node, nobody.getsockname()], timeout=0.05, dead=dead, retry_after=0.0) as cluster:
-            seen = frozenset(key for key in KEYS if cluster.plans.ring.node(key) == node)
+            seen = frozenset(key for key in KEYS if cluster.router.ring.node(key) == node)
             stored = cluster.set_multi(VALUES)
-            assert isinstance(stored, Keys)
+            assert isinstance(stored, KeyList)
             assert (set(stored), stored.unknown) == (set(KEYS), seen)
             removed = cluster.delete_multi(KEYS)
             assert (removed, removed.unknown) == ([], seen)
@@ -386,10 +388,10 @@ def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: Dead) -> No
 def test_a_write_that_has_moved_is_known(kind: Any, nodes: list[Node]) -> None:
     with mute() as hung, kind([hung, nodes[0]], timeout=0.5, dead="move", retry_after=DEADLINE) as cluster:
         assert cluster.flush() is False
-        cluster.plans._until.clear()
-        key = next(key for key in KEYS if cluster.plans.ring.node(key) == hung)
+        cluster.router._dead_until.clear()
+        key = next(key for key in KEYS if cluster.router.ring.node(key) == hung)
         assert cluster.set(key, b"value") is True
-        cluster.plans._until.clear()
+        cluster.router._dead_until.clear()
         stored = cluster.set_multi(VALUES)
         assert (stored, stored.unknown) == ([], frozenset())
         assert cluster.get_multi(KEYS) == VALUES
@@ -410,7 +412,7 @@ def test_what_a_signal_handler_raises_is_no_fault_of_a_node(
         for call in (lambda: cluster.get(b"key"), lambda: cluster.set(b"key", b"value")):
             with pytest.raises(error):
                 call()
-        assert cluster.plans.dead() == frozenset()
+        assert cluster.router.dead_nodes() == frozenset()
 
 
 @real
@@ -418,10 +420,10 @@ def test_what_a_signal_handler_raises_is_no_fault_of_a_node(
 def test_a_node_that_is_tried_again_and_refuses_is_alive(kind: Any, nodes: list[Node]) -> None:
     with kind(nodes[:1], timeout=DEADLINE) as cluster:
         cluster.set(b"text", b"x")
-        cluster.plans._until[nodes[0]] = 0.0  # dead until long ago
+        cluster.router._dead_until[nodes[0]] = 0.0  # dead until long ago
         with pytest.raises(ServerError):
             cluster.incr(b"text")
-        assert cluster.plans.dead() == frozenset()
+        assert cluster.router.dead_nodes() == frozenset()
         assert cluster.get(b"text") == b"x"
 
 
@@ -440,7 +442,7 @@ def test_a_reply_over_a_limit_fails_only_its_own_call(kind: Any, nodes: list[Nod
             with pytest.raises(ReplyTooLargeError):
                 cluster.get_multi(many)
             assert cluster.get_multi(many[:5]) == dict.fromkeys(many[:5], bytes(9_999))
-            assert cluster.plans.dead() == frozenset()
+            assert cluster.router.dead_nodes() == frozenset()
         assert cluster.stats()[nodes[0]][b"cmd_flush"].isdigit()
     with Client(nodes[0].host, nodes[0].port, DEADLINE, dialect=dialect, limits=limits) as client:
         assert client.get(many[0]) == bytes(9_999)
@@ -489,10 +491,10 @@ def test_a_full_node_is_dead(kind: Any, name: str, dialect: Dialect) -> None:
                     client.version()
         with kind([("127.0.0.1", port)], timeout=DEADLINE, dialect=dialect) as cluster:
             assert cluster.get(b"key") is None
-            assert len(cluster.plans.dead()) == 1
-            cluster.plans._until.clear()
+            assert len(cluster.router.dead_nodes()) == 1
+            cluster.router._dead_until.clear()
             assert not cluster.set(b"key", b"value")
-            assert len(cluster.plans.dead()) == 1
+            assert len(cluster.router.dead_nodes()) == 1
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
@@ -517,13 +519,13 @@ def test_the_refusal_of_a_full_server_in_pieces(dialect: Dialect, cut: int) -> N
         client.version()
 
 
-# --- the plans alone
+# --- the router alone
 
 
 def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("memproto.clients.routing.time.monotonic", lambda: now)
-    plan = Plans(Commands(RAW), Ring(["a"]), "miss", retry_after=10.0, timeout=2.0)
+    plan = Router(Commands(RAW), Ring(["a"]), "miss", retry_after=10.0, timeout=2.0)
     a = Node("a")
 
     def ended(step: Callable[[], object]) -> object:
@@ -534,22 +536,22 @@ def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> N
     call: Command[bytes | None] = plan.commands.get(b"key")
     first = plan.read(b"key", call, None)
     assert next(first) == {a: call}
-    assert ended(lambda: first.send(Answers())) is None
+    assert ended(lambda: first.send(NodeResults())) is None
     now = 109.9
-    assert plan.dead() == {a}
+    assert plan.dead_nodes() == {a}
     assert ended(lambda: next(plan.read(b"key", call, None))) is None
     now = 110.0
-    assert plan.dead() == frozenset()
+    assert plan.dead_nodes() == frozenset()
     trial = plan.read(b"key", call, None)
     assert next(trial) == {a: call}
     # The others wait for what it finds out, but not for ever: it may have been cancelled.
-    assert plan.dead() == {a}
+    assert plan.dead_nodes() == {a}
     now = 112.0
-    assert plan.dead() == frozenset()
-    assert ended(lambda: trial.send(Answers({a: b"value"}))) == b"value"
-    assert plan.dead() == frozenset()
+    assert plan.dead_nodes() == frozenset()
+    assert ended(lambda: trial.send(NodeResults({a: b"value"}))) == b"value"
+    assert plan.dead_nodes() == frozenset()
     now = 100.0
-    assert plan.dead() == frozenset()
+    assert plan.dead_nodes() == frozenset()
 
 
 def test_dead_is_miss_or_move() -> None:
