@@ -1,4 +1,4 @@
-"""What a client connection and the client's half of a dialect say to each other."""
+"""The interface between a client connection and the client's half of a dialect: exchanges and readers of replies."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Exchange(Generic[R_co]):
 
 
 def too_large(what: str) -> Failure:
-    """What a request gets whose reply was skipped; ``what`` names the part, its size and the limit."""
+    """The failure of a request whose reply was skipped; ``what`` names the part, its size and the limit."""
     return Failure(Status.REPLY_TOO_LARGE, what.encode())
 
 

@@ -113,7 +113,7 @@ def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnv
 
 
 def encode_reply(reply: AnyReply, to: BinaryEnvelope, opcodes: Iterable[OpcodeSpec] = ()) -> bytes:
-    """The bytes that answer the request in ``to``; empty where a quiet opcode leaves them unsaid.
+    """The bytes that answer the request in ``to``; empty where a quiet opcode gets no reply.
 
     Raises :class:`~memproto.LocalProtocolError` if the reply does not answer that request or does not fit the wire.
     """
@@ -123,7 +123,7 @@ def encode_reply(reply: AnyReply, to: BinaryEnvelope, opcodes: Iterable[OpcodeSp
 
 
 def decode_reply(data: bytes, to: BinaryEnvelope, opcodes: Iterable[OpcodeSpec] = ()) -> AnyReply:
-    """What ``data``, the whole reply, says to the request in ``to``.
+    """Decode ``data``, the whole reply to the request in ``to``.
 
     Raises :class:`~memproto.RemoteProtocolError` if it does not answer that request, is incomplete or is followed
     by more bytes.

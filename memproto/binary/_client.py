@@ -70,7 +70,7 @@ def _plans(quiet: bool) -> dict[type[Request[object]], _Plan]:
 
 
 # How to encode a request, the first eight bytes of its header and what reads its reply; by whether it is quiet.
-_LOUD_PLANS: Final = _plans(False)
+_PLANS: Final = _plans(False)
 _QUIET_PLANS: Final = _plans(True)
 
 
@@ -93,7 +93,7 @@ class BinaryClient:
 
     def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Encode a request. Raises LocalProtocolError."""
-        plan = (_QUIET_PLANS if quiet else _LOUD_PLANS).get(type(request))
+        plan = (_QUIET_PLANS if quiet else _PLANS).get(type(request))
         if plan is not None:
             encode, first, reader = plan
             opaque = self.opaque
@@ -107,7 +107,7 @@ class BinaryClient:
         return self._encode_strictly(request, quiet)
 
     def _encode_strictly(self, request: Request[R], quiet: bool) -> Exchange[R]:
-        """Encode a request that is not of the regular form, or say what is wrong with it."""
+        """Encode a request that is not of the regular form, or raise the error that names what is wrong."""
         opaque = self.opaque
         check_request(request)
         bare: Request[object] = without_meta_options(request)

@@ -93,7 +93,7 @@ class Presence(enum.Enum):
 
 
 class Quiet(enum.Enum):
-    """What a quiet opcode leaves unsaid."""
+    """Which replies a quiet opcode does not get."""
 
     NOTHING = "answers always"
     MISS = "a miss is not answered"
@@ -138,9 +138,9 @@ class OpcodeSpec:
     """One row of the opcode table: number, name, quiet rule, and what each direction carries.
 
     ``reply`` is the form of a success; a failure of any opcode has no extras, no key and a text as value (only a
-    GETK or GATK miss carries the key instead). ``twin`` is the loud opcode of a quiet one and the
-    quiet one of a loud one. ``supported`` is whether memcached knows the opcode at all, ``allowed_before_auth``
-    whether a client may send it before it has authenticated.
+    GETK or GATK miss carries the key instead). ``twin`` is the quiet opcode of the same meaning, and of a
+    quiet opcode the one that is not quiet. ``supported`` is whether memcached knows the opcode at all,
+    ``allowed_before_auth`` whether a client may send it before it has authenticated.
 
     Raises :class:`~memproto.LocalProtocolError` for a field of a wrong type and for an opcode beyond one byte.
     """
@@ -163,9 +163,9 @@ class OpcodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A loud opcode, its quiet twin, and the body that both share."""
+    """An opcode, its quiet twin, and the bodies that both share."""
 
-    loud: Opcode
+    opcode: Opcode
     request: Body
     reply: Body = Body()
     twin: Opcode | None = None
@@ -174,18 +174,18 @@ class _Row:
     allowed_before_auth: bool = False
 
     def specs(self) -> Iterator[OpcodeSpec]:
-        loud = OpcodeSpec(
-            self.loud,
-            self.loud.name,
+        spec = OpcodeSpec(
+            self.opcode,
+            self.opcode.name,
             self.request,
             self.reply,
             twin=self.twin,
             supported=self.supported,
             allowed_before_auth=self.allowed_before_auth,
         )
-        yield loud
+        yield spec
         if self.twin is not None:
-            yield replace(loud, opcode=self.twin, name=self.twin.name, quiet=self.hides, twin=self.loud)
+            yield replace(spec, opcode=self.twin, name=self.twin.name, quiet=self.hides, twin=self.opcode)
 
 
 _BARE = Body()

@@ -147,7 +147,7 @@ _EXPIRATION_SIZE: Final = EXPIRATION.size
 _WITH_EXPIRATION: Final = first_of(0, 0, extras=EXPIRATION.size)
 
 
-# By names that mypy does not know: of a value of the declared type it says that the check is not needed.
+# mypy reports a check of a declared type as redundant; these names hide the type from it.
 _BYTES: type = bytes
 _INT: type = int
 _TUPLE: type = tuple
@@ -256,7 +256,7 @@ def _encode_bare(request: Quit | Noop | Version | SaslList, first: int, opaque: 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The message type of an opcode, how to decode and to encode it, its usual extras, and whether it uses the CAS."""
+    """The message type of an opcode, how to decode and encode it, its regular extras, and whether it uses the CAS."""
 
     request: type[AnyRequest]
     decode: Decode
@@ -294,7 +294,7 @@ _BY_OPCODE: dict[int, Operation] = {
     Opcode.VERSION: _bare(Version()),
 }
 
-# GETK and GATK say the same as GET and GAT and send the key back; the opaque makes that unnecessary.
+# GETK and GATK mean the same as GET and GAT and return the key; the opaque makes that unnecessary.
 _DEFAULT_OPCODES: dict[type[Request[object]], int] = {
     operation.request: opcode
     for opcode, operation in _BY_OPCODE.items()
@@ -316,7 +316,7 @@ FIRSTS: dict[int, int] = {
 
 
 def opcode_for(request: Request[object], quiet: bool = False) -> int:
-    """The opcode that says this request; its quiet twin if asked (LocalProtocolError where there is none)."""
+    """The opcode of this request, or its quiet twin. Raises LocalProtocolError if there is none."""
     opcode = _DEFAULT_OPCODES.get(type(request))
     if opcode is None:
         raise LocalProtocolError(f"{type(request).__name__} has no opcode of its own in binary")

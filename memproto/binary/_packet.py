@@ -13,8 +13,8 @@ HEADER_SIZE = HEADER.size
 unpack_header = HEADER.packer.unpack_from
 pack_header = HEADER.packer.pack
 
-#: A header in four numbers: the first eight bytes, in which stands all that tells one form of packet from another, then
-#: body length, opaque and CAS.
+#: A header in four numbers: the first eight bytes, which distinguish the forms of packets, then body length, opaque and
+#: CAS.
 SHORT = struct.Struct(
     ">Q" + "".join(field.code for field in HEADER.fields if field.name in ("body_length", "opaque", "cas"))
 )
@@ -44,7 +44,7 @@ _MAGICS = (Magic.REQUEST, Magic.RESPONSE)
 
 
 def wrong_magic(magic: int, *expected: Magic) -> str:
-    """What to say of a first byte that is not an expected one."""
+    """The error message for a first byte that is not an expected one."""
     wanted = " or ".join(f"{int(each):#04x} ({each.name.lower()})" for each in expected)
     name = COUCHBASE.get(magic)
     what = f"magic is {magic:#04x}, expected {wanted}"
@@ -85,7 +85,7 @@ def decode_packet(data: bytes | bytearray | memoryview, at: int = 0) -> tuple[Pa
 
 
 def lengths_fault(body_length: int, extras_length: int, key_length: int) -> str:
-    """What to say of a header whose lengths contradict each other."""
+    """The error message for a header whose lengths contradict each other."""
     return f"body length is {body_length}, less than extras ({extras_length}) + key ({key_length})"
 
 

@@ -106,7 +106,7 @@ class BinaryServer:
     support are read as messages too, where they have one.
     """
 
-    __slots__ = ("_awaiting_auth", "_limits", "_shapes", "_specs", "_swallowing", "_tables")
+    __slots__ = ("_awaiting_auth", "_limits", "_refused", "_shapes", "_specs", "_tables")
 
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), all_named: bool = False) -> None:
         own = tuple(opcodes)
@@ -115,8 +115,8 @@ class BinaryServer:
         self._limits = limits
         self._awaiting_auth = False
         self._shapes = self._tables.all_shapes
-        # A request that was refused, and whose value is still going by.
-        self._swallowing: BinaryEnvelope | None = None
+        # A request that is refused as soon as its value has been skipped.
+        self._refused: BinaryEnvelope | None = None
 
     @property
     def awaiting_auth(self) -> bool:
@@ -131,14 +131,14 @@ class BinaryServer:
     @property
     def mid_request(self) -> bool:
         """Whether a request has been read in part."""
-        return self._swallowing is not None
+        return self._refused is not None
 
     def read(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
         """The next request, or ``None`` for "more bytes are needed". Raises RemoteProtocolError."""
         if buffer.need:
             return None
-        if self._swallowing is not None:
-            return self._swallowed(buffer)
+        if self._refused is not None:
+            return self._after_skip(buffer)
         if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
             return None
         data = buffer.data
@@ -176,10 +176,10 @@ class BinaryServer:
             raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST))
         return buffer.gather(HEADER_SIZE)
 
-    def _swallowed(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
+    def _after_skip(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
         if buffer.discarding:
             return None
-        envelope, self._swallowing = self._swallowing, None
+        envelope, self._refused = self._refused, None
         return envelope
 
     def _read_irregular(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
@@ -191,7 +191,7 @@ class BinaryServer:
         head = HEADER_SIZE + extras_length + key_length
         if head > self._limits.head:
             raise RemoteProtocolError(f"header, extras and key are {head} bytes, limit is {self._limits.head}")
-        # Like memcached, say nothing before extras and key are there.
+        # Like memcached, refuse nothing before extras and key have been received.
         if not buffer.gather(head):
             return None
         value_length = body_length - extras_length - key_length
@@ -215,12 +215,12 @@ class BinaryServer:
         return self._known(buffer, spec, head, value_length)
 
     def _raw(self, buffer: ReceiveBuffer, head: int, value_length: int) -> BinaryEnvelope | None:
-        """An opcode without a message of its own, its body swallowed whole (memcached miscounts here)."""
+        """An opcode without a message of its own, whose whole body is read or skipped (memcached miscounts here)."""
         if value_length > self._limits.value:
             known = unpack_header(buffer.data, buffer.at)[1] in self._tables.specs
             reply = Failure(Status.VALUE_TOO_LARGE if known else Status.UNKNOWN_COMMAND)
             reason = f"value is {value_length} bytes, limit is {self._limits.value}"
-            return self._swallow(buffer, head, value_length, InvalidRequest(reply, reason))
+            return self._skip_value(buffer, head, value_length, InvalidRequest(reply, reason))
         if not buffer.gather(head + value_length):
             return None
         packet, end = take_packet(buffer.data, buffer.at)
@@ -239,7 +239,7 @@ class BinaryServer:
             if key_length > MAX_MECHANISM:
                 reply = Failure(Status.INVALID_ARGUMENTS)
                 reason = f"mechanism is {key_length} bytes, limit is {MAX_MECHANISM}"
-            return self._swallow(buffer, head, value_length, InvalidRequest(reply, reason))
+            return self._skip_value(buffer, head, value_length, InvalidRequest(reply, reason))
         without_value = self._envelope(buffer, spec, head)
         if spec.request.value is Presence.UNCHECKED:
             # memcached does not look at a value here: its bytes are read as the next packet.
@@ -247,7 +247,7 @@ class BinaryServer:
             return without_value
         reason = f"value is {value_length} bytes, limit is {limit}"
         refused = InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, without_value.request)
-        return self._swallow(buffer, head, value_length, refused)
+        return self._skip_value(buffer, head, value_length, refused)
 
     def _envelope(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int) -> BinaryEnvelope:
         """The request in the first ``head`` bytes, without its value; nothing is consumed."""
@@ -258,15 +258,15 @@ class BinaryServer:
         request = shape.decode(buffer.data, at + HEADER_SIZE, extras_length, key, b"", cas)
         return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, cas if shape.ignores_cas else 0)
 
-    def _swallow(
+    def _skip_value(
         self, buffer: ReceiveBuffer, head: int, value_length: int, refused: InvalidRequest
     ) -> BinaryEnvelope | None:
-        """Refuse a request once its value has gone by, without holding the value."""
+        """Refuse a request once its value has been skipped."""
         _, opcode, _, _, data_type, vbucket, _, opaque, _ = unpack_header(buffer.data, buffer.at)
         buffer.at += head
         buffer.discard(value_length)
-        self._swallowing = BinaryEnvelope(refused, opcode, opaque, vbucket, data_type)
-        return self._swallowed(buffer)
+        self._refused = BinaryEnvelope(refused, opcode, opaque, vbucket, data_type)
+        return self._after_skip(buffer)
 
     # --- writing
 

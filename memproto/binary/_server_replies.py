@@ -1,6 +1,6 @@
 """Replies as the server writes them, in the light of their requests.
 
-The quiet rules live here: what a quiet opcode leaves unsaid is decided when its reply is written.
+The quiet rules are applied here: a reply that a quiet opcode does not get is encoded as no bytes.
 """
 
 from __future__ import annotations

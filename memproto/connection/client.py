@@ -40,9 +40,10 @@ class ClientConnection:
 
     :meth:`send` gives an :class:`Exchange` whose bytes the embedder writes, whole and in order; :meth:`send_all`
     gives one for each request of a batch. What is received goes to :meth:`receive_data`; :meth:`next_event` then
-    tells which exchanges are answered.
+    returns each exchange that is answered.
 
-    ``dialect`` is what is spoken; in META what it cannot say (Flush, Stats, Version ...) is said in classic text.
+    ``dialect`` is the dialect of all requests; in META those without a meta form (Flush, Stats, Version ...) are
+    sent as classic text.
     ``limits`` bounds what the server can make this object hold; raise ``limits.value`` for a server whose items
     may be larger than 1 MiB. ``opcodes`` are the embedder's own opcodes, sent as :class:`~memproto.Unknown`.
     ``first_opaque``, 0 to 2**32 - 1, is the serial number of the first request in binary and meta; a program that

@@ -1,4 +1,4 @@
-"""What a connection tells its embedder, beside the requests: the end of the stream, and answers."""
+"""The events of a connection besides the requests: the end of the stream, and replies."""
 
 from __future__ import annotations
 

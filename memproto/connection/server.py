@@ -92,7 +92,7 @@ class ServerConnection:
 
     The first byte chooses binary or text, as far as ``dialects`` allows, which is any collection of
     :class:`~memproto.Dialect` members and allows all if it is not given; classic and meta may be mixed. ``dialect``
-    allows one dialect only. A ``codec`` of your own, one object per connection, is spoken instead of all of these.
+    allows one dialect only. A ``codec`` of your own, one object per connection, replaces all of these.
     ``limits`` bounds what the client can make this object hold. With ``auth_required`` only VERSION and the SASL
     requests get through before an :class:`~memproto.Authenticated` reply. ``opcodes`` are the embedder's
     own opcodes: their shape is checked and they arrive as :class:`~memproto.Unknown` requests; opcodes that
@@ -267,7 +267,7 @@ class ServerConnection:
         return fault
 
     def send(self, reply: AnyReply, to: Envelope) -> bytes:
-        """The bytes that answer the request ``to``; empty where the protocol says nothing.
+        """The bytes that answer the request ``to``; empty where the protocol has no reply.
 
         Raises :class:`~memproto.LocalProtocolError`, with nothing changed, if ``to`` is not the oldest
         unanswered event of this connection, if ``reply`` does not answer that kind of request, or if a field

@@ -96,7 +96,7 @@ def test_every_fast_path_for_replies_is_known_here() -> None:
         "_TouchExchanger.read",
     ]
     usual = {Get, Set, Add, Replace, Delete}
-    assert usual < _binary_client._QUIET_PLANS.keys() < _binary_client._LOUD_PLANS.keys()
+    assert usual < _binary_client._QUIET_PLANS.keys() < _binary_client._PLANS.keys()
     assert set(_classic_client.ENCODERS) == usual | {Append, Prepend, Increment, Decrement, Touch, Version, Noop}
 
 
@@ -113,7 +113,7 @@ def careful_replies() -> Iterator[None]:
 def careful_requests() -> Iterator[None]:
     """Without the fast paths for requests."""
     with (
-        patch.object(_binary_client, "_LOUD_PLANS", {}),
+        patch.object(_binary_client, "_PLANS", {}),
         patch.object(_binary_client, "_QUIET_PLANS", {}),
         patch.object(_text_client, "_REGULAR", {Dialect.CLASSIC: {}, Dialect.META: {}}),
     ):
