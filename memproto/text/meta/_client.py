@@ -44,20 +44,24 @@ from memproto.model._checks import check_request
 from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
 from memproto.text._readers import Parts, TextReader
 from memproto.text.meta._irregular import IrregularReply
-from memproto.text.meta._keys import key_word, needs_base64
+from memproto.text.meta._keys import is_word, key_word, needs_base64
 from memproto.text.meta._operations import flags_of, store_flags
 
 # Packs flags, exptime and CAS of a store, to check their types and ranges.
 _check_store: Final = struct.Struct(">IiQ").pack
 
-# A key with an LF, which comes back as it is from some servers, is no part of a line.
-_LF: Final = b"\n"
+# What these requests ask for is what the readers expect. Their parts are key, flags for the fields, opaque, and b.
+_MG: Final = b"mg %b%b v f c k O%d%b\r\n"
+_MS: Final = b"ms %b %d%b c O%d%b\r\n"
 
+# The lines of regular replies. The last group is the opaque, that before it the key.
+_OPAQUE: Final = rb"O(0|[1-9]\d{0,9})\r\n"
+_KEY_OPAQUE: Final = rb" k([!-~]{1,250}) " + _OPAQUE
+_ITEM: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})" + _KEY_OPAQUE).match
+_TOUCHED: Final = re.compile(rb"(?:EN|HD f(\d{1,10}) c(\d{1,20}))" + _KEY_OPAQUE).match
+_STORED: Final = re.compile(rb"HD c(\d{1,20}) " + _OPAQUE).match
+_COUNTED: Final = re.compile(rb"VA (\d{1,2}) c(\d{1,20}) " + _OPAQUE).match
 _MN: Final = b"MN\r\n"
-_HIT: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})").match
-_STORED: Final = re.compile(rb"HD c(\d{1,20})").match
-_COUNTED: Final = re.compile(rb"VA (\d{1,2}) c(\d{1,20})").match
-_TOUCHED: Final = re.compile(rb"HD f(\d{1,10}) c(\d{1,20})").match
 
 
 class MetaExchanger(TextReader):
@@ -79,18 +83,12 @@ def _flags_in(line: bytes) -> tuple[bytes, ...]:
     return tuple(words[3 if words[0] == b"ms" else 2 :])
 
 
-def _is_word(key: bytes) -> bool:
-    """Whether this is a key that can stand in a line as it is."""
-    return type(key) is bytes and 0 < len(key) <= MAX_KEY and not needs_base64(key)
-
-
-def _key_and_flags(key: bytes, options: MetaOptions | None, flags: bytes) -> tuple[bytes, bytes]:
-    """The key as a word, and the flags, with ``b`` where only base64 can carry it. Raises LocalProtocolError."""
+def _spelt(key: bytes, options: MetaOptions | None) -> tuple[bytes, bytes]:
+    """The key as a word, and the flag that says so where only base64 can carry it. Raises LocalProtocolError."""
     if options is not None and options.base64:
-        return key_word(key, True), flags
-    if needs_base64(key):
-        return key_word(key, True), flags + b" b"
-    return key_word(key, False), flags
+        # The flag is among those for the options.
+        return key_word(key, True), b""
+    return (key_word(key, True), b" b") if needs_base64(key) else (key_word(key, False), b"")
 
 
 class _GetExchanger(MetaExchanger):
@@ -100,38 +98,39 @@ class _GetExchanger(MetaExchanger):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         assert isinstance(request, Get)
-        keys, flags = request.keys, b" v f c k O%d" % opaque
+        keys, fields, base64 = request.keys, b"", b""
         single = type(keys) is tuple and len(keys) == 1
-        if single and request.meta is None and request.exptime is None and _is_word(keys[0]):
+        if single and request.meta is None and request.exptime is None and is_word(keys[0]):
             key = keys[0]
         else:
             check_request(request)
             if not single:
                 return None
-            key, flags = _key_and_flags(keys[0], request.meta, flags_of(request) + flags)
-        return (b"mg %b%b\r\n" % (key, flags),)
+            fields = flags_of(request)
+            key, base64 = _spelt(keys[0], request.meta)
+        return (_MG % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
         assert isinstance(request, Get)
-        data, at, key = buffer.data, buffer.at, request.keys[0]
-        expected = b" k%b O%d\r\n" % (key, exchange._opaque)
-        hit = _HIT(data, at)
-        # With options the reply may say more of the item.
-        if request.meta is not None or _LF in key:
-            return None
-        if hit is None:
-            end = at + 2 + len(expected)
-            if data[at:end] != b"EN" + expected:
+        data, key = buffer.data, request.keys[0]
+        line = _ITEM(data, buffer.at)
+        if line is None:
+            # Behind the key stands what ends the request; with b, for a key in base64, that is not regular.
+            sent = exchange.parts[0]
+            miss = b"EN k" + key + sent[sent.rfind(b" O") :]
+            if not data.startswith(miss, buffer.at):
                 return None
-            buffer.at = end
+            buffer.at += len(miss)
             return Values()
-        size_word, flags_word, cas_word = hit.groups()
-        size, flags, cas, start = int(size_word), int(flags_word), int(cas_word), hit.end() + len(expected)
-        end = start + size
-        if size > limits.value or flags > U32 or cas > U64:
+        size_word, flags_word, cas_word, returned_key, opaque = line.groups()
+        # With options the reply may say more of the item.
+        if returned_key != key or int(opaque) != exchange._opaque or request.meta is not None:
             return None
-        if data[hit.end() : start] != expected or data[end : end + 2] != CRLF:
+        start = line.end()
+        size, flags, cas = int(size_word), int(flags_word), int(cas_word)
+        end = start + size
+        if size > limits.value or flags > U32 or cas > U64 or data[end : end + 2] != CRLF:
             return None
         buffer.at = end + 2
         return Values((Item(key, data[start:end], flags, cas),))
@@ -144,28 +143,28 @@ class _StoreExchanger(MetaExchanger):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         assert isinstance(request, WITH_FLAGS)
-        key, value, flags = request.key, request.value, b" c O%d" % opaque
+        key, value, base64 = request.key, request.value, b""
         try:
             _check_store(request.flags, request.exptime, request.cas)
-            regular = request.meta is None and type(value) is bytes and len(value) < HUGE and _is_word(key)
+            regular = request.meta is None and type(value) is bytes and len(value) < HUGE and is_word(key)
         except struct.error:
             regular = False
         if regular:
-            flags = store_flags(request) + flags
+            fields = store_flags(request)
         else:
             check_request(request)
-            key, flags = _key_and_flags(key, request.meta, flags_of(request) + flags)
-        return b"ms %b %d%b\r\n" % (key, len(value), flags), value, CRLF
+            fields = flags_of(request)
+            key, base64 = _spelt(key, request.meta)
+        return _MS % (key, len(value), fields, opaque, base64), value, CRLF
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        expected = b" O%d\r\n" % exchange._opaque
-        done = _STORED(buffer.data, buffer.at)
-        if done is None or not buffer.data.startswith(expected, done.end()):
+        line = _STORED(buffer.data, buffer.at)
+        if line is None:
             return None
-        cas = int(done[1])
-        if cas > U64:
+        cas, opaque = int(line[1]), int(line[2])
+        if cas > U64 or opaque != exchange._opaque:
             return None
-        buffer.at = done.end() + len(expected)
+        buffer.at = line.end()
         return Stored(cas)
 
 
@@ -177,9 +176,9 @@ class _ConcatExchanger(_StoreExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, Append | Prepend)
-        value = request.value
-        key, flags = _key_and_flags(request.key, request.meta, flags_of(request) + b" c O%d" % opaque)
-        return b"ms %b %d%b\r\n" % (key, len(value), flags), value, CRLF
+        value, fields = request.value, flags_of(request)
+        key, base64 = _spelt(request.key, request.meta)
+        return _MS % (key, len(value), fields, opaque, base64), value, CRLF
 
 
 class _DeleteExchanger(MetaExchanger):
@@ -189,11 +188,12 @@ class _DeleteExchanger(MetaExchanger):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         assert isinstance(request, Delete)
-        key, cas, flags = request.key, request.cas, b" O%d" % opaque
-        if request.meta is not None or cas or type(cas) is not int or not _is_word(key):
+        key, cas, fields, base64 = request.key, request.cas, b"", b""
+        if request.meta is not None or cas or type(cas) is not int or not is_word(key):
             check_request(request)
-            key, flags = _key_and_flags(key, request.meta, flags_of(request) + flags)
-        return (b"md %b%b\r\n" % (key, flags),)
+            fields = flags_of(request)
+            key, base64 = _spelt(key, request.meta)
+        return (b"md %b%b O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         expected = b"HD O%d\r\n" % exchange._opaque
@@ -211,24 +211,24 @@ class _CountExchanger(MetaExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, COUNTS)
-        key, flags = _key_and_flags(request.key, request.meta, b"%b v c O%d" % (flags_of(request), opaque))
-        return (b"ma %b%b\r\n" % (key, flags),)
+        fields = flags_of(request)
+        key, base64 = _spelt(request.key, request.meta)
+        return (b"ma %b%b v c O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        data, at, expected = buffer.data, buffer.at, b" O%d\r\n" % exchange._opaque
-        counted = _COUNTED(data, at)
-        if counted is None or not data.startswith(expected, counted.end()):
+        data = buffer.data
+        line = _COUNTED(data, buffer.at)
+        if line is None:
             return None
-        size, cas, start = int(counted[1]), int(counted[2]), counted.end() + len(expected)
+        size, cas, start = int(line[1]), int(line[2]), line.end()
         end = start + size
         digits = data[start:end]
-        if not digits.isdigit() or data[end : end + 2] != CRLF or size > limits.value:
+        if int(line[3]) != exchange._opaque or size > limits.value or cas > U64:
             return None
-        number = int(digits)
-        if number > U64 or cas > U64:
+        if not digits.isdigit() or int(digits) > U64 or data[end : end + 2] != CRLF:
             return None
         buffer.at = end + 2
-        return Counter(number, cas)
+        return Counter(int(digits), cas)
 
 
 class _TouchExchanger(MetaExchanger):
@@ -239,30 +239,23 @@ class _TouchExchanger(MetaExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, Touch)
-        flags = flags_of(Get((request.key,), request.exptime)) + b" f c k O%d" % opaque
-        key, flags = _key_and_flags(request.key, None, flags)
-        return (b"mg %b%b\r\n" % (key, flags),)
+        fields = flags_of(Get((request.key,), request.exptime))
+        key, base64 = _spelt(request.key, None)
+        return (b"mg %b%b f c k O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
         assert isinstance(request, Touch)
-        data, at, expected = buffer.data, buffer.at, b" k%b O%d\r\n" % (request.key, exchange._opaque)
-        touched = _TOUCHED(data, at)
-        if _LF in request.key:
+        line = _TOUCHED(buffer.data, buffer.at)
+        if line is None or line[3] != request.key or int(line[4]) != exchange._opaque:
             return None
-        start = at + 2 if touched is None else touched.end()
-        end = start + len(expected)
-        if data[start:end] != expected:
-            return None
-        if touched is None:
-            if not data.startswith(b"EN", at):
-                return None
-            buffer.at = end
+        if line[1] is None:
+            buffer.at = line.end()
             return Failure(Status.KEY_NOT_FOUND)
-        flags, cas = int(touched[1]), int(touched[2])
+        flags, cas = int(line[1]), int(line[2])
         if flags > U32 or cas > U64:
             return None
-        buffer.at = end
+        buffer.at = line.end()
         return Touched(flags, cas)
 
 
@@ -289,11 +282,13 @@ class _DebugExchanger(MetaExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, MetaDebug)
-        key, flags = _key_and_flags(request.key, None, b"")
-        return (b"me %b%b\r\n" % (key, flags),)
+        return (b"me %b%b\r\n" % _spelt(request.key, None),)
 
 
 # --- a get of many keys: a command for each
+
+# The beginning of a line of _ITEM; in a loop its end is compared faster as a whole.
+_HIT: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})").match
 
 
 class MultiGetReply(TextReader):
@@ -371,18 +366,18 @@ class MultiGetReply(TextReader):
 
 
 def _encode_many(request: Get, opaque: int, limits: Limits) -> tuple[Parts, MultiGetReply]:
-    keys, options = request.keys, request.meta
+    keys, options, fields = request.keys, request.meta, flags_of(request)
     # One opaque for all: within a get the key says which reply it is.
-    flags = flags_of(request) + b" v f c k O%d" % opaque
-    words = tuple(flags.split())
+    tail = (_MG % (b"", fields, opaque, b"")).removeprefix(b"mg ")
+    flags = tuple(tail.split())
     if options is None and not needs_base64(b"".join(keys)):
         lengths = set(map(len, keys))
         if min(lengths) > 0 and max(lengths) <= MAX_KEY:
-            tail = flags + CRLF
-            return (b"mg " + (tail + b"mg ").join(keys) + tail,), MultiGetReply(keys, words, limits)
+            return (b"mg " + (tail + b"mg ").join(keys) + tail,), MultiGetReply(keys, flags, limits)
     # With options the replies may say more of the items; and keys in base64 may come back as they are.
-    lines = [b"mg %b%b\r\n" % _key_and_flags(key, options, flags) for key in keys]
-    return (b"".join(lines),), MultiGetReply(keys, words, limits, any_regular=False)
+    spelt = [_spelt(key, options) for key in keys]
+    lines = [_MG % (key, fields, opaque, base64) for key, base64 in spelt]
+    return (b"".join(lines),), MultiGetReply(keys, flags, limits, any_regular=False)
 
 
 #: What encodes each kind of request, and reads its reply. Other requests are sent in classic text.

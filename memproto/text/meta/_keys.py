@@ -31,6 +31,11 @@ def needs_base64(key: bytes) -> bool:
     return key.translate(None, _PRINTABLE) != b""
 
 
+def is_word(key: bytes) -> bool:
+    """Whether this is a key, of the right type, that can stand in a line as it is."""
+    return type(key) is bytes and 0 < len(key) <= MAX_KEY and not key.translate(None, _PRINTABLE)
+
+
 def base64_word(key: bytes) -> bytes:
     """The key in base64, however long."""
     return base64.b64encode(key)
