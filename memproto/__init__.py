@@ -166,4 +166,4 @@ __all__ = [
     "translate_reply",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
