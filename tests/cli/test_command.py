@@ -60,6 +60,8 @@ def test_without_arguments_it_reads_those_of_the_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["memproto", "--version"])
+    # runpy warns of a module that is imported already, as it is after other tests.
+    monkeypatch.delitem(sys.modules, "memproto.__main__", raising=False)
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("memproto", run_name="__main__")
     assert caught.value.code == 0
