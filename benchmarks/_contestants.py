@@ -18,8 +18,9 @@ from memproto import AnyReply, ClientConnection, Envelope, Get, Limits, ServerCo
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.binary import decode_request
 from memproto.binary._client import BinaryClient
-from memproto.binary._layout import FLAGS, STORE
+from memproto.binary._layout import FLAGS, OPCODES, STORE
 from memproto.binary._server import BinaryServer
+from memproto.binary._server_replies import reply_parts
 
 CONNECTION, CODEC, CONSTRUCT, COMPILED, BMEMCACHED, FLOOR = CONTESTANTS = (
     "memproto connection",
@@ -145,8 +146,8 @@ def _codec_writes(request: bytes) -> Timer:
 
 def _codec_writes_reply(request: bytes, reply: AnyReply) -> Timer:
     envelope = decode_request(request)
-    write = BinaryServer(Limits()).write
-    return repeated(lambda: b"".join(write(reply, envelope)))
+    spec = OPCODES[envelope.opcode]
+    return repeated(lambda: b"".join(reply_parts(reply, envelope, spec)))
 
 
 # --- the matches
