@@ -40,6 +40,7 @@ from memproto.model import (
     Values,
 )
 from memproto.model._checks import check_reply, check_request
+from memproto.model._meta_options import without_meta_options
 from memproto.text._lines import CRLF, TextEnvelope
 from memproto.text._readers import TextReader
 from memproto.text._server import TextServer
@@ -101,6 +102,7 @@ def encode_request(envelope: TextEnvelope) -> bytes:
         return _encode_meta(envelope)
     if isinstance(request, UnknownLine):
         return _agreeing(request.line + CRLF, envelope)
+    request = without_meta_options(request)
     if isinstance(request, SaslAuth | Noop):
         # Only a connection that awaits credentials reads a ``set`` as them; and ``version``, which stands for
         # Noop in classic, is read as Version.

@@ -139,8 +139,7 @@ def _check_group(group: bytes) -> None:
 def _check_admin(words: tuple[bytes, ...]) -> None:
     for word in words:
         check_word("word", word)
-    if words[0] not in ADMIN_VERBS and words[:2] != (STATS, CACHEDUMP):
-        raise LocalProtocolError(f"command is {words[0]!r}, not an administrative one")
-    command = COMMANDS[words[0]]
-    if command.noreply and words[-1] == NOREPLY:
+    if words[:2] != (STATS, CACHEDUMP) and (not words or words[0] not in ADMIN_VERBS):
+        raise LocalProtocolError(f"command is {b' '.join(words[:1])!r}, not an administrative one")
+    if COMMANDS[words[0]].noreply and words[-1] == NOREPLY:
         raise LocalProtocolError("noreply is not a word of the request, its answer would be waited for")

@@ -245,9 +245,10 @@ def encode(request: Request[object], verb: bytes, noreply: bool = False) -> Part
     """The bytes of a request under a command word. Raises LocalProtocolError that names what does not fit a line."""
     check_arguments(request, verb)
     encoder = ENCODERS.get(type(request))
-    # Of all commands this one has another line than those of its kind.
-    parts = None if encoder is None or verb == CAS_VERB else encoder.encode(request, 0)
-    if encoder is None or parts is None:
+    parts = None if encoder is None else encoder.encode(request, 0)
+    if verb == CAS_VERB and isinstance(request, WITH_FLAGS):
+        line, *data = _encode_cas(request)
+    elif encoder is None or parts is None:
         line, *data = _encode_checked(request, verb)
     else:
         line, *data = parts
@@ -263,8 +264,6 @@ def _encode_checked(request: Request[object], verb: bytes) -> Parts:
     match request:
         case Get(keys, exptime):
             return (_get_line(verb, exptime, keys),)
-        case Set() | Add() | Replace():
-            return _encode_cas(request)
         case SaslAuth(_, data):
             # The data are user and password.
             data = data[1:].replace(b"\0", b" ", 1)

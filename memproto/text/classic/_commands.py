@@ -251,7 +251,9 @@ def failure_line(failure: Failure, request: Request[object]) -> bytes:
     if failure == UNKNOWN_GROUP and isinstance(request, Stats) and request.group.startswith(b"detail"):
         # An unknown group like any other in binary; here memcached says which groups there are.
         return error_line(DETAIL_USAGE)
-    line = _LINES.get(type(request), _LINES[UnknownLine]).get(failure.status)
+    # With a CAS they compare it, as ``cas`` does.
+    kind = Set if isinstance(request, Add | Replace) and request.cas else type(request)
+    line = _LINES.get(kind, _LINES[UnknownLine]).get(failure.status)
     # A code has no room for a text; a sentence gives way to the text that the failure has.
     if line is None or (failure.text is not None and b" " in line):
         return error_line(failure)

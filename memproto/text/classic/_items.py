@@ -20,7 +20,7 @@ _END_LINE: Final = END + CRLF
 _ITEM: Final = VALUE + b" "
 _NEXT_ITEM: Final = CRLF + _ITEM
 _DATA_END: Final = CRLF + _END_LINE
-_HEAD: Final = re.compile(_ITEM + rb"([^ ]{1,250}) (\d{1,10}) (\d{1,10}) (\d{1,20})\r\n").match
+_HEAD: Final = re.compile(_ITEM + rb"([^\r\n\0 ]{1,250}) (\d{1,10}) (\d{1,10}) (\d{1,20})\r\n").match
 # "VALUE ", three spaces and 20 digits: none of the three numbers has more than 18, so that it fits 64 bits.
 _FEW_DIGITS: Final = 29
 
