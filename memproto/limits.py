@@ -10,6 +10,9 @@ from memproto.errors import LocalProtocolError
 #: The protocol's own limit on the length of a key, in bytes.
 MAX_KEY = 250
 
+#: An expiry of up to 30 days counts from now, in seconds; a larger one is Unix time.
+MONTH = 30 * 24 * 60 * 60
+
 #: The longest name of a SASL mechanism that memcached takes, in bytes.
 MAX_MECHANISM = 32
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from memproto import binary, text
+from memproto import binary
 from memproto._wire.arguments import check_dialect, check_envelope
+from memproto._wire.checks import I32
 from memproto.binary._layout import OPCODES, Quiet
 from memproto.binary._operations import opcode_for
 from memproto.errors import LocalProtocolError, ProtocolError
+from memproto.limits import MONTH
 from memproto.model import (
     Add,
     AnyReply,
@@ -50,16 +52,16 @@ from memproto.model import (
 )
 from memproto.model._checks import check_reply
 from memproto.model._meta_options import without_meta_options
-from memproto.text.classic import _client as _classic
+from memproto.text.classic._checks import check_request, verb_for
 from memproto.text.meta._operations import envelope_of
 
-_I31 = 1 << 31
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 
 #: Requests that every dialect can say, as far as their fields allow.
 _KNOWN = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats, Version)
 _KNOWN_WITHOUT_KEY = (Verbosity, Noop, Quit)
+_WITH_EXPTIME = (Get, Set, Add, Replace, Increment, Decrement, Touch, Flush)
 
 
 class TranslationError(ProtocolError):
@@ -99,11 +101,9 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
             return translated
         if to is Dialect.META and not isinstance(request, Flush | Stats | Version | Verbosity | Quit):
             return _to_meta(envelope, request)
-        said = _to_classic(without_meta_options(request))
-        text.encode_request(said)
+        return _to_classic(without_meta_options(request))
     except LocalProtocolError as error:
         raise TranslationError(str(error)) from None
-    return said
 
 
 # --- to binary
@@ -141,14 +141,10 @@ def _opaque_of(flags: tuple[bytes, ...]) -> int:
 
 def _unsigned(request: AnyRequest) -> AnyRequest:
     """Text can say "expired already" by a negative number, binary only by a time long past."""
-    exptime = getattr(request, "exptime", None)
-    if not isinstance(exptime, int) or exptime >= 0:
+    if not isinstance(request, _WITH_EXPTIME) or request.exptime is None or request.exptime >= 0:
         return request
-    if isinstance(request, Flush):
-        # In binary a time long past flushes nothing; now is what a negative delay means.
-        return Flush(0)
-    assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
-    return request.replace(exptime=30 * 24 * 60 * 60 + 1)
+    # In binary a time long past flushes nothing; now is what a negative delay means.
+    return Flush(0) if isinstance(request, Flush) else request.replace(exptime=MONTH + 1)
 
 
 # --- to meta
@@ -178,12 +174,10 @@ def _to_meta(envelope: Envelope, request: AnyRequest) -> MetaEnvelope:
 
 def _signed(request: AnyRequest) -> AnyRequest:
     """Expiries are signed in text: from 2**31 on they would be negative, which means "at once"; they become never."""
-    exptime = getattr(request, "exptime", None)
-    if not isinstance(exptime, int) or exptime < _I31:
+    if not isinstance(request, _WITH_EXPTIME) or request.exptime is None or request.exptime <= I32:
         return request
     if isinstance(request, Flush):
-        raise TranslationError(f"delay is {exptime}, text has signed 32 bits")
-    assert isinstance(request, Get | Set | Add | Replace | Increment | Decrement | Touch)
+        raise TranslationError(f"delay is {request.exptime}, text has signed 32 bits")
     return request.replace(exptime=0)
 
 
@@ -197,7 +191,8 @@ def _to_classic(request: AnyRequest) -> ClassicEnvelope:
     if isinstance(request, Increment | Decrement) and request.exptime is None:
         # Nothing is created, so that there is nothing to begin with.
         request = request.replace(initial=0)
-    return ClassicEnvelope(request, _classic.verb_for(request))
+    check_request(request)
+    return ClassicEnvelope(request, verb_for(request))
 
 
 # --- replies

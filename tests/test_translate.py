@@ -466,6 +466,7 @@ def test_meta_to_binary() -> None:
         (decode_request(b"get a b\r\n"), Dialect.BINARY, "keys are 2, one binary packet carries 1"),
         (decode_request(b"get a b\r\n"), Dialect.META, "keys are 2, one meta command carries 1"),
         (decode_request(b"gat 0\r\n"), Dialect.BINARY, "keys are 0, one binary packet carries 1"),
+        (BinaryEnvelope(Get(()), 0), Dialect.CLASSIC, "keys are 0, the least is 1"),
         (decode_request(b"stats " + b"x" * 251 + b"\r\n"), Dialect.BINARY, "limit is 250"),
         (decode_request(b"me k\r\n"), Dialect.BINARY, "MetaDebug has no opcode of its own in binary"),
         (decode_request(b"me k\r\n"), Dialect.CLASSIC, "MetaDebug cannot be said in classic text"),

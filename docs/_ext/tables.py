@@ -133,7 +133,7 @@ def _argument(argument: Argument) -> str:
 
 def _classic_row(command: Command) -> Row:
     arguments = " ".join(map(_argument, command.arguments))
-    success = f"`{command.success.decode()}`" if command.success else command.reply.__name__
+    success = f"`{command.success.decode()}`" if command.success else command.request.reply_types()[0].__name__
     refusals = ", ".join(f"`{line.decode()}`" for line in command.refusals)
     noreply = NOREPLY.decode() if command.noreply else ""
     return (command.verb.decode(), command.request.__name__, arguments, noreply, success, refusals)

@@ -131,8 +131,8 @@ class ServerConnection:
         self._opcodes = opcodes_of(opcodes)
         self._dialects = _allowed_dialects(dialect, dialects, codec)
         self._buffer = ReceiveBuffer()
-        # Pyright takes the property of BinaryServer for no attribute of a ServerDialect.
-        self._dialect: ServerDialect | BinaryServer | None = codec
+        # Pyright takes the property of ours for no attribute of a ServerDialect.
+        self._dialect: ServerDialect | BinaryServer | TextServer | None = codec
         # The built-in dialects refuse requests before authentication; a codec of the embedder's own may not.
         self._is_own_codec = codec is not None
         self._pending: deque[Envelope] = deque()

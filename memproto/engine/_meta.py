@@ -6,7 +6,8 @@ import math
 
 from memproto.engine._cache import NOT_FOUND, Cache
 from memproto.engine._items import Entry, stored_size
-from memproto.engine._rules import MONTH, NEVER, expires_at
+from memproto.engine._rules import NEVER, expires_at
+from memproto.limits import MONTH
 from memproto.model import AnyReply, Get, Item, ItemMeta, MetaDebug, MetaDebugReply, MetaOptions, Values
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-#: Up to 30 days an expiry counts from now; above, it is Unix time.
-MONTH = 30 * 24 * 60 * 60
+from memproto.limits import MONTH
 
 #: The moment of an item that never expires.
 NEVER = math.inf

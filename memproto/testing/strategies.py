@@ -28,7 +28,7 @@ from memproto.binary._layout import (
 )
 from memproto.binary._operations import OPERATIONS
 from memproto.errors import LocalProtocolError
-from memproto.limits import MAX_KEY, MAX_MECHANISM
+from memproto.limits import MAX_KEY, MAX_MECHANISM, MONTH
 from memproto.model import (
     STATUSES,
     Add,
@@ -157,11 +157,8 @@ def weighted(kinds: list[type[AnyRequest]]) -> st.SearchStrategy[type[AnyRequest
 # --- requests
 
 
-_MONTH = 30 * 24 * 60 * 60
-
-
 def _exptimes() -> st.SearchStrategy[int]:
-    return st.one_of(st.just(0), st.integers(1, _MONTH), _numbers(EXPIRATION, "expiration"))
+    return st.one_of(st.just(0), st.integers(1, MONTH), _numbers(EXPIRATION, "expiration"))
 
 
 def _creating_exptimes() -> st.SearchStrategy[int | None]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from memproto import text
 from memproto._wire.arguments import check_envelope
-from memproto.limits import MAX_KEY
+from memproto._wire.checks import I32, U32, U64
+from memproto.limits import MAX_KEY, MONTH
 from memproto.model import (
     Add,
     AdminCommand,
@@ -92,7 +93,6 @@ from memproto.text.meta._server import PARSERS as META
 T = TypeVar("T")
 
 _TEXT = 40
-_MONTH = 30 * 24 * 60 * 60
 
 # What cannot stand in a word becomes a digit, so that no example is thrown away.
 _LEGAL = bytes.maketrans(bytes(sorted(BREAKS)), b"0123")
@@ -114,15 +114,15 @@ def text_keys() -> st.SearchStrategy[bytes]:
 
 
 def _u32() -> st.SearchStrategy[int]:
-    return st.integers(0, (1 << 32) - 1)
+    return st.integers(0, U32)
 
 
 def _u64() -> st.SearchStrategy[int]:
-    return st.integers(0, (1 << 64) - 1)
+    return st.integers(0, U64)
 
 
 def _exptimes() -> st.SearchStrategy[int]:
-    return st.one_of(st.just(0), st.integers(1, _MONTH), st.integers(-(1 << 31), (1 << 31) - 1))
+    return st.one_of(st.just(0), st.integers(1, MONTH), st.integers(-I32 - 1, I32))
 
 
 def _keys(given: st.SearchStrategy[bytes] | None) -> st.SearchStrategy[bytes]:

@@ -37,23 +37,54 @@ def _parsers(dialects: Collection[Dialect]) -> dict[bytes, _Parser]:
     return parsers
 
 
+def _not_authenticated(words: list[bytes], line: bytes) -> ClassicEnvelope:
+    refused = InvalidRequest(Failure(Status.AUTH_ERROR), "command before authentication")
+    return ClassicEnvelope(refused, words[0] if words else b"", False, line)
+
+
+def _parse_credentials(words: list[bytes], line: bytes, limits: Limits) -> TextEnvelope | Block:
+    # Like memcached, which does not look at words behind the length.
+    size = unsigned_of(words[4], limits.line) if len(words) >= 5 else None
+    if size is None:
+        return _not_authenticated(words, line)
+
+    def finish(data: bytes) -> ClassicEnvelope:
+        user, space, password = data.partition(b" ")
+        if not space:
+            reply = Failure(Status.INVALID_ARGUMENTS, b"bad authentication token format")
+            refused = InvalidRequest(reply, "no space between user and password")
+            return ClassicEnvelope(refused, words[0], False, line)
+        return ClassicEnvelope(SaslAuth(b"PLAIN", b"\0" + user + b"\0" + password), words[0], False, line)
+
+    return Block(size, finish)
+
+
 _ALL = _parsers(tuple(Dialect))
+_BEFORE_AUTH: dict[bytes, _Parser] = {b"set": _parse_credentials}
 
 
 class TextServer:
-    """Reads text requests and writes their replies.
+    """Reads text requests and writes their replies."""
 
-    ``awaiting_auth`` is whether the peer has yet to authenticate: then a ``set`` carries user and password, and nothing
-    else gets through.
-    """
-
-    __slots__ = ("_block", "_limits", "_parsers", "awaiting_auth")
+    __slots__ = ("_allowed", "_awaiting_auth", "_block", "_limits", "_parsers")
 
     def __init__(self, limits: Limits, dialects: Collection[Dialect]) -> None:
         self._limits = limits
-        self._parsers = _ALL if set(Dialect) <= set(dialects) else _parsers(dialects)
+        self._awaiting_auth = False
+        # By the command word: all that is allowed, and what is allowed now.
+        self._allowed = self._parsers = _ALL if set(Dialect) <= set(dialects) else _parsers(dialects)
+        # A command line that has been read, and whose data have not.
         self._block: Block | None = None
-        self.awaiting_auth = False
+
+    @property
+    def awaiting_auth(self) -> bool:
+        """Whether the peer has yet to authenticate: then a ``set`` carries user and password, all else is refused."""
+        return self._awaiting_auth
+
+    @awaiting_auth.setter
+    def awaiting_auth(self, awaiting_auth: bool) -> None:
+        self._awaiting_auth = awaiting_auth
+        self._parsers = _BEFORE_AUTH if awaiting_auth else self._allowed
 
     @property
     def mid_request(self) -> bool:
@@ -67,11 +98,12 @@ class TextServer:
         if self._block is not None:
             return self._finish(self._block, buffer)
         limits = self._limits
-        line = take_line(buffer, limits.line, limits.line if self.awaiting_auth else limits.keys_line, limits.bare_lf)
+        line = take_line(buffer, limits.line, limits.line if self._awaiting_auth else limits.keys_line, limits.bare_lf)
         if line is None:
             return None
         words = words_of(line)
-        parsed = self._parse(words, line)
+        parser = self._parsers.get(words[0]) if words else None
+        parsed = self._read_irregular(words, line) if parser is None else parser(words, line, limits)
         if not isinstance(parsed, Block):
             return parsed
         if parsed.refused is not None:
@@ -81,12 +113,10 @@ class TextServer:
         self._block = parsed
         return self._finish(parsed, buffer)
 
-    def _parse(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
-        if self.awaiting_auth:
-            return self._parse_awaiting_auth(words, line)
-        parser = self._parsers.get(words[0]) if words else None
-        if parser is not None:
-            return parser(words, line, self._limits)
+    def _read_irregular(self, words: list[bytes], line: bytes) -> ClassicEnvelope:
+        """The request of a line whose command is not known, or not allowed now. Raises RemoteProtocolError."""
+        if self._awaiting_auth:
+            return _not_authenticated(words, line)
         if words and words[-1].startswith(b"HTTP/"):
             raise RemoteProtocolError(f"line {line[:80]!r} is HTTP")
         return _classic.unknown(words, line)
@@ -103,32 +133,11 @@ class TextServer:
         if buffer.data[at + size : buffer.at] == CRLF:
             return envelope
         # Before credentials; what they end in has a text of its own.
-        reply = _BAD_TERMINATION if self.awaiting_auth else _BAD_CHUNK
+        reply = _BAD_TERMINATION if self._awaiting_auth else _BAD_CHUNK
         refused = InvalidRequest(reply, f"data are not followed by CR LF after {size} bytes")
         if isinstance(envelope, MetaEnvelope):
             return MetaEnvelope(refused, envelope.command, (), envelope.line)
         return ClassicEnvelope(refused, envelope.verb, envelope.noreply, envelope.line)
-
-    # --- before authentication
-
-    def _parse_awaiting_auth(self, words: list[bytes], line: bytes) -> TextEnvelope | Block:
-        # Like memcached, which does not look at words behind the length.
-        size = unsigned_of(words[4], self._limits.line) if len(words) >= 5 and words[0] == b"set" else None
-        if size is None:
-            refused = InvalidRequest(Failure(Status.AUTH_ERROR), "command before authentication")
-            return ClassicEnvelope(refused, words[0] if words else b"", False, line)
-
-        def finish(data: bytes) -> ClassicEnvelope:
-            user, space, password = data.partition(b" ")
-            if not space:
-                reply = Failure(Status.INVALID_ARGUMENTS, b"bad authentication token format")
-                refused = InvalidRequest(reply, "no space between user and password")
-                return ClassicEnvelope(refused, words[0], False, line)
-            return ClassicEnvelope(SaslAuth(b"PLAIN", b"\0" + user + b"\0" + password), words[0], False, line)
-
-        return Block(size, finish)
-
-    # --- writing
 
     def write(self, reply: AnyReply, to: Envelope) -> tuple[bytes, ...]:
         """The bytes that answer a request, in pieces. Raises LocalProtocolError."""

@@ -58,7 +58,9 @@ from memproto import (
     Version,
     VersionReply,
 )
+from memproto._wire.buffer import ReceiveBuffer
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request, meta_envelope
+from memproto.text._server import TextServer
 from tests.support.helpers import each_byte
 from tests.support.text_helpers import TEXT, serve, serve_three_ways
 
@@ -695,3 +697,14 @@ def test_the_dialects_may_be_given_in_any_collection() -> None:
 def test_what_is_said_in_other_words_than_in_binary(told: bytes | None, line: bytes) -> None:
     assert encode_reply(Failure(Status.OUT_OF_MEMORY, told), ClassicEnvelope(Set(b"k", b""), b"set")) == line
     assert encode_reply(Failure(Status.OUT_OF_MEMORY, told), MetaEnvelope(Set(b"k", b""), b"ms")) == line
+
+
+def test_a_text_server_that_awaits_credentials_refuses_every_command_until_they_are_accepted() -> None:
+    server, buffer = TextServer(Limits(), (Dialect.CLASSIC,)), ReceiveBuffer()
+    for awaiting_auth, request in ((True, InvalidRequest), (False, Get)):
+        server.awaiting_auth = awaiting_auth
+        assert server.awaiting_auth is awaiting_auth
+        buffer.feed(b"get k\r\n")
+        envelope = server.read(buffer)
+        assert envelope is not None
+        assert type(envelope.request) is request

@@ -67,7 +67,7 @@ def verb_for(request: Request[object]) -> bytes:
 
 def check_request(request: Request[object]) -> None:
     """Raise LocalProtocolError, which names what does not fit, unless classic text can say this request."""
-    if isinstance(request, Get) and not request.keys:
+    if isinstance(request, Get) and not request.keys and request.exptime is None:
         raise LocalProtocolError("keys are 0, the least is 1")
     check_arguments(request, verb_for(request))
 

@@ -11,39 +11,27 @@ from typing import Final, NamedTuple, TypeAlias
 from memproto.model import (
     Add,
     AdminCommand,
-    AdminReply,
-    AnyReply,
     AnyRequest,
     Append,
-    Authenticated,
-    Counter,
     Decrement,
     Delete,
-    Deleted,
     Failure,
     Flush,
     Get,
     Increment,
     Noop,
-    Ok,
     Prepend,
     Quit,
-    RawReply,
     Replace,
     Request,
     SaslAuth,
     Set,
     Stats,
-    StatsReply,
     Status,
-    Stored,
     Touch,
-    Touched,
     UnknownLine,
-    Values,
     Verbosity,
     Version,
-    VersionReply,
 )
 from memproto.text._failures import error_line, failure_in
 from memproto.text._lines import CRLF
@@ -121,14 +109,13 @@ class Command:
     command word included.
     """
 
-    __slots__ = ("arguments", "fewest", "most", "noreply", "refusals", "reply", "request", "success", "verb")
+    __slots__ = ("arguments", "fewest", "most", "noreply", "refusals", "request", "success", "verb")
 
     def __init__(
         self,
         verb: bytes,
         request: type[AnyRequest],
         arguments: tuple[Argument, ...],
-        reply: type[AnyReply],
         success: bytes = b"",
         refusals: Refusals = _NONE,
         noreply: bool = False,
@@ -136,7 +123,6 @@ class Command:
         self.verb = verb
         self.request = request
         self.arguments = arguments
-        self.reply = reply
         self.success = success
         self.refusals = refusals
         self.noreply = noreply
@@ -145,30 +131,30 @@ class Command:
 
 
 _TABLE: Final = (
-    Command(b"get", Get, (KEYS,), Values, b"", _MISS),
-    Command(b"gets", Get, (KEYS,), Values, b"", _MISS),
-    Command(b"gat", Get, (EXPTIME, ANY_KEYS), Values, b"", _MISS),
-    Command(b"gats", Get, (EXPTIME, ANY_KEYS), Values, b"", _MISS),
-    Command(b"set", Set, _STORE, Stored, b"STORED", _REFUSED, noreply=True),
-    Command(b"add", Add, _STORE, Stored, b"STORED", _NOT_ADDED, noreply=True),
-    Command(b"replace", Replace, _STORE, Stored, b"STORED", _NOT_REPLACED, noreply=True),
-    Command(b"append", Append, _CONCATENATE, Stored, b"STORED", _REFUSED, noreply=True),
-    Command(b"prepend", Prepend, _CONCATENATE, Stored, b"STORED", _REFUSED, noreply=True),
-    Command(CAS_VERB, Set, (*_STORE, CAS), Stored, b"STORED", _REFUSED, noreply=True),
-    Command(b"delete", Delete, (KEY, ZERO), Deleted, b"DELETED", _REFUSED, noreply=True),
-    Command(b"incr", Increment, (KEY, DELTA), Counter, b"", _REFUSED, noreply=True),
-    Command(b"decr", Decrement, (KEY, DELTA), Counter, b"", _REFUSED, noreply=True),
-    Command(b"touch", Touch, (KEY, EXPTIME), Touched, b"TOUCHED", _REFUSED, noreply=True),
-    Command(b"flush_all", Flush, (DELAY,), Ok, b"OK", _NOT_FLUSHED, noreply=True),
-    Command(b"verbosity", Verbosity, (LEVEL,), Ok, b"OK", noreply=True),
-    Command(STATS, Stats, (WORDS,), StatsReply, b"", _NO_GROUP),
-    Command(b"version", Version, (WORDS,), VersionReply),
-    Command(b"quit", Quit, (WORDS,), Ok),
-    Command(SHUTDOWN, AdminCommand, (WORDS,), AdminReply),
-    Command(b"cache_memlimit", AdminCommand, (WORDS,), AdminReply, noreply=True),
-    Command(b"slabs", AdminCommand, (WORDS,), AdminReply),
-    Command(b"lru", AdminCommand, (WORDS,), AdminReply),
-    Command(b"lru_crawler", AdminCommand, (WORDS,), AdminReply),
+    Command(b"get", Get, (KEYS,), b"", _MISS),
+    Command(b"gets", Get, (KEYS,), b"", _MISS),
+    Command(b"gat", Get, (EXPTIME, ANY_KEYS), b"", _MISS),
+    Command(b"gats", Get, (EXPTIME, ANY_KEYS), b"", _MISS),
+    Command(b"set", Set, _STORE, b"STORED", _REFUSED, noreply=True),
+    Command(b"add", Add, _STORE, b"STORED", _NOT_ADDED, noreply=True),
+    Command(b"replace", Replace, _STORE, b"STORED", _NOT_REPLACED, noreply=True),
+    Command(b"append", Append, _CONCATENATE, b"STORED", _REFUSED, noreply=True),
+    Command(b"prepend", Prepend, _CONCATENATE, b"STORED", _REFUSED, noreply=True),
+    Command(CAS_VERB, Set, (*_STORE, CAS), b"STORED", _REFUSED, noreply=True),
+    Command(b"delete", Delete, (KEY, ZERO), b"DELETED", _REFUSED, noreply=True),
+    Command(b"incr", Increment, (KEY, DELTA), b"", _REFUSED, noreply=True),
+    Command(b"decr", Decrement, (KEY, DELTA), b"", _REFUSED, noreply=True),
+    Command(b"touch", Touch, (KEY, EXPTIME), b"TOUCHED", _REFUSED, noreply=True),
+    Command(b"flush_all", Flush, (DELAY,), b"OK", _NOT_FLUSHED, noreply=True),
+    Command(b"verbosity", Verbosity, (LEVEL,), b"OK", noreply=True),
+    Command(STATS, Stats, (WORDS,), b"", _NO_GROUP),
+    Command(b"version", Version, (WORDS,)),
+    Command(b"quit", Quit, (WORDS,)),
+    Command(SHUTDOWN, AdminCommand, (WORDS,)),
+    Command(b"cache_memlimit", AdminCommand, (WORDS,), noreply=True),
+    Command(b"slabs", AdminCommand, (WORDS,)),
+    Command(b"lru", AdminCommand, (WORDS,)),
+    Command(b"lru_crawler", AdminCommand, (WORDS,)),
 )
 
 #: The commands by their word.
@@ -177,10 +163,10 @@ COMMANDS: Final[dict[bytes, Command]] = {command.verb: command for command in _T
 #: The same words with another meaning, and lines without a known command.
 SPECIAL: Final = (
     # Before authentication: its data are user and password.
-    Command(b"set", SaslAuth, _STORE, Authenticated, b"STORED", _NOT_AUTHENTICATED),
+    Command(b"set", SaslAuth, _STORE, b"STORED", _NOT_AUTHENTICATED),
     # Classic has no command that does nothing; clients send this.
-    Command(b"version", Noop, (), Ok),
-    Command(b"", UnknownLine, (WORDS,), RawReply),
+    Command(b"version", Noop, ()),
+    Command(b"", UnknownLine, (WORDS,)),
 )
 
 #: The command of each request; of several the first, whose replies are those of the others.

@@ -45,6 +45,7 @@ from memproto.text.classic._commands import (
     STAT,
     STATS_WITHOUT_LINES,
     VERSION,
+    Command,
     failure_of,
 )
 from memproto.text.classic._items import ONE_ITEM, ItemsReader
@@ -235,16 +236,18 @@ class DumpReader(LinesReader):
 
 # --- the reader of each request
 
-_WORDS: Final[dict[type[AnyReply], Callable[[], AnyReply]]] = {
-    Stored: Stored,
-    Deleted: Deleted,
-    Touched: Touched,
-    Ok: Ok,
-    Authenticated: Authenticated,
+_WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
+    kind: kind for kind in (Stored, Deleted, Touched, Ok, Authenticated)
 }
+
+
+def _word_reader(command: Command) -> WordReader:
+    return WordReader(command.success, _WORDS[command.request.reply_types()[0]])
+
+
 #: The readers of replies that need no more than the kind of request.
 READERS: Final[dict[type[Request[object]], TextReader]] = {
-    **{kind: WordReader(each.success, _WORDS[each.reply]) for kind, each in BY_REQUEST.items() if each.success},
+    **{kind: _word_reader(command) for kind, command in BY_REQUEST.items() if command.success},
     **dict.fromkeys((Increment, Decrement), CounterReader()),
     Version: VersionReader(is_noop=False),
     Noop: VersionReader(is_noop=True),

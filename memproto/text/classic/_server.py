@@ -297,7 +297,7 @@ _STATISTIC: Final = STAT + b" %b %b\r\n"
 
 # The success of each request: its type, and its line if that is always the same.
 _SUCCESSES: Final[dict[type[Request[object]], tuple[type[AnyReply], Parts]]] = {
-    kind: (command.reply, (command.success + CRLF,) if command.success else ())
+    kind: (command.request.reply_types()[0], (command.success + CRLF,) if command.success else ())
     for kind, command in BY_REQUEST.items()
     if kind is not Noop
 }
