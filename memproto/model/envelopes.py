@@ -87,7 +87,8 @@ class ClassicEnvelope(Envelope):
 class MetaEnvelope(Envelope):
     """A request with the parts of its meta command line that are not part of its meaning.
 
-    ``flags`` are the flag words in their order, those that only shape the reply (v, k, f, O ...) among them.
+    ``flags`` are the flags in their order, each a letter and its token, those that only shape the reply
+    (v, k, f, O ...) among them. The request is made of them once; replies are written and read in the light of them.
     ``line`` is as in :class:`ClassicEnvelope`.
     """
 

@@ -16,6 +16,7 @@ from memproto import (
     Increment,
     Item,
     ItemMeta,
+    LocalProtocolError,
     MetaEnvelope,
     MetaOptions,
     Replace,
@@ -124,3 +125,47 @@ def test_writer_writes_the_flag_of_the_field_that_the_table_names(command: bytes
 )
 def test_writer_keeps_the_order_of_the_table(request_: Get | Add | Delete | Decrement, flags: bytes) -> None:
     assert b" ".join(meta_envelope(request_).flags) == flags
+
+
+@pytest.mark.parametrize(
+    ("words", "exptime", "options"),
+    [
+        ((b"T5", b"N3"), 5, MetaOptions(vivify=3)),
+        ((b"N3", b"T5"), 5, MetaOptions(vivify=5)),
+        ((b"t", b"N3", b"T5"), 5, MetaOptions(vivify=5, details=True, ttl_first=True)),
+        ((b"T5", b"N3", b"h"), 5, MetaOptions(vivify=3, details=True)),
+        # What belongs to other commands, or to proxies, is ignored; so is what stands behind a letter without a token.
+        ((b"J3", b"D4", b"F5", b"Pxx", b"MX", b"I", b"vjunk"), None, MetaOptions()),
+    ],
+)
+def test_flags_of_a_get_act_from_left_to_right(words: tuple[bytes, ...], exptime: int, options: MetaOptions) -> None:
+    assert _decoded(b"mg", *words).request == Get((b"aaaa",), exptime, options)
+
+
+@pytest.mark.parametrize(
+    ("words", "exptime"), [((b"T5", b"N3"), 3), ((b"N3", b"T5"), 5)], ids=["T before N", "N before T"]
+)
+def test_flags_of_a_count_act_from_left_to_right(words: tuple[bytes, ...], exptime: int) -> None:
+    assert _decoded(b"ma", *words).request == Increment(b"aaaa", 1, 0, exptime, 0, MetaOptions(exptime=5))
+
+
+def test_envelope_carries_each_flag_without_what_nobody_looks_at() -> None:
+    assert _decoded(b"mg", b"vjunk", b"kx", b"O12", b"T5").flags == (b"v", b"k", b"O12", b"T5")
+
+
+@pytest.mark.parametrize("asked", [b"vjunk", b"v c", b"", b"O\r"])
+def test_asked_flag_that_is_no_word_is_refused(asked: bytes) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^flags are \(.*\), not words of a line$"):
+        meta_envelope(Get((b"k",)), asked)
+
+
+def test_two_items_are_no_reply_to_a_meta_get() -> None:
+    envelope = MetaEnvelope(Get((b"k",)), b"mg", (b"v",))
+    with pytest.raises(LocalProtocolError, match=r"^items are 2, one meta reply carries 1$"):
+        encode_reply(Values((Item(b"k", b""), Item(b"k", b""))), envelope)
+
+
+def test_item_of_another_key_is_no_reply_to_a_meta_get_that_asks_for_the_key() -> None:
+    envelope = MetaEnvelope(Get((b"k",)), b"mg", (b"v", b"k"))
+    with pytest.raises(LocalProtocolError, match=r"^key of the item is b'x', asked was b'k'$"):
+        encode_reply(Values((Item(b"x", b""),)), envelope)

@@ -320,13 +320,12 @@ def _apply_order(table: dict[bytes, Flag], letters: bytes, fields: dict[str, int
     if b"t" in before:
         options["ttl_first"] = True
     if _CREATE in before:
-        # The item that this creates has the later expiry of the two.
+        # The item that this creates has the later expiry of the two: in mg T is the field, in ma N is.
         sets, creates = table[b"T"], table[_CREATE]
-        expiry = fields[sets.field] if sets.field else options[sets.option]
-        if creates.field:
-            fields[creates.field] = expiry
+        if sets.field:
+            options[creates.option] = fields[sets.field]
         else:
-            options[creates.option] = expiry
+            fields[creates.field] = options[sets.option]
 
 
 def _mode(token: bytes, command: bytes) -> bytes:
