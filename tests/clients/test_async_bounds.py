@@ -32,7 +32,7 @@ from memproto.engine import Engine
 from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0, run, until_closed
 from tests.clients.test_async_pool import Loop
 from tests.clients.test_client import server
-from tests.clients.test_client_secure import TLS, client_context
+from tests.support.certificates import TLS, client_context
 from tests.support.peers import DEADLINE, example_server
 
 __all__ = ["opaques_of_tasks_begin_at_0"]

@@ -18,7 +18,7 @@ import pytest
 from memproto import ClientConnection, Dialect, RemoteProtocolError, Set
 from memproto.clients.async_client import AsyncClient
 from tests.clients.test_async_pool import LOOPS, Loop, tiny_server
-from tests.clients.test_client_secure import TLS, client_context
+from tests.support.certificates import TLS, client_context
 from tests.support.peers import DEADLINE, example_server
 
 if TYPE_CHECKING:

@@ -6,15 +6,19 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
 from memproto import Dialect
 from memproto.clients.async_client import AsyncClient
 from tests.clients.test_async_bounds import DIALECTS, Counted, counted
-from tests.clients.test_async_client import each_loop
+from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0
 from tests.clients.test_async_pool import Loop, tiny_server
+from tests.clients.test_client import answer_version, server
 from tests.support.peers import DEADLINE
+
+__all__ = ["opaques_of_tasks_begin_at_0"]
 
 
 @each_loop
@@ -93,3 +97,23 @@ def test_a_forked_child_has_connections_of_its_own(dialect: Dialect, loop: Loop)
         runner.run(work(client, b"parent"))
         assert client._connections == links
         runner.run(client.close())
+
+
+def test_after_a_loop_that_was_torn_out_of_its_run_another_one_has_its_own_connection() -> None:
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+
+    async def main(client: AsyncClient) -> None:
+        assert await client.version() == b"1.2.3"
+        (old,) = client._connections
+        # As an exception in the middle of asyncio leaves it: the loop still says that it runs.
+        asyncio._set_running_loop(None)
+        try:
+            assert second.run_until_complete(client.version()) == b"1.2.3"
+            assert client._connections != [old]
+            assert old.stream._socket is None
+            second.run_until_complete(client.close())
+        finally:
+            asyncio._set_running_loop(first)
+
+    with server(answer_version, answer_version) as port, closing(first), closing(second):
+        first.run_until_complete(main(AsyncClient(port=port, timeout=DEADLINE)))

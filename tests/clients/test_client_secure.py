@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +13,10 @@ from memproto.clients.async_client import AsyncClient, AuthenticationError
 from memproto.clients.client import Client
 from tests.clients.test_async_client import Loop, each_loop, opaques_of_tasks_begin_at_0, run, until_closed
 from tests.clients.test_client import NOOP_REPLY, Handler, numbered, opaques_begin_at_0, read, server
+from tests.support.certificates import client_context, server_context
 from tests.support.peers import DEADLINE
 
 __all__ = ["opaques_begin_at_0", "opaques_of_tasks_begin_at_0"]
-
-TLS = Path(__file__).parent.parent / "data" / "tls"
 
 
 def test_the_credentials_come_first_on_every_connection() -> None:
@@ -119,18 +117,13 @@ def test_the_credentials_come_first() -> None:
 
 
 def over_tls(handler: Handler) -> Handler:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    context = server_context()
 
     def secured(link: socket.socket) -> None:
         with context.wrap_socket(link, server_side=True) as wrapped:
             handler(wrapped)
 
     return secured
-
-
-def client_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=TLS / "cert.pem")
 
 
 def answer_much(link: socket.socket) -> None:
@@ -208,9 +201,7 @@ def test_the_blocking_client_over_tls() -> None:
 def full_with_the_end_of_the_handshake(link: socket.socket) -> None:
     """A server that sends its refusal together with the last bytes of the handshake, as TLS 1.2 lets it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
-    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    tls = server_context().wrap_bio(incoming, outgoing, server_side=True)
     while True:
         try:
             tls.do_handshake()

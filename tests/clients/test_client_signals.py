@@ -26,7 +26,8 @@ from memproto.clients.cluster import Cluster
 from memproto.clients.connection import Connection
 from memproto.commands import Command, ServerError
 from tests.clients.test_client import answer_version, opaques_begin_at_0, read, server
-from tests.clients.test_client_secure import client_context, over_tls
+from tests.clients.test_client_secure import over_tls
+from tests.support.certificates import client_context
 from tests.support.peers import DEADLINE, memcached
 
 __all__ = ["opaques_begin_at_0"]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import gc
+import os
+import runpy
 import select
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from unittest.mock import patch
 
@@ -15,10 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memproto import Dialect, RemoteProtocolError
+from memproto.clients import stream
 from memproto.clients.client import Client
-from memproto.clients.stream import READABLE, WRITABLE, _Select
+from memproto.clients.stream import READABLE, WRITABLE, Fault, Stream, TlsStream, _close_in_child, _Select
+from memproto.clients.tls import Tls
 from tests.clients.test_client import NOOP_REPLY, answer_version, opaques_begin_at_0, server
-from tests.support.peers import ROOT, require
+from tests.clients.test_client_secure import over_tls
+from tests.support.certificates import client_context
+from tests.support.peers import DEADLINE, ROOT, require
 from tests.support.reached import reached, reaches
 
 __all__ = ["opaques_begin_at_0"]
@@ -273,3 +282,99 @@ def test_each_connection_begins_with_an_opaque_of_its_own(dialect: Dialect) -> N
         assert [data[12:16] for data in asked] == [b"\0\0\0\x11", b"\xee\x6b\x28\0"]
     else:
         assert (asked[0] != asked[1]) is (dialect is Dialect.META)
+
+
+def test_a_call_over_a_unix_socket_is_answered(tmp_path: object) -> None:
+    path = f"{tmp_path}/socket"
+
+    def answer(listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with link:
+            answer_version(link)
+
+    with socket.socket(socket.AF_UNIX) as listener, Client(f"unix:{path}", timeout=DEADLINE) as client:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        assert client.version() == b"1.2.3"
+        thread.join(DEADLINE)
+
+
+def test_a_name_without_an_address_is_a_fault() -> None:
+    with Client("name.invalid", timeout=DEADLINE) as client, pytest.raises(socket.gaierror):
+        client.version()
+
+
+def test_a_socket_that_the_system_does_not_give_is_a_fault() -> None:
+    with pytest.raises(Fault) as raised:
+        Stream(9_999)
+    assert isinstance(raised.value.error, OSError)
+
+
+def test_an_interruption_while_a_stream_is_made_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    def interrupt(connected: socket.socket, events: int) -> None:
+        made.append(connected)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("memproto.clients.stream._poller", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Client(timeout=DEADLINE).version()
+    assert [each.fileno() for each in made] == [-1]
+
+
+def test_a_child_closes_its_copy_of_each_socket_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memproto.clients.stream._OPEN", {})
+    kept, lost = Stream(socket.AF_INET), Stream(socket.AF_INET)
+    lost._socket.close()
+    del lost
+    gc.collect()
+    _close_in_child()
+    assert kept._socket.fileno() == -1
+    assert stream._OPEN == {}
+
+
+def test_where_there_is_no_fork_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+    assert "Stream" in runpy.run_path(stream.__file__)
+
+
+def test_to_encrypt_before_the_handshake_is_a_fault() -> None:
+    made = TlsStream(socket.AF_INET)
+    made._tls = Tls(client_context(), "localhost")
+    with pytest.raises(Fault) as raised:
+        made.encode(b"request")
+    assert isinstance(raised.value.error, ssl.SSLError)
+    made.close()
+
+
+def test_bytes_that_are_no_tls_after_the_handshake_are_a_fault() -> None:
+    def answer(link: socket.socket) -> None:
+        assert link.recv(9) == b"version\r\n"
+        socket.socket.send(link, b"VERSION 1.2.3\r\n")  # not encrypted, as the method of SSLSocket would do
+        while socket.socket.recv(link, 1000):
+            pass
+
+    with (
+        server(over_tls(answer)) as port,
+        Client("localhost", port, DEADLINE, tls=client_context(), dialect=Dialect.CLASSIC) as client,
+        pytest.raises(ssl.SSLError, match=r"(?i)wrong.version"),
+    ):
+        client.version()
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["at once", "after a part of the reply"])
+def test_a_server_that_closes_over_tls_before_it_has_answered_is_a_fault(cut: bool) -> None:
+    def close(link: socket.socket) -> None:
+        assert link.recv(9) == b"version\r\n"
+        if cut:
+            link.sendall(b"VERS")
+
+    with (
+        server(over_tls(close)) as port,
+        Client("localhost", port, DEADLINE, tls=client_context(), dialect=Dialect.CLASSIC) as client,
+        pytest.raises(ConnectionError, match="the server closed the connection before it had answered"),
+    ):
+        client.version()
