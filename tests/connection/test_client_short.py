@@ -43,7 +43,7 @@ from memproto import (
 from memproto import binary as whole_binary
 from memproto import text as whole_text
 from memproto.model import AnyReply, MetaOptions
-from memproto.text.classic._client import verb_for
+from memproto.text.classic._checks import verb_for
 from tests.support import text_helpers
 from tests.support.helpers import Told, each_byte, tell, tell_three_ways, wire
 from tests.support.reached import reached, reaches

@@ -32,19 +32,16 @@ from memproto.model import (
 from memproto.model._meta_options import without_meta_options
 from memproto.text._lines import CONCATENATIONS, COUNTS, CRLF, HUGE, WITH_FLAGS
 from memproto.text._readers import Parts, TextReader
-from memproto.text.classic._checks import check_arguments, check_request, verb_for
+from memproto.text.classic._checks import check_arguments, verb_for
 from memproto.text.classic._commands import BY_REQUEST, CAS_VERB, NOREPLY
 from memproto.text.classic._items import ONE_ITEM, ItemsReader
 from memproto.text.classic._readers import READERS, reader_for
-
-__all__ = ["ENCODERS", "check_request", "encode", "encode_irregular", "reader_for", "verb_for"]
 
 # These pack what a line says as text, to check the types and ranges of numbers: flags, exptime and CAS; delta.
 _STORE_NUMBERS: Final = struct.Struct(">IiQ").pack
 _EXPTIME: Final = struct.Struct(">i").pack
 _DELTA: Final = struct.Struct(">Q").pack
 _IS_WORD: Final = re.compile(b"[^\r\n\0 ]{1,%d}" % MAX_KEY).fullmatch
-
 
 # To type checkers every field has its declared type.
 _BYTES: Final[type] = bytes

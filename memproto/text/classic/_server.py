@@ -253,12 +253,8 @@ def _parse_stats(command: Command, words: list[bytes], line: bytes, limits: Limi
     return ClassicEnvelope(Stats(stats_group(words[1:])), command.verb, False, line)
 
 
-def _parse_version(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    return ClassicEnvelope(Version(), command.verb, False, line)
-
-
-def _parse_quit(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    return ClassicEnvelope(Quit(), command.verb, False, line)
+def _parse_bare(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
+    return ClassicEnvelope(Quit() if command.request is Quit else Version(), command.verb, False, line)
 
 
 def _parse_admin(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
@@ -275,8 +271,7 @@ _PARSERS: Final[dict[type[Request[object]], _Parser]] = {
     Flush: _parse_flush,
     Verbosity: _parse_verbosity,
     Stats: _parse_stats,
-    Version: _parse_version,
-    Quit: _parse_quit,
+    **dict.fromkeys((Version, Quit), _parse_bare),
     AdminCommand: _parse_admin,
 }
 
