@@ -36,7 +36,7 @@ _Encode: TypeAlias = Callable[[Request[object], int], Parts | None]
 # What encodes the regular requests of each kind, and reads the replies.
 _REGULAR: Final[Mapping[Dialect, Mapping[type[Request[object]], tuple[_Encode, TextReader]]]] = {
     Dialect.CLASSIC: {kind: (each.encode, each.reader) for kind, each in _classic.ENCODERS.items()},
-    Dialect.META: {kind: (each.encode, each) for kind, each in _meta.EXCHANGERS.items()},
+    Dialect.META: {kind: (each.encode, each) for kind, each in _meta.BY_REQUEST.items()},
 }
 
 # No line of a regular reply is longer; under a smaller limit all replies are read as irregular ones.
@@ -86,7 +86,7 @@ class TextClient:
         if isinstance(request, UnknownLine):
             self._check_unknown(request.line)
             return (request.line + CRLF,), reader_for(request, limits)
-        if self._meta and type(request) in _meta.EXCHANGERS:
+        if self._meta and type(request) in _meta.BY_REQUEST:
             return _meta.encode(request, self.opaque, limits)
         return _classic.encode_irregular(request, limits)
 

@@ -56,6 +56,7 @@ from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _items as _classic_items
 from memproto.text.classic import _readers as _classic_readers
 from memproto.text.meta import _client as _meta_client
+from memproto.text.meta import _multi_get as _meta_multi_get
 from memproto.text.meta._irregular import IrregularReply
 from tests.support.helpers import Told, each_byte, tell, wire
 from tests.support.kinds import by_kind
@@ -67,7 +68,7 @@ BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 #: Every class that has a fast path for replies, by the name of the method.
 QUICK = [
     (kind, name)
-    for module in (_client_readers, _client_series, _classic_items, _classic_readers, _meta_client)
+    for module in (_client_readers, _client_series, _classic_items, _classic_readers, _meta_client, _meta_multi_get)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
     for name in ("read", "_read_items")
@@ -88,12 +89,12 @@ def test_every_fast_path_for_replies_is_known_here() -> None:
         "SingleReply.read",
         "StatisticsReply.read",
         "WordReader.read",
-        "_CountExchanger.read",
-        "_DeleteExchanger.read",
-        "_GetExchanger.read",
-        "_NoopExchanger.read",
-        "_StoreExchanger.read",
-        "_TouchExchanger.read",
+        "_CountCommand.read",
+        "_DeleteCommand.read",
+        "_GetCommand.read",
+        "_NoopCommand.read",
+        "_StoreCommand.read",
+        "_TouchCommand.read",
     ]
     usual = {Get, Set, Add, Replace, Delete}
     assert usual < _binary_client._QUIET_PLANS.keys() < _binary_client._PLANS.keys()

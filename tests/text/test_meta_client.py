@@ -27,7 +27,7 @@ from memproto import (
     Touched,
     Values,
 )
-from memproto.text.meta._client import EXCHANGERS, MetaExchanger
+from memproto.text.meta._client import BY_REQUEST, MetaCommand
 from tests.support.helpers import Told, each_byte, tell
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
@@ -124,5 +124,5 @@ def test_counter_over_the_limit_of_a_value_is_skipped() -> None:
 
 def test_each_kind_of_request_has_an_encoder_of_its_own() -> None:
     with pytest.raises(NotImplementedError):
-        MetaExchanger().encode(Noop(), 0)
-    assert all("encode" in vars(type(each)) for each in EXCHANGERS.values())
+        MetaCommand().encode(Noop(), 0)
+    assert all("encode" in vars(type(each)) for each in BY_REQUEST.values())

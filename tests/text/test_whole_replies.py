@@ -23,7 +23,7 @@ from memproto._wire.exchange import Exchange
 from memproto.testing import meta_lines
 from memproto.text import decode_request, encode_reply_part
 from memproto.text.classic._items import ItemsReader
-from memproto.text.meta._client import MultiGetReply
+from memproto.text.meta._multi_get import MultiGetReply
 from tests.support.helpers import Told, each_byte, tell
 
 

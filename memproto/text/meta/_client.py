@@ -12,7 +12,7 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
-from memproto._wire.exchange import Exchange, Gathered
+from memproto._wire.exchange import Exchange
 from memproto.limits import MAX_KEY, Limits
 from memproto.model import (
     Add,
@@ -45,6 +45,7 @@ from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
 from memproto.text._readers import Parts, TextReader
 from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import is_word, key_word, needs_base64
+from memproto.text.meta._multi_get import MultiGetReply
 from memproto.text.meta._operations import flags_of, store_flags
 
 # Packs flags, exptime and CAS of a store, to check their types and ranges.
@@ -64,7 +65,7 @@ _COUNTED: Final = re.compile(rb"VA (\d{1,2}) c(\d{1,20}) " + _OPAQUE).match
 _MN: Final = b"MN\r\n"
 
 
-class MetaExchanger(TextReader):
+class MetaCommand(TextReader):
     """Encodes the requests of one kind, and reads their replies."""
 
     __slots__ = ()
@@ -83,7 +84,7 @@ def _flags_in(line: bytes) -> tuple[bytes, ...]:
     return tuple(words[3 if words[0] == b"ms" else 2 :])
 
 
-def _spelt(key: bytes, options: MetaOptions | None) -> tuple[bytes, bytes]:
+def _word_and_flag(key: bytes, options: MetaOptions | None) -> tuple[bytes, bytes]:
     """The key as a word, and the flag that says so where only base64 can carry it. Raises LocalProtocolError."""
     if options is not None and options.base64:
         # The flag is among those for the options.
@@ -91,7 +92,7 @@ def _spelt(key: bytes, options: MetaOptions | None) -> tuple[bytes, bytes]:
     return (key_word(key, True), b" b") if needs_base64(key) else (key_word(key, False), b"")
 
 
-class _GetExchanger(MetaExchanger):
+class _GetCommand(MetaCommand):
     """Get: a hit with value, flags, CAS and key, or a miss."""
 
     __slots__ = ()
@@ -107,7 +108,7 @@ class _GetExchanger(MetaExchanger):
             if not single:
                 return None
             fields = flags_of(request)
-            key, base64 = _spelt(keys[0], request.meta)
+            key, base64 = _word_and_flag(keys[0], request.meta)
         return (_MG % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -136,7 +137,7 @@ class _GetExchanger(MetaExchanger):
         return Values((Item(key, data[start:end], flags, cas),))
 
 
-class _StoreExchanger(MetaExchanger):
+class _StoreCommand(MetaCommand):
     """Set, Add, Replace: done, with the new CAS."""
 
     __slots__ = ()
@@ -154,7 +155,7 @@ class _StoreExchanger(MetaExchanger):
         else:
             check_request(request)
             fields = flags_of(request)
-            key, base64 = _spelt(key, request.meta)
+            key, base64 = _word_and_flag(key, request.meta)
         return _MS % (key, len(value), fields, opaque, base64), value, CRLF
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -168,7 +169,7 @@ class _StoreExchanger(MetaExchanger):
         return Stored(cas)
 
 
-class _ConcatExchanger(_StoreExchanger):
+class _ConcatCommand(_StoreCommand):
     """Append, Prepend: the same reply."""
 
     __slots__ = ()
@@ -177,11 +178,11 @@ class _ConcatExchanger(_StoreExchanger):
         check_request(request)
         assert isinstance(request, Append | Prepend)
         value, fields = request.value, flags_of(request)
-        key, base64 = _spelt(request.key, request.meta)
+        key, base64 = _word_and_flag(request.key, request.meta)
         return _MS % (key, len(value), fields, opaque, base64), value, CRLF
 
 
-class _DeleteExchanger(MetaExchanger):
+class _DeleteCommand(MetaCommand):
     """Delete: done, and nothing else."""
 
     __slots__ = ()
@@ -192,7 +193,7 @@ class _DeleteExchanger(MetaExchanger):
         if request.meta is not None or cas or type(cas) is not int or not is_word(key):
             check_request(request)
             fields = flags_of(request)
-            key, base64 = _spelt(key, request.meta)
+            key, base64 = _word_and_flag(key, request.meta)
         return (b"md %b%b O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -203,7 +204,7 @@ class _DeleteExchanger(MetaExchanger):
         return Deleted()
 
 
-class _CountExchanger(MetaExchanger):
+class _CountCommand(MetaCommand):
     """Increment, Decrement: the new number, with the new CAS."""
 
     __slots__ = ()
@@ -212,7 +213,7 @@ class _CountExchanger(MetaExchanger):
         check_request(request)
         assert isinstance(request, COUNTS)
         fields = flags_of(request)
-        key, base64 = _spelt(request.key, request.meta)
+        key, base64 = _word_and_flag(request.key, request.meta)
         return (b"ma %b%b v c O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -231,7 +232,7 @@ class _CountExchanger(MetaExchanger):
         return Counter(int(digits), cas)
 
 
-class _TouchExchanger(MetaExchanger):
+class _TouchCommand(MetaCommand):
     """Touch, which is an mg without v: done, with flags, CAS and key, or a miss."""
 
     __slots__ = ()
@@ -240,7 +241,7 @@ class _TouchExchanger(MetaExchanger):
         check_request(request)
         assert isinstance(request, Touch)
         fields = flags_of(Get((request.key,), request.exptime))
-        key, base64 = _spelt(request.key, None)
+        key, base64 = _word_and_flag(request.key, None)
         return (b"mg %b%b f c k O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -259,7 +260,7 @@ class _TouchExchanger(MetaExchanger):
         return Touched(flags, cas)
 
 
-class _NoopExchanger(MetaExchanger):
+class _NoopCommand(MetaCommand):
     """Noop. Its reply has no opaque."""
 
     __slots__ = ()
@@ -274,7 +275,7 @@ class _NoopExchanger(MetaExchanger):
         return Ok()
 
 
-class _DebugExchanger(MetaExchanger):
+class _DebugCommand(MetaCommand):
     """MetaDebug. Its reply has no opaque, and no regular form."""
 
     __slots__ = ()
@@ -282,87 +283,10 @@ class _DebugExchanger(MetaExchanger):
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
         assert isinstance(request, MetaDebug)
-        return (b"me %b%b\r\n" % _spelt(request.key, None),)
+        return (b"me %b%b\r\n" % _word_and_flag(request.key, None),)
 
 
 # --- a get of many keys: a command for each
-
-# The beginning of a line of _ITEM; in a loop its end is compared faster as a whole.
-_HIT: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})").match
-
-
-class MultiGetReply(TextReader):
-    """Reads the replies to one get of many keys; keeps the items so far between calls."""
-
-    __slots__ = ("_irregular", "any_regular", "at", "flags", "gathered", "keys", "limits")
-
-    def __init__(
-        self, keys: tuple[bytes, ...], flags: tuple[bytes, ...], limits: Limits, any_regular: bool = True
-    ) -> None:
-        self.keys = keys
-        self.any_regular = any_regular
-        self.flags = flags
-        self.limits = limits
-        self.gathered = Gathered(limits)
-        #: The index of the key whose reply comes next.
-        self.at = 0
-        self._irregular: IrregularReply | None = None
-
-    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        self._read_items(buffer)
-        return self.gathered.reply() if self.at == len(self.keys) else None
-
-    def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        while True:
-            if self._irregular is None:
-                self._read_items(buffer)
-                if self.at == len(self.keys):
-                    return self.gathered.reply()
-                self._irregular = IrregularReply(Get((self.keys[self.at],)), self.flags, self.limits, strict=True)
-            reply = self._irregular.read_irregular(buffer, exchange, limits)
-            if reply is None:
-                return None
-            self._irregular = None
-            self.at += 1
-            self.gathered.add(reply)
-
-    def _read_items(self, buffer: ReceiveBuffer) -> None:
-        """Read complete hits and misses of the regular form, which is that of a single get."""
-        gathered = self.gathered
-        data, at, number, keys, total = buffer.data, buffer.at, self.at, self.keys, gathered.size
-        match, keep, tail = _HIT, gathered.items.append, b" " + self.flags[-1] + CRLF
-        if not self.any_regular or total + len(data) - at > self.limits.answer:
-            # Near the limit the sum is checked item by item.
-            return
-        value_limit, line_limit, end_of_keys = self.limits.value, self.limits.line, len(keys)
-        # Sizes and flags are often those of the item before.
-        last_size, size, last_flags, flags = b"0", 0, b"0", 0
-        while number < end_of_keys:
-            key = keys[number]
-            expected = b" k" + key + tail
-            hit = match(data, at)
-            if hit is None:
-                if not data.startswith(b"EN" + expected, at) or 2 + len(expected) > line_limit:
-                    break
-                at += 2 + len(expected)
-            else:
-                size_word, flags_word, cas_word = hit.groups()
-                if size_word != last_size:
-                    last_size, size = size_word, int(size_word)
-                if flags_word != last_flags:
-                    last_flags, flags = flags_word, int(flags_word)
-                cas, end_of_flags = int(cas_word), hit.end()
-                start = end_of_flags + len(expected)
-                end = start + size
-                if size > value_limit or flags > U32 or cas > U64 or start - at > line_limit:
-                    break
-                if data[end_of_flags:start] != expected or data[end : end + 2] != CRLF:
-                    break
-                total += size
-                keep(Item(key, data[start:end], flags, cas))
-                at = end + 2
-            number += 1
-        buffer.at, self.at, gathered.size = at, number, total
 
 
 def _encode_many(request: Get, opaque: int, limits: Limits) -> tuple[Parts, MultiGetReply]:
@@ -375,21 +299,21 @@ def _encode_many(request: Get, opaque: int, limits: Limits) -> tuple[Parts, Mult
         if min(lengths) > 0 and max(lengths) <= MAX_KEY:
             return (b"mg " + (tail + b"mg ").join(keys) + tail,), MultiGetReply(keys, flags, limits)
     # With options the replies may say more of the items; and keys in base64 may come back as they are.
-    spelt = [_spelt(key, options) for key in keys]
-    lines = [_MG % (key, fields, opaque, base64) for key, base64 in spelt]
+    words = [_word_and_flag(key, options) for key in keys]
+    lines = [_MG % (key, fields, opaque, base64) for key, base64 in words]
     return (b"".join(lines),), MultiGetReply(keys, flags, limits, any_regular=False)
 
 
 #: What encodes each kind of request, and reads its reply. Other requests are sent in classic text.
-EXCHANGERS: Final[dict[type[Request[object]], MetaExchanger]] = {
-    Get: _GetExchanger(),
-    **dict.fromkeys((Set, Add, Replace), _StoreExchanger()),
-    **dict.fromkeys((Append, Prepend), _ConcatExchanger()),
-    Delete: _DeleteExchanger(),
-    **dict.fromkeys((Increment, Decrement), _CountExchanger()),
-    Touch: _TouchExchanger(),
-    Noop: _NoopExchanger(),
-    MetaDebug: _DebugExchanger(),
+BY_REQUEST: Final[dict[type[Request[object]], MetaCommand]] = {
+    Get: _GetCommand(),
+    **dict.fromkeys((Set, Add, Replace), _StoreCommand()),
+    **dict.fromkeys((Append, Prepend), _ConcatCommand()),
+    Delete: _DeleteCommand(),
+    **dict.fromkeys((Increment, Decrement), _CountCommand()),
+    Touch: _TouchCommand(),
+    Noop: _NoopCommand(),
+    MetaDebug: _DebugCommand(),
 }
 
 
@@ -398,7 +322,7 @@ def encode(request: Request[object], opaque: int, limits: Limits) -> tuple[Parts
     check_request(request)
     if isinstance(request, Get) and len(request.keys) != 1:
         return _encode_many(request, opaque, limits)
-    exchanger = EXCHANGERS[type(request)]
-    parts = exchanger.encode(request, opaque)
+    command = BY_REQUEST[type(request)]
+    parts = command.encode(request, opaque)
     assert parts is not None
-    return parts, exchanger
+    return parts, command
