@@ -26,6 +26,7 @@ from memproto import (
     Delete,
     Deleted,
     Dialect,
+    Failure,
     Get,
     Increment,
     Item,
@@ -40,6 +41,7 @@ from memproto import (
     ServerConnection,
     Set,
     Signal,
+    Status,
     Stored,
     Touch,
     Touched,
@@ -193,6 +195,8 @@ def _usual() -> Iterator[Usual]:
         yield Usual(CLASSIC, get, b"VALUE %b 4294967295 5 18446744073709551615\r\nvalue\r\nEND\r\n" % key, found)
         yield Usual(CLASSIC, get, b"END\r\n", Values())
         yield Usual(CLASSIC, delete, b"DELETED\r\n", Deleted())
+        yield Usual(CLASSIC, delete, b"NOT_FOUND\r\n", Failure(Status.KEY_NOT_FOUND))
+        yield Usual(CLASSIC, Add(key, b"value"), b"NOT_STORED\r\n", Failure(Status.KEY_EXISTS))
         yield Usual(CLASSIC, Increment(key, U64), b"18446744073709551615\r\n", Counter(U64))
         yield Usual(CLASSIC, Decrement(key), b"0\r\n", Counter(0))
         yield Usual(CLASSIC, Touch(key, -(1 << 31)), b"TOUCHED\r\n", Touched())

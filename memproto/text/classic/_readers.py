@@ -50,6 +50,11 @@ from memproto.text.classic._commands import (
 )
 from memproto.text.classic._items import ONE_ITEM, ItemsReader
 
+_WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
+    kind: kind for kind in (Stored, Deleted, Touched, Ok, Authenticated)
+}
+# NOT_STORED and the end of the line.
+_LONGEST_WORD: Final = 12
 _NUMBER_LINE: Final = re.compile(rb"(\d{1,20})\r\n").match
 
 # --- replies of one line
@@ -75,20 +80,27 @@ class LineReader(TextReader):
 
 
 class WordReader(LineReader):
-    """Reads the line of a success that is always the same."""
+    """Reads the line of a success that is always the same, or the word of a refusal."""
 
-    __slots__ = ("_line", "_make", "_word")
+    __slots__ = ("_line", "_make", "_refusals", "_word")
 
-    def __init__(self, word: bytes, make: Callable[[], AnyReply]) -> None:
-        self._word = word
-        self._line = word + CRLF
-        self._make = make
+    def __init__(self, command: Command) -> None:
+        self._word = command.success
+        self._line = command.success + CRLF
+        self._make = _WORDS[command.request.reply_types()[0]]
+        self._refusals = {line + CRLF: status for line, status in command.refusals.items() if b" " not in line}
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        if not buffer.data.startswith(self._line, buffer.at):
+        data, at = buffer.data, buffer.at
+        if data.startswith(self._line, at):
+            buffer.at = at + len(self._line)
+            return self._make()
+        end = data.find(b"\n", at, at + _LONGEST_WORD) + 1
+        status = self._refusals.get(data[at:end])
+        if status is None:
             return None
-        buffer.at += len(self._line)
-        return self._make()
+        buffer.at = end
+        return Failure(status)
 
     def success(self, line: bytes) -> AnyReply | None:
         return self._make() if line == self._word else None
@@ -236,18 +248,9 @@ class DumpReader(LinesReader):
 
 # --- the reader of each request
 
-_WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
-    kind: kind for kind in (Stored, Deleted, Touched, Ok, Authenticated)
-}
-
-
-def _word_reader(command: Command) -> WordReader:
-    return WordReader(command.success, _WORDS[command.request.reply_types()[0]])
-
-
 #: The readers of replies that need no more than the kind of request.
 READERS: Final[dict[type[Request[object]], TextReader]] = {
-    **{kind: _word_reader(command) for kind, command in BY_REQUEST.items() if command.success},
+    **{kind: WordReader(command) for kind, command in BY_REQUEST.items() if command.success},
     **dict.fromkeys((Increment, Decrement), CounterReader()),
     Version: VersionReader(is_noop=False),
     Noop: VersionReader(is_noop=True),
