@@ -15,7 +15,7 @@ from memproto.connection.client import ClientConnection, Exchange
 from memproto.connection.events import ClientEvent, ConnectionClosed, ReplyReceived, ServerEvent
 from memproto.connection.server import ServerConnection
 from memproto.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from memproto.limits import MAX_KEY, Limits
+from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
 from memproto.model import (
     Add,
     AdminCommand,
@@ -79,6 +79,7 @@ from memproto.translate import TranslationError, translate, translate_reply
 
 __all__ = [
     "MAX_KEY",
+    "MAX_MECHANISM",
     "OPCODES",
     "Add",
     "AdminCommand",

@@ -5,13 +5,15 @@ For tools that hold complete bytes: analysers, fuzzers, tests. Connections do th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.binary import _operations
 from memproto.binary._client import reader_for
-from memproto.binary._layout import COUNTER, HEADER, OPCODES, OpcodeSpec, opcodes_of
+from memproto.binary._layout import COUNTER, HEADER, NO_CREATE, OPCODES, OpcodeSpec, opcodes_of
 from memproto.binary._operations import OPERATIONS, opcode_for
 from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header, write_header
 from memproto.binary._server import BinaryServer
@@ -21,6 +23,7 @@ from memproto.limits import Limits
 from memproto.model import (
     Add,
     AnyReply,
+    AnyRequest,
     Append,
     BinaryEnvelope,
     Decrement,
@@ -39,6 +42,8 @@ from memproto.model._checks import check_reply
 __all__ = [
     "COUNTER",
     "HEADER",
+    "NO_CREATE",
+    "REQUESTS",
     "decode_packet",
     "decode_reply",
     "decode_request",
@@ -47,6 +52,12 @@ __all__ = [
     "encode_request",
     "opcode_for",
 ]
+
+
+#: The requests of the opcodes: opcode -> class. An opcode that is not here is read as :class:`~memproto.Unknown`.
+REQUESTS: Final[Mapping[int, type[AnyRequest]]] = MappingProxyType(
+    {opcode: operation.request for opcode, operation in OPERATIONS.items()}
+)
 
 
 def _buffer_of(data: bytes) -> ReceiveBuffer:

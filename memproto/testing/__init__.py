@@ -13,19 +13,23 @@ from memproto.testing.pipe import Pipe
 if TYPE_CHECKING:
     from memproto.testing.strategies import (
         binary_envelopes,
+        classic_envelopes,
         cuts,
         failures,
         keys,
+        meta_envelopes,
+        meta_lines,
         multi_gets,
         packets,
         pieces,
         replies,
         replies_to,
         requests,
+        text_keys,
+        text_replies_to,
         unknown_requests,
         values,
     )
-    from memproto.testing.text import classic_envelopes, meta_envelopes, meta_lines, text_keys, text_replies_to
 
 __all__ = [
     "Pipe",
@@ -54,10 +58,10 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from memproto.testing import strategies, text
+        from memproto.testing import strategies
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
         raise ImportError(f"{__name__}.{name} needs hypothesis: install memproto[testing]") from None
-    globals()[name] = {**vars(strategies), **vars(text)}[name]
+    globals()[name] = vars(strategies)[name]
     return globals()[name]

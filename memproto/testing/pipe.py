@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from memproto._fields import BYTES_LIKE, check_value
-from memproto.connection.client import ClientConnection
-from memproto.connection.server import ServerConnection
-from memproto.errors import LocalProtocolError
+from memproto import ClientConnection, LocalProtocolError, ServerConnection
+from memproto.testing.arguments import check_data, check_type
 
 
 class Pipe:
@@ -17,8 +15,8 @@ class Pipe:
     """
 
     def __init__(self, client: ClientConnection | None = None, server: ServerConnection | None = None) -> None:
-        check_value("client", client, ClientConnection | None)
-        check_value("server", server, ServerConnection | None)
+        check_type("client", client, (ClientConnection, type(None)), "a ClientConnection or None")
+        check_type("server", server, (ServerConnection, type(None)), "a ServerConnection or None")
         #: The client's end.
         self.client: ClientConnection = client or ClientConnection()
         #: The server's end.
@@ -38,12 +36,12 @@ class Pipe:
 
     def write_to_server(self, data: bytes) -> None:
         """Put what the client says on its way."""
-        check_value("data", data, BYTES_LIKE)
+        check_data(data)
         self._to_server += data
 
     def write_to_client(self, data: bytes) -> None:
         """Put what the server says on its way."""
-        check_value("data", data, BYTES_LIKE)
+        check_data(data)
         self._to_client += data
 
     def deliver_to_server(self, size: int | None = None) -> int:
@@ -70,7 +68,7 @@ class Pipe:
 
 
 def _take(queue: bytearray, size: int | None) -> bytes:
-    check_value("size", size, int | None)
+    check_type("size", size, (int, type(None)), "an int or None")
     if size is not None and size < 0:
         raise LocalProtocolError(f"size is {size}, the least is 0")
     data = bytes(queue[:size])

@@ -19,6 +19,7 @@ from memproto.model import (
     Add,
     AdminReply,
     AnyReply,
+    AnyRequest,
     Append,
     ClassicEnvelope,
     Decrement,
@@ -46,15 +47,22 @@ from memproto.text._readers import TextReader
 from memproto.text._server import TextServer
 from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
+from memproto.text.classic._commands import COMMANDS, Argument, Command
 from memproto.text.classic._readers import reader_for
 from memproto.text.meta import _server as _meta_server
-from memproto.text.meta._flags import FLAGS_OF, Flag, Returned, Token
+from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Returned, Token
 from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import key_word
 from memproto.text.meta._operations import envelope_of
 
 __all__ = [
+    "CLASSIC_COMMANDS",
+    "MAX_FLAGS",
+    "MAX_OPAQUE",
     "META_FLAGS",
+    "META_MODES",
+    "Argument",
+    "Command",
     "Flag",
     "Returned",
     "Token",
@@ -70,6 +78,14 @@ __all__ = [
 META_FLAGS: Final[Mapping[bytes, Mapping[bytes, Flag]]] = MappingProxyType(
     {command: MappingProxyType(flags) for command, flags in FLAGS_OF.items()}
 )
+
+#: The modes of ``ms`` and ``ma``: command -> letter behind ``M`` -> request. The first is meant where none is given.
+META_MODES: Final[Mapping[bytes, Mapping[bytes, type[AnyRequest]]]] = MappingProxyType(
+    {b"ms": MappingProxyType(STORE_MODES), b"ma": MappingProxyType(COUNT_MODES)}
+)
+
+#: The commands of classic text by their first word.
+CLASSIC_COMMANDS: Final[Mapping[bytes, Command]] = MappingProxyType(COMMANDS)
 
 # A message that is here whole may be as large as its own numbers can say.
 _ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31, answer=1 << 62)

@@ -17,7 +17,7 @@ import memproto
 import memproto.binary
 import memproto.testing
 import memproto.text
-from memproto.testing import strategies
+from memproto.testing.strategies import binary_replies
 
 PUBLIC = (memproto, memproto.binary, memproto.text, memproto.testing)
 ROOT = Path(memproto.__file__).parent
@@ -107,7 +107,7 @@ def _mentions_any(annotation: object) -> bool:
 
 def _annotations(thing: type | types.FunctionType) -> Iterator[tuple[str, object]]:
     # Names for type checkers only, and those that a wrapped strategy does not see.
-    names = {**vars(strategies), **vars(memproto.testing.text), "Exchange": memproto.Exchange}
+    names = {**vars(binary_replies), "Exchange": memproto.Exchange}
     if isinstance(thing, types.FunctionType):
         yield from typing.get_type_hints(thing, localns=names).items()
         return

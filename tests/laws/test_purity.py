@@ -40,8 +40,6 @@ OUTER: dict[str, set[str]] = {
 }
 #: The modules of the inner ring whose names are public: the outer ring imports from nowhere else.
 PUBLIC = {"", "binary", "text", "udp", "commands", "translate", "conventions", "engine", "model"}
-#: What still uses private names of the inner ring.
-TRESPASSERS = {"memproto.testing"}
 
 FORBIDDEN = frozenset(
     [
@@ -153,8 +151,7 @@ def test_the_outer_ring_uses_public_names_of_the_inner_ring(module: str) -> None
     own = _package(module)
     used = {name for name in _ours(module) if _package(name) != own}
     inner = {name for name in used if name in INNER}
-    if module not in TRESPASSERS and f"memproto.{own}" not in TRESPASSERS:
-        assert inner <= {f"memproto.{name}".removesuffix(".") for name in PUBLIC}
+    assert inner <= {f"memproto.{name}".removesuffix(".") for name in PUBLIC}
     allowed = set(OUTER) if own == "__main__" else OUTER[own]
     assert {_package(name) for name in used - inner} <= allowed
 
