@@ -576,7 +576,7 @@ def _split(count: int) -> Run:
 
 
 class _Host:
-    """What the example server has of a host, as far as a datagram needs one."""
+    """What the reference server has of a host, as far as a datagram needs one."""
 
     requests_per_turn = 1
     datagrams_per_reply = _LARGE
@@ -598,7 +598,7 @@ class _Host:
         return self.engine.execute(request, now)
 
 
-@_scenario("datagrams of the example server, hits of a get")
+@_scenario("datagrams of the reference server, hits of a get")
 def _hits_by_datagram(count: int) -> Run:
     data = encode_datagram(Datagram(1, payload=b"get " + b" ".join(_keys(count)) + b"\r\n"))
     return Conversation(_Host(_filled(_keys(count))), data, ("127.0.0.1", 1)).turn

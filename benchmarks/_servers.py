@@ -31,7 +31,7 @@ def available(names: Sequence[str]) -> list[str]:
 
 
 def command(name: str, port: int, connections: int) -> list[str]:
-    """The command line: ``memcached``, or the example server on the event loop of this name."""
+    """The command line: ``memcached``, or the reference server on the event loop of this name."""
     common = ["-p", str(port), "-l", HOST, "-c", str(connections)]
     if name == MEMCACHED:
         user = ["-u", "root"] if os.geteuid() == 0 else []

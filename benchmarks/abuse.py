@@ -1,4 +1,4 @@
-"""The example server under abuse: its memory, its files and the patience of another client, looked at from outside."""
+"""The reference server under abuse: its memory, its files, and how long another client waits, measured from outside."""
 
 from __future__ import annotations
 

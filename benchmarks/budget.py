@@ -1,4 +1,4 @@
-"""How much memory the example server's process really takes for its ``-m``, looked at from outside."""
+"""How much memory the reference server's process really takes for its ``-m``, looked at from outside."""
 
 from __future__ import annotations
 

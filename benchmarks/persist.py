@@ -46,7 +46,7 @@ LOADS = (ONE, Load(50, 1), Load(1, 50), Load(50, 20))
 
 @contextlib.contextmanager
 def running(name: str, *arguments: str) -> Iterator[Server]:
-    """The example server with these arguments for the duration of a ``with`` block."""
+    """The reference server with these arguments for the duration of a ``with`` block."""
     port = free_port()
     with subprocess.Popen([*command("auto", port, 1024), *arguments], stderr=subprocess.DEVNULL) as process:
         server = Server(name, process, port)

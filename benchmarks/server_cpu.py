@@ -1,4 +1,4 @@
-"""Processor time per request of the example server, beside memcached with one thread under the same load.
+"""Processor time per request of the reference server, beside memcached with one thread under the same load.
 
 Only the time of the server's process counts, so neither the load generator nor waiting is measured. The servers
 take turns, round by round.
