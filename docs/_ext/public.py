@@ -13,13 +13,14 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import stringify_annotation
 
 import memproto
+import memproto.commands
 import memproto.conventions
 import memproto.engine
 import memproto.server
 import memproto.testing
 import memproto.udp
 
-_MODULES = (memproto.testing, memproto.server, memproto.engine, memproto.udp, memproto.conventions, memproto)
+_MODULES = (memproto.commands, memproto.testing, memproto.server, memproto.engine, memproto.udp, memproto.conventions, memproto)
 _PUBLIC = {name: module.__name__ for module in _MODULES for name in module.__all__}
 
 # How autodoc writes the two long unions, and what they are called.

@@ -20,7 +20,6 @@ import memproto.clients
 import memproto.commands
 import memproto.conventions
 import memproto.engine
-import memproto.serde
 import memproto.server
 import memproto.testing
 import memproto.text
@@ -140,7 +139,6 @@ def test_the_reference_has_every_public_name() -> None:
     # A name of several modules is told of once, with the first of them.
     modules = (
         memproto,
-        memproto.serde,
         memproto.commands,
         memproto.clients,
         memproto.binary,
