@@ -20,7 +20,15 @@ import memproto.server
 import memproto.testing
 import memproto.udp
 
-_MODULES = (memproto.commands, memproto.testing, memproto.server, memproto.engine, memproto.udp, memproto.conventions, memproto)
+_MODULES = (
+    memproto.commands,
+    memproto.testing,
+    memproto.server,
+    memproto.engine,
+    memproto.udp,
+    memproto.conventions,
+    memproto,
+)
 _PUBLIC = {name: module.__name__ for module in _MODULES for name in module.__all__}
 
 # How autodoc writes the two long unions, and what they are called.
