@@ -1,4 +1,4 @@
-"""How values become bytes and flags, and come back: the pair of functions that a client is given."""
+"""The pair of functions with which a client turns values into bytes and flags, and back."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ __all__ = ["RAW", "Serde"]
 
 
 class Serde(NamedTuple, Generic[V]):
-    """How values become bytes with flags, and come back. ``memproto.conventions`` knows what popular clients do."""
+    """Two functions: one turns a value into bytes and flags, the other turns them back.
+
+    ``memproto.conventions`` has those of popular clients.
+    """
 
     dump: Callable[[V], tuple[bytes, int]]
     load: Callable[[bytes, int], V]
 
 
-#: Values are bytes; the flags are nobody's business.
+#: Values are bytes; the flags have no meaning.
 RAW: Final[Serde[bytes]] = Serde(lambda value: (value, 0), lambda data, _: data)

@@ -203,7 +203,7 @@ class Reassembler:
     in which they become complete; only the protocol state of the caller knows which one is the last. A message
     of one datagram comes out as often as it arrives, since two equal replies look like one duplicate.
 
-    Messages are told apart by peer, request id and total. A sequence number that comes again with other bytes
+    Messages are distinguished by peer, request id and total. A sequence number that comes again with other bytes
     contradicts what is held and begins a new message in its place. No more can be known from the headers: ask
     one command per request id, do not use an id again within the timeout, and :meth:`forget` what is over.
 
@@ -238,9 +238,9 @@ class Reassembler:
     def feed(self, data: bytes, now: float, peer: Hashable = None) -> Message | None:
         """Take one datagram; the message that it completes, ``None`` if it completes none.
 
-        ``now`` is in seconds from any origin and does not go back; ``peer`` tells senders apart, their address for
+        ``now`` is in seconds from any origin and does not go back; ``peer`` identifies the sender, by its address for
         instance, and may be left out where there is only one. Raises :class:`~memproto.RemoteProtocolError` for a
-        datagram of fewer than 8 bytes, which changes nothing but what is due to be dropped, and
+        datagram of fewer than 8 bytes, which changes nothing except that messages whose time is over are dropped, and
         :class:`~memproto.LocalProtocolError`, with nothing changed, for an argument of a wrong type and for a ``now``
         that is infinite or NaN.
         """
@@ -290,7 +290,7 @@ class Reassembler:
             self._drop(key)
 
     def forget(self, request_id: int, peer: Hashable = None) -> None:
-        """Let go of what is unfinished of this request: its reply is complete, or nobody waits for it any more.
+        """Drop the unfinished messages of this request: its reply is complete, or the client no longer waits for it.
 
         Raises :class:`~memproto.LocalProtocolError` if ``request_id`` is no int.
         """

@@ -1,4 +1,4 @@
-"""How values lie on the wire: each form with its reader and, where there is one, its writer.
+"""How values are encoded: each form with its reader and, where there is one, its writer.
 
 Readers take bytes of any length and content and end in linear time with a value or a ``ValueError``, which the
 callers turn into a :class:`ConventionError`.
@@ -54,7 +54,7 @@ class Kind(enum.Enum):
     IGBINARY = "igbinary"
     MSGPACK = "msgpack"
     JAVA = "java"
-    #: The writer's own encoding, which the flags do not tell.
+    #: The writer's own encoding, which the flags do not name.
     PRIVATE = "private"
     #: The convention does not know these flags.
     UNKNOWN = "unknown"

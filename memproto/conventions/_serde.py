@@ -17,7 +17,7 @@ from memproto.serde import Serde
 
 
 class Objects(NamedTuple):
-    """How objects become bytes and come back, in place of the client's own serializer. Both may raise ValueError."""
+    """Turns objects into bytes and back, in place of the client's own serializer. Both may raise ValueError."""
 
     dump: Callable[[object], bytes]
     load: Callable[[bytes], object]
@@ -33,7 +33,7 @@ def _dump_json(value: object) -> bytes:
     raise ValueError("JSON would make another value of it")
 
 
-#: JSON instead of pickles or Ruby's Marshal, for clients that have been told to do the same.
+#: JSON instead of pickles or Ruby's Marshal, for clients that are configured to do the same.
 JSON_OBJECTS: Final = Objects(_dump_json, _read_json)
 
 #: The names of :func:`serde`. ``raw`` is bytes alone.

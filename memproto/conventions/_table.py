@@ -60,7 +60,7 @@ class Convention:
 class Reading:
     """What flags say under one convention.
 
-    ``description`` tells how the value lies on the wire, ``note`` what else is to know. ``unknown`` are the bits
+    ``description`` says how the value is encoded, ``note`` what else a reader should know. ``unknown`` are the bits
     that had no part in this reading and ``user`` those that the application has set, both in their place.
     ``readable`` is whether :func:`read` takes such values at all.
     """

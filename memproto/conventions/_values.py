@@ -147,10 +147,10 @@ def _decompressed(value: bytes, compression: Compression, limit: int) -> bytes:
     if compression is not Compression.LENGTH_ZLIB:
         return _inflated(value, _WBITS[compression], limit)
     data = _inflated(value[_LENGTH:], _WBITS[compression], limit)
-    # The order of the writer's host, which nothing tells.
-    told = (int.from_bytes(value[:_LENGTH], "little"), int.from_bytes(value[:_LENGTH], "big"))
-    if len(data) not in told:
-        raise ConventionError(f"value expands to {len(data)} bytes, its length says {told[0]} or {told[1]}")
+    # In the byte order of the writer's host, which is unknown.
+    lengths = (int.from_bytes(value[:_LENGTH], "little"), int.from_bytes(value[:_LENGTH], "big"))
+    if len(data) not in lengths:
+        raise ConventionError(f"value expands to {len(data)} bytes, its length says {lengths[0]} or {lengths[1]}")
     return data
 
 

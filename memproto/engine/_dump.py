@@ -18,7 +18,7 @@ _RESERVED = re.compile(rb"[^A-Za-z0-9_.~-]")
 _CACHEDUMP_BYTES = 2 * 1024 * 1024
 _CACHEDUMP_END = 6
 # What cannot stand in a line.
-_UNTOLD = re.compile(rb"[\x00-\x20\x7f]")
+_NOT_IN_LINES = re.compile(rb"[\x00-\x20\x7f]")
 
 Line = Callable[[Entry], bytes | None]
 
@@ -82,14 +82,14 @@ def cachedump(items: Items, limit: int) -> Dump:
 
 
 def metadump(items: Items) -> Dump:
-    """``lru_crawler metadump``: what is known of each item, whose key may have any bytes."""
+    """``lru_crawler metadump``: the facts about each item, whose key may have any bytes."""
     return Dump(items, _metadump_line)
 
 
 def _cachedump_line(entry: Entry) -> bytes | None:
     item = entry.item
-    # A key that cannot stand in a line cannot be told here.
-    if _UNTOLD.search(item.key):
+    # A key that cannot stand in a line is left out.
+    if _NOT_IN_LINES.search(item.key):
         return None
     expires = 0 if entry.expires == math.inf else int(entry.expires)
     return b"ITEM %b [%d b; %d s]" % (item.key, len(item.value), expires)

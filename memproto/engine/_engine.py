@@ -71,14 +71,13 @@ class Engine:
     """A cache.
 
     ``memory_limit`` is the budget of all items and ``item_size_max`` the limit of one, in bytes. Without ``evict``
-    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0, and
-    stores that are not ``strict`` ignore the one they carry; without ``flush`` a
-    Flush is refused. ``version`` is what Version answers: clients parse it as ``x.y.z`` and choose
-    features by it. A ``journal`` is loaded first and told every change; ``journal_state`` is
-    the :attr:`journal_state` that was kept with it.
+    a store that does not fit is refused with OUT_OF_MEMORY. Without ``cas`` all CAS are 0, and stores that are not
+    ``strict`` ignore the CAS of the request. Without ``flush`` a Flush is refused. ``version`` is the reply to Version:
+    clients parse it as ``x.y.z`` and choose features by it. The items of a ``journal`` are loaded first, and each
+    change is reported to it; ``journal_state`` is the :attr:`journal_state` that was kept with it.
 
-    Requests that are not a cache's business (SASL, unknown commands) are answered UNKNOWN_COMMAND,
-    as memcached answers them in binary without ``-S``.
+    The reply to requests that do not concern a cache (SASL, unknown commands) is UNKNOWN_COMMAND, as in memcached's
+    binary protocol without ``-S``.
 
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type, and for limits that contradict each
     other.
@@ -140,7 +139,7 @@ class Engine:
         }
 
     def execute(self, request: Request[R], now: float) -> R | Failure:
-        """Carry out one request at the time ``now``, in Unix seconds, and give its reply.
+        """Carry out one request at the time ``now``, in Unix seconds, and return its reply.
 
         Every request has a reply. ``now`` should not go back.
 
@@ -159,7 +158,7 @@ class Engine:
         return self._handlers[type(request)](self._cache, request, now)  # type: ignore[return-value]
 
     def begin(self, request: Request[R], now: float) -> R | Failure | Dump:
-        """Carry out one request as :meth:`execute` does, but in slices what concerns all items.
+        """Carry out one request as :meth:`execute` does, but what concerns all items in slices.
 
         A dump of all items is returned as a :class:`~memproto.engine.Dump`, whose parts the caller reads. There is one
         at a time, and the next is answered with memcached's ``BUSY``. A flush or ``cache_memlimit`` takes effect at
@@ -173,7 +172,7 @@ class Engine:
         if not isinstance(asked, Flush | AdminCommand):
             return self.execute(request, now)
         check_request(asked)
-        # This looks at ``now``, and whether a flush is due.
+        # This checks ``now``, and carries out a delayed flush whose time has come.
         self.execute(_NOOP, now)
         if isinstance(asked, Flush):
             return self._flush(asked, now)  # type: ignore[return-value]

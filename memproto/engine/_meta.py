@@ -83,7 +83,7 @@ def _read(cache: Cache, entry: Entry, created: bool, request: Get, options: Meta
     elif touched:
         cache.items.change(entry, entry.item, entry.expires)
     elif options.bump and item.key in cache.items.entries:
-        # A use is no change, so that no journal is told.
+        # A use is no change, so the journal gets no report.
         cache.items.entries.move_to_end(item.key)
     return Item(item.key, item.value, item.flags, item.cas, item.base64, meta)
 
