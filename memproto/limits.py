@@ -33,8 +33,8 @@ class Limits:
     #: Longest header + extras + key of one packet; memcached reads these into a buffer of 16 KiB. A well-formed
     #: request of a known opcode has at most 294 bytes of them and is taken in any case.
     head: int = 16 * 1024
-    #: Longest data of one SASL request, in bytes: the client that sends them is not authenticated yet. Text credentials are bounded
-    #: by ``line``, as with memcached, which takes half a megabyte of these.
+    #: Longest data of one SASL request, in bytes: the client that sends them is not authenticated yet. ``line`` is the
+    #: limit of text credentials, as with memcached, which takes half a megabyte of these.
     sasl: int = 16 * 1024
     #: Longest line of text, without its end; memcached has 2048.
     line: int = 2048
