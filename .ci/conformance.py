@@ -1,4 +1,4 @@
-"""Run libmemcached's memccapable against the example server; every test must pass, binary and text."""
+"""Run libmemcached's memccapable against the reference server; every test must pass, binary and text."""
 
 import re
 import subprocess

@@ -63,7 +63,7 @@ def test_a_server_that_ends_badly_is_told(
 ) -> None:
     server = tmp_path / "python"
     server.write_text(
-        "#!/bin/sh\necho listening on 127.0.0.1:1 >&2\ntrap 'kill $!; exit 3' TERM\nsleep 20 2>&- & wait\n",
+        "#!/bin/sh\ntrap 'kill $!; exit 3' TERM\nsleep 20 2>&- &\necho listening on 127.0.0.1:1 >&2\nwait\n",
         encoding="ascii",
     )
     server.chmod(0o700)

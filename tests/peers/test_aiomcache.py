@@ -1,4 +1,4 @@
-"""aiomcache over classic text, all of it, with real memcached and with the example server: the same results.
+"""aiomcache over classic text, all of it, with real memcached and with the reference server: the same results.
 
 It reads by ``gets`` but for a single ``get``, and sends ``stats `` with a blank at the end.
 """

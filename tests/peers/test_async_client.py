@@ -1,4 +1,4 @@
-"""The asyncio client in each dialect, with real memcached and with the example server: as the blocking one."""
+"""The asyncio client in each dialect, with real memcached and with the reference server: as the blocking one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real clients that authenticate and that speak TLS, with the example server and, where it can, with memcached.
+"""Real clients that authenticate and that speak TLS, with the reference server and, where it can, with memcached.
 
 memcached itself keeps SASL's passwords in a database of Cyrus's, so that only its text authentication is compared.
 """

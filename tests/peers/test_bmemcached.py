@@ -1,4 +1,4 @@
-"""python-binary-memcached, all of it, with real memcached and with the example server: the same results.
+"""python-binary-memcached, all of it, with real memcached and with the reference server: the same results.
 
 The client sends GET, GETKQ ... GETK without a NOOP, SETQ and ADDQ with one, and reads the opaque of refusals.
 """

@@ -1,4 +1,4 @@
-"""The example client in each dialect, with real memcached and with the example server: the same results."""
+"""The blocking client in each dialect, with real memcached and with the reference server: the same results."""
 
 from __future__ import annotations
 

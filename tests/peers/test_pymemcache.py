@@ -1,4 +1,4 @@
-"""pymemcache over classic text, all of it, with real memcached and with the example server: the same results.
+"""pymemcache over classic text, all of it, with real memcached and with the reference server: the same results.
 
 It reads any many keys by one long ``get`` line, sends ``flush_all 0``, and by default wants no reply to what it stores.
 """

@@ -1,4 +1,4 @@
-"""UDP with real memcached and with the example server: the same datagrams."""
+"""UDP with real memcached and with the reference server: the same datagrams."""
 
 from __future__ import annotations
 

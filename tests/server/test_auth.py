@@ -1,4 +1,4 @@
-"""Who may come in: the example server's file of users, SASL PLAIN, text authentication."""
+"""Authentication: the reference server's file of users, SASL PLAIN, text authentication."""
 
 from __future__ import annotations
 

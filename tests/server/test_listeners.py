@@ -1,4 +1,4 @@
-"""Where the example server listens, and what it speaks there."""
+"""Where the reference server listens, and what it speaks there."""
 
 from __future__ import annotations
 

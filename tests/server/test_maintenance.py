@@ -136,9 +136,21 @@ def test_attempts_to_authenticate_are_counted(tmp_path: Path) -> None:
             assert await status(talk, binary(0x21, b"PLAIN")) == 0x21
             assert await status(talk, binary(0x22, b"PLAIN", b"\0user\0password")) == 0
             assert await status(talk, binary(0x0A)) == 0
-            # A get without a key is refused, and counts as no attempt.
-            assert await status(talk, binary(0x00)) == 4
             assert (server.auth_commands, server.auth_errors) == (3, 2)
+
+    asyncio.run(run())
+
+
+def test_request_that_is_refused_is_no_attempt_to_authenticate(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text("user:password\n")
+
+    async def run() -> None:
+        async with serving("-Y", str(users)) as (server, connect):
+            talk = await connect()
+            assert await talk.ask("set auth 0 0 13\nuser password\n") == "STORED\r\n"
+            assert await talk.ask("get\n") == "ERROR\r\n"
+            assert (server.auth_commands, server.auth_errors) == (1, 0)
 
     asyncio.run(run())
 

@@ -1,4 +1,4 @@
-"""The example server's command line."""
+"""The reference server's command line."""
 
 from __future__ import annotations
 

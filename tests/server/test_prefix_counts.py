@@ -1,4 +1,4 @@
-"""``stats detail`` of the example server, beside memcached's."""
+"""``stats detail`` of the reference server, beside memcached's."""
 
 from __future__ import annotations
 

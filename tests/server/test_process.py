@@ -1,4 +1,4 @@
-"""The example server as a process: how it starts, what its options do, and how it stops."""
+"""The reference server as a process: how it starts, what its options do, and how it stops."""
 
 from __future__ import annotations
 

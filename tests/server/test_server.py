@@ -1,4 +1,4 @@
-"""The example server on real sockets, on both event loops; each server must end without having shown a traceback."""
+"""The reference server on real sockets, on both event loops; each server must end without having shown a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example server in this process: the disk, the clock, statistics, and what stops it."""
+"""The reference server in this process: the disk, the clock, statistics, and what stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One session of the example server on a transport in memory: what is written when, and when it reads."""
+"""One session of the reference server on a transport in memory: what is written when, and when it reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the example server is to the system: its user, its place in the background, the files that tell of it."""
+"""What the reference server is to the system: its user, its place in the background, the files that tell of it."""
 
 from __future__ import annotations
 

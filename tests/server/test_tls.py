@@ -1,4 +1,4 @@
-"""The example server with TLS: what it starts with, and what clients can do to it."""
+"""The reference server with TLS: what it starts with, and what clients can do to it."""
 
 from __future__ import annotations
 

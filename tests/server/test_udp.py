@@ -1,4 +1,4 @@
-"""The example server's datagrams on a transport in memory: how many are sent, when, and what is held meanwhile."""
+"""The reference server's datagrams on a transport in memory: how many are sent, when, and what is held meanwhile."""
 
 from __future__ import annotations
 
