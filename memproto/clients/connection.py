@@ -35,16 +35,17 @@ class Connection:
     """A stream, and the state of the protocol on it."""
 
     def __init__(self, stream: Stream, dialect: Dialect, limits: Limits, trace: Trace | None) -> None:
-        self.stream = stream
+        self.stream: Stream = stream
         # A random opaque, so that a late reply of another connection, which a proxy may send, fits no request here.
-        self.protocol = ClientConnection(limits, dialect=dialect, first_opaque=_RANDOM.getrandbits(32))
-        self.trace = trace
+        first_opaque = _RANDOM.getrandbits(32)
+        self.protocol: ClientConnection = ClientConnection(limits, dialect=dialect, first_opaque=first_opaque)
+        self.trace: Trace | None = trace
         #: Whether another call may use the connection. False during a call.
-        self.reusable = False
+        self.reusable: bool = False
         #: Whether the server may have received a part of the last call.
-        self.sent = False
+        self.sent: bool = False
         #: When the last call that succeeded began, by the monotonic clock.
-        self.last_used = 0.0
+        self.last_used: float = 0.0
         # The first bytes received, until they are known not to be a refusal of the connection.
         self._first: bytes | None = b""
         # How the server has broken the protocol after it had answered the last call.

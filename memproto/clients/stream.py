@@ -57,8 +57,8 @@ class Fault(Exception):  # noqa: N818
 
     def __init__(self, error: OSError | RemoteProtocolError, sent: bool = False) -> None:
         super().__init__(error)
-        self.error = error
-        self.sent = sent
+        self.error: OSError | RemoteProtocolError = error
+        self.sent: bool = sent
 
 
 class Stream:

@@ -9,9 +9,7 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import ModuleType
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -29,42 +27,17 @@ from memproto import (
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_stream import AsyncStream
 from memproto.engine import Engine
-from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0, run, until_closed
-from tests.clients.test_async_pool import Loop
-from tests.clients.test_client import server
 from tests.support.certificates import TLS, client_context
+from tests.support.counted_sockets import Counted, counted
+from tests.support.event_loops import Loop, each_loop, run
+from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE, example_server
+from tests.support.scripted_servers import server, until_closed
 
 __all__ = ["opaques_of_tasks_begin_at_0"]
 
 DIALECTS = [pytest.param(dialect, id=dialect.name.lower()) for dialect in Dialect]
 FULL = b"ERROR Too many open connections\r\n"
-
-
-class Counted(socket.socket):
-    """Counts the open sockets of its kind."""
-
-    open = most = 0
-
-    def __init__(self, *arguments: int) -> None:
-        super().__init__(*arguments)
-        Counted.open += 1
-        Counted.most = max(Counted.most, Counted.open)
-
-    def close(self) -> None:
-        Counted.open -= self.fileno() >= 0
-        super().close()
-
-
-@contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The sockets of the client are counted; at the end all are closed."""
-    module = ModuleType("socket")
-    vars(module).update(vars(socket), socket=Counted)
-    monkeypatch.setattr("memproto.clients.async_stream.socket", module)
-    Counted.open = Counted.most = 0
-    yield
-    assert Counted.open == 0
 
 
 # --- each answer belongs to its question

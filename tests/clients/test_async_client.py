@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import TypeVar, assert_type
+from typing import assert_type
 
 import pytest
-import uvloop
 
 from memproto import Dialect, Limits, LocalProtocolError, RemoteProtocolError
 from memproto.clients.async_client import AsyncClient, AsyncClientOf, ServerError
 from memproto.commands import Commands, Serde
-from tests.clients.test_client import (
+from tests.support.event_loops import Loop, each_loop, run
+from tests.support.opaques import opaques_of_tasks_begin_at_0
+from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import (
     NOOP_REPLY,
     VERSION_REPLY,
     answer_noop,
@@ -24,37 +24,10 @@ from tests.clients.test_client import (
     read,
     say,
     server,
-)
-from tests.support.peers import DEADLINE
-
-T = TypeVar("T")
-Loop = Callable[[], asyncio.AbstractEventLoop]
-each_loop = pytest.mark.parametrize(
-    "loop", [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
+    until_closed,
 )
 
-
-@pytest.fixture(autouse=True)
-def opaques_of_tasks_begin_at_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memproto.clients.async_connection._RANDOM.getrandbits", lambda bits: 0)
-
-
-def run(main: Coroutine[object, None, T], loop: Loop = asyncio.new_event_loop) -> T:
-    """Run to the end, and see that nothing of the client is left behind."""
-
-    async def bounded() -> T:
-        result = await asyncio.wait_for(main, DEADLINE)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        return result
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        return runner.run(bounded())
-
-
-def until_closed(link: socket.socket) -> None:
-    with suppress(ConnectionError):  # a reset, if the client leaves something unread
-        while link.recv(1000):
-            pass
+__all__ = ["opaques_of_tasks_begin_at_0"]
 
 
 def test_the_others_do_not_notice_a_call_that_is_cancelled() -> None:

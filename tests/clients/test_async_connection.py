@@ -11,9 +11,10 @@ from memproto import Dialect, Limits
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import AsyncConnection, NotSentError
 from memproto.commands import RAW, Commands
-from tests.clients.test_async_client import opaques_of_tasks_begin_at_0, run, until_closed
-from tests.clients.test_client import VERSION_REPLY, answer_version, numbered, read, server
+from tests.support.event_loops import run
+from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import VERSION_REPLY, answer_version, numbered, read, server, until_closed
 
 __all__ = ["opaques_of_tasks_begin_at_0"]
 

@@ -14,11 +14,20 @@ from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import AsyncConnection
 from memproto.clients.refusal import is_refusal
 from memproto.commands import ReplyTooLargeError
-from tests.clients.test_async_bounds import DIALECTS, FULL, Counted, counted
-from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0, run, until_closed
-from tests.clients.test_async_pool import Loop, tiny_server
-from tests.clients.test_client import NOOP_REPLY, answer_version, numbered, read, server
+from tests.clients.test_async_bounds import DIALECTS, FULL
+from tests.support.counted_sockets import Counted, counted
+from tests.support.event_loops import Loop, each_loop, run
+from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import (
+    NOOP_REPLY,
+    answer_version,
+    numbered,
+    read,
+    server,
+    threaded_tiny_server,
+    until_closed,
+)
 
 __all__ = ["opaques_of_tasks_begin_at_0"]
 
@@ -63,7 +72,7 @@ def test_calls_that_are_cancelled_at_once_do_not_cost_a_connection() -> None:
             assert client._connections == [link]
             assert await client.version()
 
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         run(main(port))
 
 
@@ -118,7 +127,7 @@ def test_one_deadline_holds_over_all_addresses(silent: int, monkeypatch: pytest.
         monkeypatch.undo()
 
     tried: list[tuple[object, ...]] = []
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         run(main(port))
     assert len(tried) == 3
 
@@ -206,7 +215,7 @@ def test_a_reply_over_a_limit_fails_its_own_call_only(dialect: Dialect) -> None:
             assert client._connections == links
             assert await client.get(b"small1") == b"1"
 
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         run(main(port))
 
 

@@ -17,9 +17,10 @@ import pytest
 
 from memproto import ClientConnection, Dialect, RemoteProtocolError, Set
 from memproto.clients.async_client import AsyncClient
-from tests.clients.test_async_pool import LOOPS, Loop, tiny_server
 from tests.support.certificates import TLS, client_context
+from tests.support.event_loops import LOOPS, Loop
 from tests.support.peers import DEADLINE, example_server
+from tests.support.scripted_servers import threaded_tiny_server
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
@@ -190,7 +191,7 @@ def test_an_exception_after_bytes_were_received_or_sent(
     dialect: Dialect, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = 0
-    with tiny_server() as port, torn(monkeypatch):
+    with threaded_tiny_server() as port, torn(monkeypatch):
         client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect)
         program = Program(client, loop)
         program.run(client.set_multi(VALUES))
@@ -284,7 +285,7 @@ def everywhere(client: AsyncClient, loop: Loop, value: bytes, stride: int) -> tu
 def test_an_exception_at_any_instruction_of_a_call_asyncio_included(
     dialect: Dialect, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tiny_server() as port, torn(monkeypatch):
+    with threaded_tiny_server() as port, torn(monkeypatch):
         client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect)
         interrupted, answers = everywhere(client, loop, evil(dialect)[:4_000], 61)
     assert interrupted > 40

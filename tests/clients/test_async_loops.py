@@ -12,18 +12,19 @@ import pytest
 
 from memproto import Dialect
 from memproto.clients.async_client import AsyncClient
-from tests.clients.test_async_bounds import DIALECTS, Counted, counted
-from tests.clients.test_async_client import each_loop, opaques_of_tasks_begin_at_0
-from tests.clients.test_async_pool import Loop, tiny_server
-from tests.clients.test_client import answer_version, server
+from tests.clients.test_async_bounds import DIALECTS
+from tests.support.counted_sockets import Counted, counted
+from tests.support.event_loops import Loop, each_loop
+from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import answer_version, server, threaded_tiny_server
 
 __all__ = ["opaques_of_tasks_begin_at_0"]
 
 
 @each_loop
 def test_a_client_is_used_in_one_event_loop_after_the_other(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    with counted(monkeypatch), tiny_server() as port:
+    with counted(monkeypatch), threaded_tiny_server() as port:
         client = AsyncClient(port=port, timeout=DEADLINE, pool=2)
         for number in range(3):
             with asyncio.Runner(loop_factory=loop) as runner:
@@ -43,7 +44,7 @@ def test_a_client_is_used_in_one_event_loop_after_the_other(loop: Loop, monkeypa
 
 
 def test_a_client_cannot_be_used_in_the_loops_of_two_threads() -> None:
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         client = AsyncClient(port=port, timeout=DEADLINE)
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
@@ -87,7 +88,7 @@ def test_a_forked_child_has_connections_of_its_own(dialect: Dialect, loop: Loop)
             own.run(work(client, b"child%d" % os.getpid()))
             own.run(client.close())
 
-    with tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
+    with threaded_tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
         client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect, pool=2)
         runner.run(work(client, b"parent"))
         links = list(client._connections)

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
-import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.tiny_server import TinyServer
 from memproto import ConnectionClosed, Dialect, ServerConnection, Signal
 from memproto.clients.async_client import AsyncClient
 from memproto.engine import Engine
+from tests.support.event_loops import LOOPS, Loop
 from tests.support.peers import DEADLINE
-
-Loop = Callable[[], asyncio.AbstractEventLoop]
-LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
-
-
-@contextmanager
-def tiny_server() -> Iterator[int]:
-    with TinyServer() as tiny:
-        thread = threading.Thread(target=tiny.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield tiny.server_address[1]
-        finally:
-            tiny.shutdown()
-            thread.join(DEADLINE)
+from tests.support.scripted_servers import threaded_tiny_server
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -61,7 +44,7 @@ def test_a_hundred_tasks_on_four_connections(dialect: Dialect, loop: Loop) -> No
             assert len(client._connections) == 4
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
+    with threaded_tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main(port))
 
 

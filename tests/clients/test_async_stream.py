@@ -12,9 +12,10 @@ import pytest
 
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_stream import INTERRUPTED, AsyncStream
-from tests.clients.test_async_client import opaques_of_tasks_begin_at_0, run
-from tests.clients.test_client import VERSION_REPLY
+from tests.support.event_loops import run
+from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import VERSION_REPLY
 
 __all__ = ["opaques_of_tasks_begin_at_0"]
 

@@ -12,19 +12,23 @@ import pytest
 from memproto import Dialect
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import AsyncConnection
-from tests.clients.test_async_client import opaques_of_tasks_begin_at_0, run, until_closed
-from tests.clients.test_client import (
+from tests.support.event_loops import run
+from tests.support.opaques import opaques_of_tasks_begin_at_0
+from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import (
     NOOP_REPLY,
     VERSION_REPLY,
     Handler,
     answer_noop,
     answer_version,
+    answer_version_in_text,
+    late_by_a_call,
     numbered,
     read,
     server,
+    until_closed,
+    when_let,
 )
-from tests.clients.test_client_reconnect import answer_version_in_text, late_by_a_call, when_let
-from tests.support.peers import DEADLINE
 
 __all__ = ["opaques_of_tasks_begin_at_0"]
 

@@ -1,4 +1,4 @@
-"""The example client with servers that are slow, gone or wrong; well-behaved ones are in test_peer_client."""
+"""The blocking client with servers that are slow, gone or wrong; well-behaved ones are in tests/peers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import gc
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, assert_type
 
@@ -17,82 +15,23 @@ from examples.tiny_server import TinyServer
 from memproto import Dialect, Limits, LocalProtocolError, RemoteProtocolError
 from memproto.clients.client import Client, ClientOf, ServerError
 from memproto.commands import Commands, Serde
+from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import (
+    NOOP_REPLY,
+    VERSION_REPLY,
+    answer_noop,
+    answer_version,
+    numbered,
+    read,
+    say,
+    server,
+)
+
+__all__ = ["opaques_begin_at_0"]
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
-
-NOOP_REPLY = b"\x81\x0a" + bytes(22)
-VERSION_REPLY = b"\x81\x0b" + bytes(9) + b"\x05" + bytes(12) + b"1.2.3"
-
-Handler = Callable[[socket.socket], None]
-
-
-@pytest.fixture(autouse=True)
-def opaques_begin_at_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memproto.clients.connection._RANDOM.getrandbits", lambda bits: 0)
-
-
-def numbered(reply: bytes, opaque: int) -> bytes:
-    return reply[:12] + opaque.to_bytes(4, "big") + reply[16:]
-
-
-def read(link: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = link.recv(size - len(data))
-        assert piece, f"the client closed after {len(data)} of {size} bytes"
-        data += piece
-    return data
-
-
-@contextmanager
-def server(*handlers: Handler) -> Iterator[int]:
-    """Handle so many connections, one after the other; fails if that did not go as it should."""
-    failures: list[BaseException] = []
-
-    def run(listener: socket.socket) -> None:
-        try:
-            for handler in handlers:
-                link, _ = listener.accept()
-                with link:
-                    link.settimeout(DEADLINE)
-                    handler(link)
-        except BaseException as error:
-            failures.append(error)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(DEADLINE)
-        thread = threading.Thread(target=run, args=(listener,))
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            thread.join(2 * DEADLINE)
-    assert failures == []
-    assert not thread.is_alive()
-
-
-def answer_noop(link: socket.socket) -> None:
-    assert read(link, 24)[:2] == b"\x80\x0a"
-    link.sendall(NOOP_REPLY)
-
-
-def answer_version(link: socket.socket) -> None:
-    assert read(link, 24)[:2] == b"\x80\x0b"
-    link.sendall(VERSION_REPLY)
-
-
-def say(words: bytes) -> Handler:
-    def handler(link: socket.socket) -> None:
-        read(link, 24)
-        link.sendall(words)
-        # Closing now could turn into a reset, which would be another error.
-        link.shutdown(socket.SHUT_WR)
-        while link.recv(1000):
-            pass
-
-    return handler
 
 
 def test_a_late_answer_is_never_given_to_another_call() -> None:

@@ -11,19 +11,22 @@ import pytest
 
 from memproto import Dialect, Limits
 from memproto.clients.client import Client
-from tests.clients.test_client import (
+from tests.support.opaques import opaques_begin_at_0
+from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import (
     NOOP_REPLY,
     VERSION_REPLY,
     Handler,
     answer_noop,
     answer_version,
+    answer_version_in_text,
+    late_by_a_call,
     numbered,
-    opaques_begin_at_0,
     read,
     say,
     server,
+    when_let,
 )
-from tests.support.peers import DEADLINE
 
 __all__ = ["opaques_begin_at_0"]
 
@@ -112,20 +115,6 @@ def test_a_connection_that_stays_mute_is_given_up() -> None:
         assert client.version() == b"1.2.3"
 
 
-def late_by_a_call(link: socket.socket) -> None:
-    """Leave out the answer to the first of three calls."""
-    for number in range(3):
-        assert read(link, 9) == b"version\r\n"
-        if number:
-            link.sendall(b"VERSION 9.9.9\r\n")
-    assert link.recv(1) == b""
-
-
-def answer_version_in_text(link: socket.socket) -> None:
-    assert read(link, 9) == b"version\r\n"
-    link.sendall(b"VERSION 1.2.3\r\n")
-
-
 def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> None:
     with (
         server(late_by_a_call, answer_version_in_text) as port,
@@ -136,18 +125,6 @@ def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> N
                 client.version()
         client.timeout = DEADLINE
         assert client.version() == b"1.2.3"
-
-
-def when_let(go: threading.Semaphore) -> Handler:
-    """Answer six calls, each when the semaphore lets it."""
-
-    def handler(link: socket.socket) -> None:
-        for number in range(6):
-            assert read(link, 24)[1] == 0x0B
-            assert go.acquire(timeout=DEADLINE)
-            link.sendall(numbered(VERSION_REPLY, number))
-
-    return handler
 
 
 def test_timeouts_between_which_a_call_succeeds_do_not_add_up() -> None:

@@ -1,4 +1,4 @@
-"""The example clients with credentials and over TLS, with servers that are wrong in one thing or another."""
+"""The clients with credentials and over TLS, with servers that are wrong in one thing or another."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from memproto import Dialect, Limits, RemoteProtocolError
 from memproto.clients.async_client import AsyncClient, AuthenticationError
 from memproto.clients.client import Client
-from tests.clients.test_async_client import Loop, each_loop, opaques_of_tasks_begin_at_0, run, until_closed
-from tests.clients.test_client import NOOP_REPLY, Handler, numbered, opaques_begin_at_0, read, server
 from tests.support.certificates import client_context, server_context
+from tests.support.event_loops import Loop, each_loop, run
+from tests.support.opaques import opaques_begin_at_0, opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import NOOP_REPLY, Handler, numbered, over_tls, read, server, until_closed
 
 __all__ = ["opaques_begin_at_0", "opaques_of_tasks_begin_at_0"]
 
@@ -114,16 +115,6 @@ def test_the_credentials_come_first() -> None:
 
     with server(judge(b"CLIENT_ERROR authentication failure\r\n"), judge(b"STORED\r\n")) as port:
         run(main(port))
-
-
-def over_tls(handler: Handler) -> Handler:
-    context = server_context()
-
-    def secured(link: socket.socket) -> None:
-        with context.wrap_socket(link, server_side=True) as wrapped:
-            handler(wrapped)
-
-    return secured
 
 
 def answer_much(link: socket.socket) -> None:

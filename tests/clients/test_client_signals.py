@@ -1,4 +1,4 @@
-"""The example client among signals, forks and threads: real ones, and a real server."""
+"""The blocking client among signals, forks and threads: real ones, and a real server."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from memproto.clients.client import Client
 from memproto.clients.cluster import Cluster
 from memproto.clients.connection import Connection
 from memproto.commands import Command, ServerError
-from tests.clients.test_client import answer_version, opaques_begin_at_0, read, server
-from tests.clients.test_client_secure import over_tls
 from tests.support.certificates import client_context
+from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE, memcached
+from tests.support.scripted_servers import answer_version, over_tls, read, server
 
 __all__ = ["opaques_begin_at_0"]
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,8 +21,8 @@ from memproto.clients.cluster import Cluster, ClusterOf
 from memproto.clients.ring import Node, Ring
 from memproto.clients.routing import UNKNOWN, DeadNodes, KeyList, NodeResults, Router
 from memproto.commands import RAW, Command, Commands, ReplyTooLargeError, Serde, ServerError
-from tests.clients.test_client import server
 from tests.support.peers import DEADLINE, Running, _memcached, example_server, memcached, require
+from tests.support.scripted_servers import server
 
 KEYS = [b"key:%d" % number for number in range(60)]
 VALUES = {key: b"value of " + key for key in KEYS}
@@ -323,6 +324,27 @@ def mute() -> Iterator[Node]:
         yield Node("127.0.0.1", listener.getsockname()[1])
 
 
+@contextmanager
+def closing() -> Iterator[Node]:
+    """Closes each connection as soon as something of a request has arrived; ends with one that sends nothing."""
+
+    def serve() -> None:
+        received = b"a request"
+        while received:
+            link, _ = listener.accept()
+            with link:
+                received = link.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield Node("127.0.0.1", listener.getsockname()[1])
+        finally:
+            socket.create_connection(listener.getsockname(), DEADLINE).close()
+            thread.join(DEADLINE)
+
+
 WRITES: dict[str, Callable[[Any], Any]] = {
     "set": lambda cluster: cluster.set(b"key", b"1"),
     "add": lambda cluster: cluster.add(b"key", b"1"),
@@ -365,9 +387,9 @@ def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
 def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: DeadNodes) -> None:
-    with mute() as node, socket.socket() as nobody:
+    with closing() as node, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        with kind([node, nobody.getsockname()], timeout=0.05, dead=dead, retry_after=0.0) as cluster:
+        with kind([node, nobody.getsockname()], timeout=DEADLINE, dead=dead, retry_after=0.0) as cluster:
             seen = frozenset(key for key in KEYS if cluster.router.ring.node(key) == node)
             stored = cluster.set_multi(VALUES)
             assert isinstance(stored, KeyList)

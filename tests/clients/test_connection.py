@@ -11,8 +11,9 @@ from memproto.clients.client import Client
 from memproto.clients.connection import Connection
 from memproto.clients.stream import READABLE, WRITABLE, Stream
 from memproto.commands import RAW, Commands
-from tests.clients.test_client import answer_noop, opaques_begin_at_0, server
+from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import answer_noop, server
 
 __all__ = ["opaques_begin_at_0"]
 

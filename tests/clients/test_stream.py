@@ -24,11 +24,11 @@ from memproto.clients import stream
 from memproto.clients.client import Client
 from memproto.clients.stream import READABLE, WRITABLE, Fault, Stream, TlsStream, _close_in_child, _Select
 from memproto.clients.tls import Tls
-from tests.clients.test_client import NOOP_REPLY, answer_version, opaques_begin_at_0, server
-from tests.clients.test_client_secure import over_tls
 from tests.support.certificates import client_context
+from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE, ROOT, require
 from tests.support.reached import reached, reaches
+from tests.support.scripted_servers import NOOP_REPLY, answer_version, over_tls, server
 
 __all__ = ["opaques_begin_at_0"]
 
