@@ -25,8 +25,8 @@ from memproto.udp import (
     encode_datagram,
     split,
 )
-from tests.support.helpers import wire
 from tests.support.reached import reached, reaches
+from tests.support.wire import wire
 
 DATA = Path(__file__).parent / "data" / "udp_vectors.json"
 DOCS = Path(__file__).parent.parent / "docs" / "udp.md"

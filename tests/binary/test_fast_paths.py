@@ -60,10 +60,11 @@ from memproto.text.classic import _readers as _classic_readers
 from memproto.text.meta import _client as _meta_client
 from memproto.text.meta import _multi_get as _meta_multi_get
 from memproto.text.meta._irregular import IrregularReply
-from tests.support.helpers import Told, each_byte, tell, wire
 from tests.support.kinds import by_kind
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte, wire
 
 BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 

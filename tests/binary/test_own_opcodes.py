@@ -23,13 +23,9 @@ from memproto import (
     Status,
     Unknown,
 )
-from tests.support.helpers import (
-    Told,
-    each_byte,
-    serve_three_ways,
-    tell,
-    wire,
-)
+from tests.support.serving import serve_binary_three_ways
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte, wire
 
 FEATURE = Layout(construct.Struct("feature" / construct.Int16ub * "number of a feature"))
 DURABILITY = Layout(construct.Struct("level" / construct.Int8ub, "timeout" / construct.Int16ub))
@@ -47,7 +43,7 @@ HELLO_PACKET = Packet(0x80, 0x1F, key=b"agent", value=FEATURE.pack(feature=3) + 
 def test_at_the_server() -> None:
     granted = RawReply(value=FEATURE.pack(feature=7))
     answers: dict[int, AnyReply] = {0x1F: granted, 0x0A: Ok()}
-    served = serve_three_ways(HELLO_REQUEST, lambda envelope: answers[envelope.opcode], opcodes=OWN)
+    served = serve_binary_three_ways(HELLO_REQUEST, lambda envelope: answers[envelope.opcode], opcodes=OWN)
     assert served.requests == [Unknown(HELLO_PACKET)]
     assert served.output == HELLO_REPLY
 
@@ -95,7 +91,7 @@ def test_one_that_nobody_declared_is_loud() -> None:
     ],
 )
 def test_their_shape_is_checked_at_the_server(text: str, reason: str) -> None:
-    served = serve_three_ways(wire(text), opcodes=OWN)
+    served = serve_binary_three_ways(wire(text), opcodes=OWN)
     assert (served.events, served.fault) == ([], reason)
     assert served.output[6:8] == b"\0\x04"
 
@@ -103,22 +99,22 @@ def test_their_shape_is_checked_at_the_server(text: str, reason: str) -> None:
 def test_a_quiet_success_is_not_said_at_the_server() -> None:
     data = wire("80920001 03000000 00000004 00000000 0000000000000000 010002 'k'")
     answers: dict[int, AnyReply] = {0x92: RawReply(), 0x0A: Ok()}
-    served = serve_three_ways(data, lambda envelope: answers[envelope.opcode], opcodes=OWN)
+    served = serve_binary_three_ways(data, lambda envelope: answers[envelope.opcode], opcodes=OWN)
     assert (len(served.events), served.output) == (1, b"")
 
 
 def test_one_declared_in_the_place_of_a_named_one() -> None:
     ioctl = OpcodeSpec(0x23, "IOCTL_GET", Body(key=Presence.MUST))
     data = wire("80230001 00000000 00000001 00000000 0000000000000000 'k'")
-    assert serve_three_ways(data, opcodes=[ioctl]).requests == [Unknown(Packet(0x80, 0x23, key=b"k"))]
-    assert serve_three_ways(data).fault == "extras of GATK are 0 bytes, must be 4"
+    assert serve_binary_three_ways(data, opcodes=[ioctl]).requests == [Unknown(Packet(0x80, 0x23, key=b"k"))]
+    assert serve_binary_three_ways(data).fault == "extras of GATK are 0 bytes, must be 4"
 
 
 def test_one_may_be_said_before_authentication() -> None:
     free = OpcodeSpec(0x1F, "HELLO", HELLO.request, HELLO.reply, allowed_before_auth=True)
-    served = serve_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=[free], auth_required=True)
+    served = serve_binary_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=[free], auth_required=True)
     assert served.requests == [Unknown(HELLO_PACKET)]
-    served = serve_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=OWN, auth_required=True)
+    served = serve_binary_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=OWN, auth_required=True)
     assert (served.requests, served.fault) == ([], "opcode 0x1f before authentication")
 
 

@@ -19,8 +19,8 @@ from memproto import (
 from memproto._wire.checks import check_bytes
 from memproto.binary._packet import error_packet
 from memproto.testing import packets
-from tests.support.helpers import wire
 from tests.support.reached import reached, reaches
+from tests.support.wire import wire
 
 SET = wire("80010001 08000000 0000000e 01020304 0000000000000007 deadbeef 0000000a 'k' 'hello'")
 SET_PACKET = Packet(0x80, 1, bytes.fromhex("deadbeef0000000a"), b"k", b"hello", 0, 0, 0x01020304, 7)

@@ -50,9 +50,9 @@ from memproto import (
 )
 from memproto.binary import decode_reply, encode_reply
 from memproto.testing import binary_envelopes, failures, replies_to
-from tests.support.helpers import wire
 from tests.support.kinds import KINDS, Kind, by_kind, requests_of
 from tests.support.reached import reached, reaches
+from tests.support.wire import wire
 
 GET = BinaryEnvelope(Get((b"k",)), 0x00, 7)
 GETQ = BinaryEnvelope(Get((b"k",)), 0x09, 7)

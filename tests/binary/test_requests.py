@@ -40,7 +40,8 @@ from memproto import (
 from memproto.binary import decode_request, encode_request, opcode_for
 from memproto.binary._server import BinaryServer
 from memproto.testing import binary_envelopes
-from tests.support.helpers import serve_three_ways, wire
+from tests.support.serving import serve_binary_three_ways
+from tests.support.wire import wire
 
 # 24 bytes of header: magic, opcode, key, extras, data type, vbucket, body, opaque, cas.
 EXAMPLES: list[tuple[str, BinaryEnvelope]] = [
@@ -159,7 +160,7 @@ def test_examples_both_ways(text: str, envelope: BinaryEnvelope) -> None:
     data = wire(text)
     assert decode_request(data) == envelope
     assert encode_request(envelope) == data
-    assert serve_three_ways(data).events == [_as_served(envelope)]
+    assert serve_binary_three_ways(data).events == [_as_served(envelope)]
 
 
 def test_every_opcode_with_a_message_has_an_example() -> None:
@@ -177,7 +178,7 @@ def test_round_trip(envelope: BinaryEnvelope) -> None:
 @given(envelopes=st.lists(binary_envelopes(), max_size=4))
 def test_requests_follow_each_other(envelopes: list[BinaryEnvelope]) -> None:
     data = b"".join(map(encode_request, envelopes))
-    served = serve_three_ways(data)
+    served = serve_binary_three_ways(data)
     until_quit = [index for index, envelope in enumerate(envelopes) if isinstance(envelope.request, Quit)]
     expected = [_as_served(envelope) for envelope in envelopes]
     assert served.events == (expected[: until_quit[0] + 1] if until_quit else expected)

@@ -26,7 +26,10 @@ from memproto import (
     encode_packet,
 )
 from memproto.binary import decode_reply, decode_request, encode_reply, encode_request, opcode_for
-from tests.support.helpers import Vector, answer_from, each_byte, frames, recorded_reply, serve, vectors
+from tests.support.binary_streams import answer_from, frames, recorded_reply
+from tests.support.recordings import Vector, vectors
+from tests.support.serving import serve_binary
+from tests.support.wire import each_byte
 
 # Answered by memcached's text protocol, which is not spoken here; or recorded without the request's bytes.
 TEXT = {"bad.first_byte_0x81_is_ascii", "bad.first_byte_0x82_is_ascii", "ascii.auth_binary_refused"}
@@ -182,7 +185,7 @@ def test_the_server_answers_as_memcached_did(vector: Vector) -> None:
 
 def test_an_unknown_opcode_is_swallowed_exactly_once() -> None:
     (vector,) = (vector for vector in ALL if vector.name == MISCOUNTED)
-    served = serve([vector.request])
+    served = serve_binary([vector.request])
     assert [type(request) for request in served.requests] == [Unknown, Noop, Noop]
     unknown, *_, last = frames(vector.reply)
     first = last[:15] + b"\x01" + last[16:]
@@ -192,7 +195,7 @@ def test_an_unknown_opcode_is_swallowed_exactly_once() -> None:
 @pytest.mark.parametrize("name", sorted(TEXT - {"ascii.auth_binary_refused"}))
 def test_another_first_byte_is_refused(name: str) -> None:
     (vector,) = (vector for vector in ALL if vector.name == name)
-    served = serve([vector.request])
+    served = serve_binary([vector.request])
     # 0x82 is another framing and gets memcached's answer; 0x81 a packet the wrong way round.
     reply_hint = b"ERROR\r\n" if vector.request[0] == 0x82 else b""
     assert (served.events, served.output, served.closed) == ([], reply_hint, True)
@@ -202,7 +205,7 @@ def test_another_first_byte_is_refused(name: str) -> None:
 
 def test_oversize_sets_tell_which_key_they_were_for() -> None:
     (vector,) = (vector for vector in ALL if vector.name == "toolarge.set")
-    event = serve([vector.request], limits=_limits(vector)).events[0]
+    event = serve_binary([vector.request], limits=_limits(vector)).events[0]
     assert isinstance(event.request, InvalidRequest)
     assert event.request.reason == "value is 1000 bytes, limit is 960"
     assert repr(event.request.request) == "Set(key=b'k2', value=b'', flags=0, exptime=0, cas=0, meta=None)"

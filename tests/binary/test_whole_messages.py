@@ -24,9 +24,9 @@ from memproto import (
 )
 from memproto.binary import decode_packet, decode_reply, decode_request, encode_packet, encode_reply, encode_request
 from memproto.testing import binary_envelopes, packets, replies_to, requests
-from tests.support.helpers import wire
 from tests.support.kinds import KINDS, Kind, any_request, by_kind, requests_of
 from tests.support.reached import reached, reaches
+from tests.support.wire import wire
 
 # Couchbase's own: HELLO has an agent name and a list of 16-bit features, SELECT_BUCKET the name of a bucket.
 HELLO = OpcodeSpec(0x1F, "HELLO", Body(key=Presence.MAY, value=Presence.MAY), Body(value=Presence.MAY))

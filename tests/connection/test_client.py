@@ -39,7 +39,8 @@ from memproto import (
     VersionReply,
 )
 from memproto.model import AnyReply
-from tests.support.helpers import Told, tell, tell_three_ways, wire
+from tests.support.telling import Told, tell, tell_three_ways
+from tests.support.wire import wire
 
 GET_HIT = wire("81000000 04000000 00000005 00000000 0000000000000002 00000001 'v'")
 

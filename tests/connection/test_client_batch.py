@@ -40,7 +40,8 @@ from memproto import (
 from memproto.commands import RAW, Commands
 from memproto.testing import text_keys
 from memproto.text.meta._keys import MAX_BASE64_KEY
-from tests.support.helpers import Told, tell, wire
+from tests.support.telling import Told, tell
+from tests.support.wire import wire
 
 DIALECTS = tuple(Dialect)
 CALLS = Commands(RAW)

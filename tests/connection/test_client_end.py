@@ -27,7 +27,8 @@ from memproto import (
     Silence,
     Unknown,
 )
-from tests.support.helpers import Told, tell, wire
+from tests.support.telling import Told, tell
+from tests.support.wire import wire
 
 GET_HIT = wire("81000000 04000000 00000005 00000000 0000000000000002 00000001 'v'")
 

@@ -22,7 +22,8 @@ from memproto import (
     Touch,
     Version,
 )
-from tests.support.helpers import Told, tell, tell_three_ways, wire
+from tests.support.telling import Told, tell, tell_three_ways
+from tests.support.wire import wire
 
 NOOP = wire("810a0000 00000000 00000000 00000000 0000000000000000")
 Ask = Callable[[ClientConnection], object]

@@ -37,7 +37,8 @@ from memproto._wire.dialects import ReceiveBuffer
 from memproto.binary._client import BinaryClient
 from memproto.testing import pieces
 from memproto.text._client import TextClient
-from tests.support.helpers import Told, each_byte, tell, wire
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte, wire
 
 BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 # Under these no fast path is taken.

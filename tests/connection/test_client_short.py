@@ -44,9 +44,9 @@ from memproto import binary as whole_binary
 from memproto import text as whole_text
 from memproto.model import AnyReply, MetaOptions
 from memproto.text.classic._checks import verb_for
-from tests.support import text_helpers
-from tests.support.helpers import Told, each_byte, tell, tell_three_ways, wire
 from tests.support.reached import reached, reaches
+from tests.support.telling import Told, tell, tell_three_ways
+from tests.support.wire import each_byte, wire
 
 Usual: TypeAlias = Get | Delete | Set | Add | Replace
 
@@ -301,7 +301,7 @@ TEXT_READ: list[tuple[Dialect, Request[object], bytes, AnyReply | str]] = [
 def test_text_replies(
     dialect: Dialect, request_: Request[object], heard: bytes, reply: AnyReply | str, limits: Limits | None
 ) -> None:
-    told = text_helpers.tell_three_ways(lambda client: client.send(request_), heard, dialect, limits)
+    told = tell_three_ways(lambda client: client.send(request_), heard, limits, dialect=dialect)
     if isinstance(reply, str):
         assert told.replies == []
         assert told.fault is not None

@@ -47,7 +47,8 @@ from memproto import (
 from memproto.commands import RAW, Commands, ReplyTooLargeError, ServerError
 from memproto.testing import pieces
 from memproto.translate import translate_reply
-from tests.support.helpers import Told, each_byte, tell, wire
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte, wire
 
 BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 SMALL = Limits(value=4, answer=6, stats=2)

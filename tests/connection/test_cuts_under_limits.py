@@ -40,8 +40,9 @@ from memproto import (
     text,
 )
 from memproto.testing import binary_envelopes, classic_envelopes, meta_envelopes, pieces, replies_to, text_replies_to
-from tests.support import text_helpers
-from tests.support.helpers import Told, each_byte, stub, tell
+from tests.support.stubs import stub, stub_for
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte
 
 BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 
@@ -186,7 +187,7 @@ def test_cuts_do_not_change_what_a_server_tells(form: Dialect, data: st.DataObje
     limits = _near(data, limits, received)
 
     def answer(event: Envelope) -> AnyReply:
-        return stub(event.request) if event.dialect is BINARY else text_helpers.stub(event)
+        return stub(event.request)
 
     whole = _served(limits, [received], answer)
     assert _served(limits, each_byte(received), answer) == whole
@@ -207,7 +208,7 @@ def test_the_limit_of_a_line_is_without_its_end_at_the_server(end: bytes) -> Non
                 (b"incr" + key[:-3] + b" 1 ", Limits(line=limit)),
             ):
                 for cuts in ([form + end], each_byte(form + end), [form, end], [form + end[:1], end[1:]]):
-                    told = _served(limits, cuts, text_helpers.stub)
+                    told = _served(limits, cuts, stub_for)
                     too_long = f"line has more than {limit} bytes, which is the limit"
                     assert (told[0] == too_long) is (len(form) > limit)
 

@@ -39,7 +39,7 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.support.helpers import each_byte
+from tests.support.wire import each_byte
 
 
 class Numbered(Envelope):

@@ -38,7 +38,8 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.support.helpers import NOOP_REPLY, NOOP_REQUEST, serve, serve_three_ways, wire
+from tests.support.serving import serve_binary, serve_binary_three_ways
+from tests.support.wire import NOOP_REPLY, NOOP_REQUEST, wire
 
 GET = wire("80000001 00000000 00000001 00000001 0000000000000000 'k'")
 SETQ = wire("80110001 08000000 0000000a 00000002 0000000000000000 0000000000000000 'kv'")
@@ -168,16 +169,16 @@ QUIET: list[tuple[str, AnyReply, bytes]] = [
 @pytest.mark.parametrize(("request_", "reply", "said"), QUIET, ids=[text[2:4] for text, _, _ in QUIET])
 def test_quiet_rules(request_: str, reply: AnyReply, said: bytes) -> None:
     data = wire(request_)
-    served = serve_three_ways(data, lambda envelope: reply if envelope.opcode != 0x0A else Ok())
+    served = serve_binary_three_ways(data, lambda envelope: reply if envelope.opcode != 0x0A else Ok())
     assert served.output == said
-    served = serve_three_ways(data, lambda envelope: _FAILS if envelope.opcode != 0x0A else Ok())
+    served = serve_binary_three_ways(data, lambda envelope: _FAILS if envelope.opcode != 0x0A else Ok())
     assert served.output == wire(f"81{request_[2:4]}0000 00000082 0000000d 00000000 0000000000000000 'Out of memory'")
 
 
 def test_quiet_hits_are_said_with_the_quiet_opcode() -> None:
     for opcode, key in (("09", ""), ("0d", "6b")):
         data = wire(f"80{opcode}0001 00000000 00000001 00000000 0000000000000000 'k'")
-        served = serve([data], lambda envelope: Values((Item(b"k", b"v"),)))
+        served = serve_binary([data], lambda envelope: Values((Item(b"k", b"v"),)))
         size = 5 + len(key) // 2
         head = f"81{opcode}000{len(key) // 2} 04000000 0000000{size} 00000000 0000000000000000"
         assert served.output == wire(f"{head} 00000000 {key} 'v'")
@@ -187,9 +188,9 @@ def test_quiet_hits_are_said_with_the_quiet_opcode() -> None:
 
 
 def test_quit_is_answered_and_what_follows_is_dropped() -> None:
-    served = serve_three_ways(QUIT)
+    served = serve_binary_three_ways(QUIT)
     assert (served.requests, served.output, served.closed) == ([Quit()], QUIT_REPLY, True)
-    served = serve_three_ways(QUITQ + NOOP_REQUEST)
+    served = serve_binary_three_ways(QUITQ + NOOP_REQUEST)
     assert (served.requests, served.output, served.closed) == ([Quit()], b"", True)
 
 
@@ -221,7 +222,7 @@ def test_the_end_of_the_stream() -> None:
 
 @pytest.mark.parametrize("size", [1, 23, 24])
 def test_the_end_of_the_stream_inside_a_packet(size: int) -> None:
-    served = serve([NOOP_REQUEST + GET[:size]], eof=True)
+    served = serve_binary([NOOP_REQUEST + GET[:size]], eof=True)
     assert (served.requests, served.output) == ([Noop()], NOOP_REPLY)
     assert served.fault == f"stream ended inside a request, of which {size} bytes are here"
 
@@ -302,7 +303,7 @@ def _authenticate(server: ServerConnection, data: bytes, reply: AnyReply) -> byt
 
 @pytest.mark.parametrize("opcode", sorted(set(range(256)) - {0x0B, 0x20, 0x21, 0x22}))
 def test_everything_else_before_authentication_is_refused(opcode: int) -> None:
-    served = serve_three_ways(bytes([0x80, opcode]) + bytes(22), auth_required=True)
+    served = serve_binary_three_ways(bytes([0x80, opcode]) + bytes(22), auth_required=True)
     assert (served.events, served.closed) == ([], True)
     assert served.output == wire(f"81{opcode:02x}0000 {AUTH_FAILURE}")
     assert served.fault == f"opcode {opcode:#04x} before authentication"
@@ -310,7 +311,7 @@ def test_everything_else_before_authentication_is_refused(opcode: int) -> None:
 
 def test_what_is_allowed_before_authentication() -> None:
     replies: dict[int, AnyReply] = {0x20: Mechanisms((b"PLAIN",)), 0x0B: VersionReply(b"1.6.18")}
-    served = serve_three_ways(LIST + VERSION, lambda envelope: replies[envelope.opcode], auth_required=True)
+    served = serve_binary_three_ways(LIST + VERSION, lambda envelope: replies[envelope.opcode], auth_required=True)
     assert served.requests[1] == Version()
     assert not served.closed
     assert served.output.count(b"PLAIN") == served.output.count(b"1.6.18") == 1
@@ -397,7 +398,7 @@ def test_failing_again_drops_the_old_authentication() -> None:
 
 def test_without_the_need_for_authentication_the_requests_come_through() -> None:
     refusal, done = Failure(Status.UNKNOWN_COMMAND), Ok()
-    served = serve_three_ways(AUTH + STEP + LIST, lambda envelope: done if envelope.opcode == 0x0A else refusal)
+    served = serve_binary_three_ways(AUTH + STEP + LIST, lambda envelope: done if envelope.opcode == 0x0A else refusal)
     assert [event.opcode for event in served.events] == [0x21, 0x22, 0x20]
     assert served.output.count(b"Unknown command") == 3
     server = ServerConnection()

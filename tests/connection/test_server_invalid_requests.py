@@ -19,7 +19,8 @@ from memproto import (
     Touch,
     Unknown,
 )
-from tests.support.helpers import NOOP_REPLY, NOOP_REQUEST, each_byte, serve, serve_three_ways, wire
+from tests.support.serving import serve_binary, serve_binary_three_ways
+from tests.support.wire import NOOP_REPLY, NOOP_REQUEST, each_byte, wire
 
 INVALID = "00000004 00000011 00000000 0000000000000000 'Invalid arguments'"
 UNKNOWN = "00000081 0000000f 00000000 0000000000000000 'Unknown command'"
@@ -119,7 +120,7 @@ CLOSED: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(("text", "answer", "reason"), CLOSED, ids=[reason for _, _, reason in CLOSED])
 def test_refused_and_closed(text: str, answer: str, reason: str) -> None:
     data = wire(text)
-    served = serve_three_ways(data)
+    served = serve_binary_three_ways(data)
     assert (served.events, served.closed, served.fault) == ([], True, reason)
     assert served.output == wire(f"81{data[1]:02x}0000 {answer}")
 
@@ -133,7 +134,7 @@ def test_nothing_is_said_before_extras_and_key_are_there(text: str, answer: str,
         server.receive_data(byte)
         assert server.next_event() is Signal.NEED_DATA
     # The value is not waited for.
-    assert serve([data[:head]]).fault == reason
+    assert serve_binary([data[:head]]).fault == reason
 
 
 # --- closed without an answer
@@ -141,7 +142,7 @@ def test_nothing_is_said_before_extras_and_key_are_there(text: str, answer: str,
 
 def test_a_wrong_magic_later_on() -> None:
     for magic in sorted(set(range(256)) - {0x80}):
-        served = serve_three_ways(NOOP_REQUEST + bytes([magic]) + bytes(23))
+        served = serve_binary_three_ways(NOOP_REQUEST + bytes([magic]) + bytes(23))
         assert (served.requests, served.output, served.closed) == ([Noop()], NOOP_REPLY, True)
         assert served.fault is not None
         assert served.fault.startswith(f"magic is {magic:#04x}, expected 0x80 (request)")
@@ -157,7 +158,7 @@ def test_a_wrong_magic_later_on() -> None:
     ],
 )
 def test_couchbases_framings_are_named(magic: int, name: str) -> None:
-    served = serve([bytes([magic])])
+    served = serve_binary([bytes([magic])])
     assert served.fault == (
         f"magic is {magic:#04x}, expected 0x80 (request): {name} is another framing, which memcached does not speak"
     )
@@ -165,7 +166,7 @@ def test_couchbases_framings_are_named(magic: int, name: str) -> None:
 
 def test_head_over_16_kib() -> None:
     data = b"\x80\0\x40\0\0\0\0\0\0\0\x40\0" + bytes(12)
-    served = serve_three_ways(data)
+    served = serve_binary_three_ways(data)
     assert (served.output, served.closed) == (b"", True)
     assert served.fault == "header, extras and key are 16408 bytes, limit is 16384"
 
@@ -187,8 +188,8 @@ def test_head_over_16_kib() -> None:
 )
 def test_an_unchecked_value_is_the_next_packet(text: str, request_: object) -> None:
     # Their headers announce the 24 bytes of this NOOP as their value.
-    assert serve_three_ways(wire(text) + NOOP_REQUEST).requests == [request_, Noop()]
-    assert serve_three_ways(wire(text)).requests == [request_]
+    assert serve_binary_three_ways(wire(text) + NOOP_REQUEST).requests == [request_, Noop()]
+    assert serve_binary_three_ways(wire(text)).requests == [request_]
 
 
 @pytest.mark.parametrize(
@@ -208,18 +209,18 @@ def test_an_unchecked_value_is_the_next_packet(text: str, request_: object) -> N
     ],
 )
 def test_an_unknown_opcode_stays_in_step(text: str, packet: Packet) -> None:
-    served = serve_three_ways(wire(text))
+    served = serve_binary_three_ways(wire(text))
     assert served.requests == [Unknown(packet)]
     assert served.output == wire(f"81{packet.opcode:02x}0000 {UNKNOWN}")
     # Unlike the other refusals this one waits for the whole body.
-    assert serve([wire(text)[:-1]]).output == b""
+    assert serve_binary([wire(text)[:-1]]).output == b""
 
 
 def test_a_value_too_large_is_swallowed() -> None:
     limits = Limits(value=3)
     for opcode in (0x01, 0x02, 0x03, 0x11, 0x12, 0x13):
         data = wire(f"80{opcode:02x}0001 08000000 0000000d 00000000 0000000000000005 0000000100000002 'kvvvv'")
-        served = serve_three_ways(data, limits=limits)
+        served = serve_binary_three_ways(data, limits=limits)
         (refused,) = served.requests
         assert isinstance(refused, InvalidRequest)
         assert refused.reply == Failure(Status.VALUE_TOO_LARGE)
@@ -227,7 +228,7 @@ def test_a_value_too_large_is_swallowed() -> None:
         assert served.output == wire(f"81{opcode:02x}0000 {TOO_LARGE}")
     for opcode in (0x0E, 0x0F, 0x19, 0x1A):
         data = wire(f"80{opcode:02x}0001 00000000 00000005 00000000 0000000000000000 'kvvvv'")
-        assert serve_three_ways(data, limits=limits).output == wire(f"81{opcode:02x}0000 {TOO_LARGE}")
+        assert serve_binary_three_ways(data, limits=limits).output == wire(f"81{opcode:02x}0000 {TOO_LARGE}")
 
 
 @pytest.mark.parametrize("length", ["40000001", "7fffffff", "80000000", "fc000014", "ffffffff"])
@@ -256,27 +257,27 @@ def test_an_unknown_opcode_with_an_endless_body_is_waited_for() -> None:
 
 def test_lengths_come_before_authentication() -> None:
     data = wire("80000005 00000000 00000003 00000000 0000000000000000 'abcde'")
-    assert serve([data], auth_required=True).output == wire(f"81000000 {UNKNOWN}")
+    assert serve_binary([data], auth_required=True).output == wire(f"81000000 {UNKNOWN}")
 
 
 def test_authentication_comes_before_the_key() -> None:
     data = wire("800000fb 00000000 000000fb 00000000 0000000000000000" + "6b" * 251)
-    assert serve([data], auth_required=True).output[6:8] == b"\0\x20"
+    assert serve_binary([data], auth_required=True).output[6:8] == b"\0\x20"
     sasl = wire("802100fb 00000000 000000fb 00000000 0000000000000000" + "6b" * 251)
-    served = serve([sasl], auth_required=True)
+    served = serve_binary([sasl], auth_required=True)
     assert (served.output[6:8], served.fault) == (b"\0\x04", "key is 251 bytes, limit is 250")
 
 
 def test_the_key_comes_before_the_shape() -> None:
     data = wire("800000fb 01000000 000000fc 00000000 0000000000000000 00" + "6b" * 251)
-    assert serve([data]).fault == "key is 251 bytes, limit is 250"
+    assert serve_binary([data]).fault == "key is 251 bytes, limit is 250"
 
 
 def test_what_is_free_before_authentication_must_have_its_shape() -> None:
-    served = serve([wire("800b0000 00000000 00000001 00000000 0000000000000000 'v'")], auth_required=True)
+    served = serve_binary([wire("800b0000 00000000 00000001 00000000 0000000000000000 'v'")], auth_required=True)
     assert (served.output, served.closed) == (wire(f"810b0000 {INVALID}"), True)
 
 
 def test_the_answer_echoes_the_opaque() -> None:
-    served = serve([wire("80000000 00000000 00000000 deadbeef 0000000000000000")])
+    served = serve_binary([wire("80000000 00000000 00000000 deadbeef 0000000000000000")])
     assert served.output[12:16] == bytes.fromhex("deadbeef")

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from memproto import OPCODES, decode_packet, encode_packet
 from memproto.binary import decode_reply, decode_request, encode_reply, encode_request
 from memproto.testing import pieces
-from tests.support.helpers import answer_from, each_byte, frames, recorded_reply, serve, sessions
+from tests.support.binary_streams import answer_from, frames, recorded_reply
+from tests.support.recordings import sessions
+from tests.support.serving import serve_binary
+from tests.support.wire import each_byte
 
 SESSIONS = sessions()
 # Every connection: the chunks that the client sent, and all that it got.
@@ -62,7 +65,7 @@ def test_messages_both_ways(name: str) -> None:
 
 def _replay(name: str, cut: list[bytes]) -> None:
     _, told = CONNECTIONS[name]
-    served = serve(cut, answer_from(frames(told)), auth_required="sasl" in name, eof=True)
+    served = serve_binary(cut, answer_from(frames(told)), auth_required="sasl" in name, eof=True)
     assert served.fault is None
     assert served.output == told
     assert served.closed

@@ -30,7 +30,7 @@ from memproto import (
     Status,
 )
 from memproto.connection._state import CLIENT, SERVER, ClientInput, ServerInput
-from tests.support.helpers import NOOP_REQUEST, wire
+from tests.support.wire import NOOP_REQUEST, wire
 
 AUTH = wire("80210001 00000000 00000001 00000000 0000000000000000 'M'")
 STEP = wire("80220001 00000000 00000001 00000000 0000000000000000 'M'")

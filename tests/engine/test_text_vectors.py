@@ -22,7 +22,7 @@ from memproto import (
     Status,
 )
 from memproto.engine import Engine
-from tests.support.helpers import DATA
+from tests.support.recordings import DATA
 
 Row = dict[str, Any]
 

@@ -10,7 +10,8 @@ import pytest
 
 from memproto import AnyRequest, Get, Limits, Set
 from memproto.engine import Engine
-from tests.support.helpers import frames, vectors
+from tests.support.binary_streams import frames
+from tests.support.recordings import vectors
 from tests.support.replica import Replica, packet
 
 #: 2023; what is recorded must not depend on it.

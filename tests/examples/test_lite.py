@@ -41,8 +41,8 @@ from memproto import (
 )
 from memproto.engine import Engine
 from memproto.testing import pieces
-from tests.support.helpers import each_byte
 from tests.support.peers import DEADLINE, ROOT, Running
+from tests.support.wire import each_byte
 
 SMALL = Limits(value=40, line=60)
 LONG_KEY = b"k" * 251

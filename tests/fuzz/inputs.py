@@ -9,8 +9,8 @@ import json
 from random import Random
 
 from tests.fuzz.targets import CONVERSATIONS, SERVERS, TARGETS
-from tests.support.helpers import DATA
 from tests.support.mutations import BITS, KINDS, PIECES, with_fault
+from tests.support.recordings import DATA
 from tests.support.text_lines import ADMINISTRATIVE, WRONG, WRONG_STORES, ended
 
 #: Longer data are cut off, so that a run has many inputs.

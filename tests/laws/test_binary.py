@@ -39,11 +39,12 @@ from memproto import (
 from memproto.binary import encode_request
 from memproto.connection.events import ClientEvent
 from memproto.testing import binary_envelopes, multi_gets, packets, pieces, replies_to, requests
-from tests.support.helpers import Told, each_byte, serve, tell
 from tests.support.kinds import KINDS, Kind, any_request, by_kind, requests_of
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
-from tests.support.serving import Served
+from tests.support.serving import Served, serve_binary
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte
 
 SMALL = Limits(value=64, head=400, outstanding=3, keys=8, stats=3)
 SMALL_CLIENT = Limits(value=64, head=400, keys=8, stats=3, answer=200)
@@ -70,7 +71,7 @@ def test_cuts_never_change_what_a_server_sees(source: str, data: st.DataObject, 
     stream = data.draw(streams_to_server(source))
 
     def run(cut: Sequence[bytes]) -> Served[BinaryEnvelope]:
-        return serve(cut, limits=SMALL, auth_required=auth_required, eof=eof)
+        return serve_binary(cut, limits=SMALL, auth_required=auth_required, eof=eof)
 
     whole = run([stream])
     assert run(data.draw(pieces(stream))) == whole
@@ -95,7 +96,7 @@ def test_any_bytes_are_served_within_the_limits(source: str, data: st.DataObject
 
     for piece in data.draw(pieces(stream)):
         server.receive_data(piece)
-        # serve() answers at once; here the embedder is slow, and answers late.
+        # serve_binary() answers at once; here the embedder is slow, and answers late.
         while True:
             try:
                 event = server.next_event()
@@ -156,7 +157,7 @@ def conversations(draw: st.DrawFn) -> tuple[Asked, bytes]:
     """What a client asks, and the bytes of a server that gives each request one of the replies it can get."""
     asked = draw(ASKED.filter(bool))
     _, data = _ask(asked)
-    said = serve([data], lambda envelope: draw(replies_to(envelope.request)))
+    said = serve_binary([data], lambda envelope: draw(replies_to(envelope.request)))
     assert said.fault is None
     return asked, said.output
 
@@ -232,7 +233,7 @@ def misdirected(draw: st.DrawFn) -> tuple[Asked, Packet]:
     """What a client asks, and one packet: a good reply to one of them, or that with another opaque or opcode."""
     asked = draw(ASKED.filter(lambda asked: any(not isinstance(request, Quit) for request, _ in asked)))
     _, data = _ask(asked)
-    said = serve([data], lambda envelope: draw(replies_to(envelope.request))).output
+    said = serve_binary([data], lambda envelope: draw(replies_to(envelope.request))).output
     packet = draw(st.sampled_from([packet for packet, _ in _each_packet(said)]) if said else packets())
     sent = [each for each, _ in _each_packet(data)]
     changes: st.SearchStrategy[dict[str, int]] = st.sampled_from(
@@ -285,7 +286,7 @@ def test_what_a_client_emits_a_server_reads(kind: str, data: st.DataObject) -> N
     get: st.SearchStrategy[AnyRequest] = multi_gets(4)
     gets = st.lists(st.tuples(get, st.booleans()), min_size=1, max_size=3)
     asked: Asked = data.draw(gets if kind == "gets" else ASKED)
-    served = serve([_ask(asked)[1]])
+    served = serve_binary([_ask(asked)[1]])
     assert served.fault is None
     expected: list[tuple[type[AnyRequest], tuple[bytes, ...]]] = []
     for request, _ in asked:
@@ -321,7 +322,7 @@ def test_each_kind_of_request_is_sent_served_answered_and_told(kind: Kind, data:
         given.append(data.draw(replies_to(envelope.request)))
         return given[-1]
 
-    served = serve([emitted], answer)
+    served = serve_binary([emitted], answer)
     assert served.fault is None
     if kind is Unknown:
         sent = [packet for packet, _ in _each_packet(emitted)]
@@ -350,6 +351,6 @@ def test_cuts_change_nothing_for_each_kind_of_request(kind: Kind, data: st.DataO
     envelopes = data.draw(st.lists(binary_envelopes(requests_of(kind, Dialect.BINARY)), min_size=1, max_size=3))
     emitted = data.draw(mutated(b"".join(map(encode_request, envelopes))))
     limits = data.draw(st.sampled_from([None, SMALL, Limits(value=1, head=34), Limits(value=1, head=280)]))
-    whole = serve([emitted], limits=limits)
-    assert serve(data.draw(pieces(emitted)), limits=limits) == whole
-    assert serve(each_byte(emitted), limits=limits) == whole
+    whole = serve_binary([emitted], limits=limits)
+    assert serve_binary(data.draw(pieces(emitted)), limits=limits) == whole
+    assert serve_binary(each_byte(emitted), limits=limits) == whole

@@ -59,12 +59,12 @@ from memproto.text import decode_reply, decode_request, encode_reply, encode_req
 from memproto.text._readers import TextReader
 from memproto.text.classic._client import CommandEncoder
 from memproto.text.classic._readers import LinesReader
-from tests.support.helpers import Told, each_byte, tell
 from tests.support.kinds import DIALECTS_AND_KINDS, Kind, any_request, by_kind, options_of, requests_of, with_options
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
-from tests.support.serving import Served
-from tests.support.text_helpers import TEXT, serve
+from tests.support.serving import TEXT, Served, serve
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte
 
 SMALL = Limits(value=64, line=400, keys_line=800, outstanding=3, keys=3, stats=3, answer=200)
 SMALL_CLIENT = Limits(value=64, line=400, stats=3, answer=200)

@@ -36,15 +36,9 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.support.helpers import (
-    NOOP_REQUEST,
-    Told,
-    each_byte,
-    serve,
-    serve_three_ways,
-    tell_three_ways,
-    wire,
-)
+from tests.support.serving import serve_binary, serve_binary_three_ways
+from tests.support.telling import Told, tell_three_ways
+from tests.support.wire import NOOP_REQUEST, each_byte, wire
 
 
 def test_the_defaults_are_memcacheds() -> None:
@@ -80,9 +74,9 @@ def _too_large(what: bytes) -> Failure:
 
 def test_key_lengths_at_the_server() -> None:
     for size in (1, 249, 250):
-        assert serve_three_ways(_get(size)).requests == [Get((b"k" * size,))]
+        assert serve_binary_three_ways(_get(size)).requests == [Get((b"k" * size,))]
     for size in (251, 252, 16000, 16384 - 24):
-        served = serve_three_ways(_get(size))
+        served = serve_binary_three_ways(_get(size))
         assert (served.requests, served.fault) == ([], f"key is {size} bytes, limit is 250")
         assert served.output == wire("81000000 00000004 00000011 00000000 0000000000000000 'Invalid arguments'")
 
@@ -112,9 +106,9 @@ TOO_LARGE = wire("81010000 00000003 0000000a 00000000 0000000000000000 'Too larg
 def test_value_at_the_server() -> None:
     limits = Limits(value=100)
     for size in (0, 1, 99, 100):
-        assert serve_three_ways(_set(size), limits=limits).requests == [Set(b"k", b"v" * size)]
+        assert serve_binary_three_ways(_set(size), limits=limits).requests == [Set(b"k", b"v" * size)]
     for size in (101, 102, 5000):
-        served = serve_three_ways(_set(size), limits=limits)
+        served = serve_binary_three_ways(_set(size), limits=limits)
         refusal = InvalidRequest(
             Failure(Status.VALUE_TOO_LARGE), f"value is {size} bytes, limit is 100", Set(b"k", b"")
         )
@@ -122,8 +116,8 @@ def test_value_at_the_server() -> None:
 
 
 def test_the_default_for_values() -> None:
-    assert serve([_set(1048576)]).requests == [Set(b"k", b"v" * 1048576)]
-    served = serve([_set(1048577) + NOOP_REQUEST])
+    assert serve_binary([_set(1048576)]).requests == [Set(b"k", b"v" * 1048576)]
+    served = serve_binary([_set(1048577) + NOOP_REQUEST])
     assert [type(request) for request in served.requests] == [InvalidRequest, Noop]
 
 
@@ -148,9 +142,9 @@ def test_value_of_an_unknown_opcode() -> None:
 
     for size in (0, 99, 100):
         packet = Packet(0x80, 0x50, b"e", b"kk", b"v" * size)
-        assert serve_three_ways(unknown(size), limits=limits).requests == [Unknown(packet)]
+        assert serve_binary_three_ways(unknown(size), limits=limits).requests == [Unknown(packet)]
     reason = "value is 101 bytes, limit is 100"
-    served = serve_three_ways(unknown(101), limits=limits)
+    served = serve_binary_three_ways(unknown(101), limits=limits)
     assert served.requests == [InvalidRequest(Failure(Status.UNKNOWN_COMMAND), reason)]
     assert served.output == wire("81500000 00000081 0000000f 00000000 0000000000000000 'Unknown command'")
 
@@ -162,8 +156,8 @@ def test_sasl_data() -> None:
         return b"\x80\x21\0\x05\0\0\0\0" + (size + 5).to_bytes(4, "big") + bytes(12) + b"PLAIN" + b"x" * size
 
     for size in (0, 99, 100):
-        assert serve_three_ways(auth(size), limits=limits).requests == [SaslAuth(b"PLAIN", b"x" * size)]
-    served = serve_three_ways(auth(101), limits=limits)
+        assert serve_binary_three_ways(auth(size), limits=limits).requests == [SaslAuth(b"PLAIN", b"x" * size)]
+    served = serve_binary_three_ways(auth(101), limits=limits)
     assert served.requests == [InvalidRequest(Failure(Status.OUT_OF_MEMORY), "SASL data are 101 bytes, limit is 100")]
     assert served.output == wire("81210000 00000082 0000000d 00000000 0000000000000000 'Out of memory'")
 
@@ -211,9 +205,9 @@ def test_mechanism_names() -> None:
         return head + bytes(12) + b"M" * size + b"x"
 
     for size in (1, 31, 32):
-        assert serve_three_ways(auth(0x21, size)).requests == [SaslAuth(b"M" * size, b"x")]
+        assert serve_binary_three_ways(auth(0x21, size)).requests == [SaslAuth(b"M" * size, b"x")]
     for opcode in (0x21, 0x22):
-        served = serve_three_ways(auth(opcode, 33))
+        served = serve_binary_three_ways(auth(opcode, 33))
         refusal = InvalidRequest(Failure(Status.INVALID_ARGUMENTS), "mechanism is 33 bytes, limit is 32")
         assert (served.requests, served.closed) == ([refusal], False)
     with pytest.raises(LocalProtocolError, match=r"^mechanism is 33 bytes, limit is 32$"):
@@ -242,13 +236,15 @@ def test_head_at_the_server() -> None:
 
     limits = Limits(head=100)
     for size in (28, 99, 100):
-        assert [type(request) for request in serve_three_ways(unknown(size), limits=limits).requests] == [Unknown]
-    served = serve_three_ways(unknown(101), limits=limits)
+        assert [type(request) for request in serve_binary_three_ways(unknown(size), limits=limits).requests] == [
+            Unknown
+        ]
+    served = serve_binary_three_ways(unknown(101), limits=limits)
     assert (served.requests, served.output, served.closed) == ([], b"", True)
     assert served.fault == "header, extras and key are 101 bytes, limit is 100"
     # By default a key of up to 250 bytes never gets there; a longer one is answered up to 16 KiB only.
-    assert serve([unknown(16384)]).output[6:8] == b"\0\x04"
-    assert serve([unknown(16385)]).output == b""
+    assert serve_binary([unknown(16384)]).output[6:8] == b"\0\x04"
+    assert serve_binary([unknown(16385)]).output == b""
 
 
 # --- limits.outstanding
@@ -393,6 +389,6 @@ def test_head_of_a_reply() -> None:
 def test_value_of_an_opcode_of_ones_own() -> None:
     own = OpcodeSpec(0x50, "OWN")
     over = b"\x80\x50\0\0\0\0\0\0" + (101).to_bytes(4, "big") + bytes(12) + b"v" * 101
-    served = serve_three_ways(over, limits=Limits(value=100), opcodes=[own])
+    served = serve_binary_three_ways(over, limits=Limits(value=100), opcodes=[own])
     assert served.requests == [InvalidRequest(Failure(Status.VALUE_TOO_LARGE), "value is 101 bytes, limit is 100")]
     assert served.output == wire("81500000 00000003 0000000a 00000000 0000000000000000 'Too large.'")

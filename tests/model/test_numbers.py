@@ -37,7 +37,7 @@ from memproto import (
 from memproto.model import Envelope
 from tests.peers.test_text import Pair, Peer, timeless
 from tests.support.peers import memcached
-from tests.support.text_helpers import serve_three_ways
+from tests.support.serving import serve_three_ways
 
 
 @dataclass(frozen=True)

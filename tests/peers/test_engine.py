@@ -38,8 +38,8 @@ from memproto import (
 )
 from memproto.binary import opcode_for
 from memproto.engine import Engine
+from tests.support.binary_streams import frames
 from tests.support.cache_requests import KEYS, cache_requests, exptimes, texts
-from tests.support.helpers import frames
 from tests.support.peers import DEADLINE, memcached
 from tests.support.replica import Replica, packet
 

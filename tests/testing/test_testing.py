@@ -64,7 +64,7 @@ from memproto.testing import (
     unknown_requests,
     values,
 )
-from tests.support.helpers import NOOP_REPLY, NOOP_REQUEST
+from tests.support.wire import NOOP_REPLY, NOOP_REQUEST
 
 T = TypeVar("T")
 

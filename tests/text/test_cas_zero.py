@@ -20,7 +20,7 @@ from memproto import (
 )
 from memproto.engine import Engine
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request, meta_envelope
-from tests.support.text_helpers import serve
+from tests.support.serving import serve
 
 NOW = 1_700_000_000.0
 

@@ -51,8 +51,8 @@ from memproto import (
     Version,
     VersionReply,
 )
-from tests.support.helpers import Told, tell
-from tests.support.text_helpers import TEXT, tell_three_ways
+from tests.support.serving import TEXT
+from tests.support.telling import Told, tell, tell_three_ways
 
 CLASSIC, META = Dialect.CLASSIC, Dialect.META
 MISS = Failure(Status.KEY_NOT_FOUND)
@@ -157,7 +157,7 @@ ALL = [
 @pytest.mark.parametrize(("dialect", "request_", "said", "heard", "reply"), ALL, ids=lambda value: repr(value)[:40])
 def test_exchanges(dialect: Dialect, request_: AnyRequest, said: bytes, heard: bytes, reply: AnyReply) -> None:
     assert ClientConnection(dialect=dialect).send(request_).data == said
-    told = tell_three_ways(lambda client: client.send(request_), heard, dialect)
+    told = tell_three_ways(lambda client: client.send(request_), heard, dialect=dialect)
     assert told == Told([reply])
 
 
@@ -217,7 +217,7 @@ def test_exchanges(dialect: Dialect, request_: AnyRequest, said: bytes, heard: b
     ids=lambda value: repr(value)[:40],
 )
 def test_answers_that_do_not_fit(dialect: Dialect, request_: Get, heard: bytes, fault: str) -> None:
-    told = tell_three_ways(lambda client: client.send(request_), heard, dialect)
+    told = tell_three_ways(lambda client: client.send(request_), heard, dialect=dialect)
     assert told.replies == []
     assert told.fault is not None
     assert told.fault.startswith(fault)

@@ -33,8 +33,8 @@ from memproto import (
     Values,
     Verbosity,
 )
-from tests.support.helpers import Told, tell
-from tests.support.text_helpers import TEXT, tell_three_ways
+from tests.support.serving import TEXT
+from tests.support.telling import Told, tell, tell_three_ways
 
 CLASSIC, META = Dialect.CLASSIC, Dialect.META
 
@@ -43,7 +43,7 @@ CLASSIC, META = Dialect.CLASSIC, Dialect.META
 
 def test_the_limits_of_answers() -> None:
     def told(dialect: Dialect, request: AnyRequest, heard: bytes, limits: Limits) -> str | None:
-        told = tell_three_ways(lambda client: client.send(request), heard, dialect, limits)
+        told = tell_three_ways(lambda client: client.send(request), heard, limits, dialect=dialect)
         (reply,) = told.replies
         assert told.fault is None
         if not isinstance(reply, Failure):

@@ -28,9 +28,10 @@ from memproto import (
     Values,
 )
 from memproto.text.meta._client import BY_REQUEST, MetaCommand
-from tests.support.helpers import Told, each_byte, tell
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte
 
 U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 

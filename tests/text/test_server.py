@@ -61,8 +61,8 @@ from memproto import (
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request, meta_envelope
 from memproto.text._server import TextServer
-from tests.support.helpers import each_byte
-from tests.support.text_helpers import TEXT, serve, serve_three_ways
+from tests.support.serving import TEXT, serve, serve_three_ways
+from tests.support.wire import each_byte
 
 ITEM = Item(b"k", b"ab", 5, 9)
 HIT = Values((ITEM,))

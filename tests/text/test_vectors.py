@@ -26,8 +26,11 @@ from memproto import (
     Status,
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
-from tests.support.helpers import DATA, each_byte
-from tests.support.text_helpers import TEXT, recorded_reply, requests_in, serve, stub
+from tests.support.recordings import DATA
+from tests.support.serving import TEXT, serve
+from tests.support.stubs import stub
+from tests.support.text_streams import recorded_reply, requests_in
+from tests.support.wire import each_byte
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def _answer_from(told: bytes) -> Callable[[Envelope], AnyReply]:
             return to.request.reply
         recorded = recorded_reply(left[0], to.line + b"\n")
         left[0] = left[0][len(recorded) :]
-        return decode_reply(recorded, to) if recorded else stub(to)
+        return decode_reply(recorded, to) if recorded else stub(to.request)
 
     return answer
 

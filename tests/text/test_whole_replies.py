@@ -24,7 +24,8 @@ from memproto.testing import meta_lines
 from memproto.text import decode_request, encode_reply_part
 from memproto.text.classic._items import ItemsReader
 from memproto.text.meta._multi_get import MultiGetReply
-from tests.support.helpers import Told, each_byte, tell
+from tests.support.telling import Told, tell
+from tests.support.wire import each_byte
 
 
 def _told(dialect: Dialect, keys: tuple[bytes, ...], data: bytes, limits: Limits | None = None) -> Told:
