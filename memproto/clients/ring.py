@@ -1,19 +1,19 @@
-"""Which of several servers has a key: the placement of libmemcached's ketama, that of pylibmc and php-memcached too.
+"""Find which of several servers has a key, by the ketama of libmemcached, which pylibmc and php-memcached use, too.
 
     ring = Ring(["10.0.0.1:11211", "10.0.0.2:11211:3"])  # the second takes three times as many keys
     ring.node(b"key")                                    # Node(host='10.0.0.2', port=11211, weight=3)
-    list(ring.nodes(b"key"))                             # and where it goes if that one is dead, and so on
+    list(ring.nodes(b"key"))                             # then the nodes that take it if that one is dead
 
-Each server has points on a circle of 2**32, and a key belongs to the server of the next point. The names are those of
-pylibmc's behaviors, because libmemcached has three placements that have nothing to do with each other:
+Each server has points on a circle of 2**32, and a key belongs to the server of the next point. libmemcached has three
+placements that differ in everything else. Their names here are those of pylibmc's behaviors:
 
 - ``ketama_weighted``, ``{"ketama_weighted": True}``: 160 points for a server of average weight, four from each MD5;
   what libketama and php-memcached's ``OPT_LIBKETAMA_COMPATIBLE`` do;
 - ``ketama``, ``{"ketama": True}``: 100 points, and everything by Jenkins' one-at-a-time hash;
 - ``ketama_md5``, ``{"ketama": True, "hash": "md5"}``: 100 points, each an MD5.
 
-The latter two take the points of the first, but not its hash of keys, as soon as a weight is more than 1. A name or
-address counts as it is written, and the port 11211 is left out of it: ``localhost`` and ``127.0.0.1`` are different.
+If a weight is more than 1, the latter two use the points of the first, but not its hash of keys. A point depends on the
+host as you write it, without the port 11211: ``localhost`` and ``127.0.0.1`` are different servers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 Placement: TypeAlias = Literal["ketama_weighted", "ketama", "ketama_md5"]
 
 _UNIX: Final = "unix:"
-_WRITTEN: Final = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::([0-9]{1,9})(?::([0-9]{1,9}))?)?")
+_HOST_PORT_WEIGHT: Final = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::([0-9]{1,9})(?::([0-9]{1,9}))?)?")
 _DEFAULT_PORT: Final = 11211
 _POINTS: Final = 100
 _POINTS_IF_WEIGHTED: Final = 160
-_POINTS_OF_A_DIGEST: Final = 4
+_POINTS_OF_DIGEST: Final = 4
 
 
 class Node(NamedTuple):
@@ -52,53 +52,56 @@ class Node(NamedTuple):
 NodeLike: TypeAlias = str | tuple[str, int] | tuple[str, int, int] | Node
 
 
-def node_of(written: NodeLike) -> Node:
-    """The node that is written so. Raises ``ValueError``."""
-    if isinstance(written, str):
-        node = _parsed(written)
+def parse_node(given: NodeLike) -> Node:
+    """Return the node of a string or tuple. Raises ValueError for a host, port or weight that is out of range."""
+    if isinstance(given, str):
+        node = _parse_text(given)
     else:
-        host, port, *weight = written
+        host, port, *weight = given
         node = Node(host, port, *weight)
     unix = node.host.startswith(_UNIX)
     if not node.host or not (0 if unix else 1) <= node.port <= (0 if unix else 65535) or node.weight < 1:
-        raise ValueError(f"{written!r} is no host:port:weight, with a port of 1 to 65535 and a weight of 1 or more")
+        raise ValueError(f"{given!r} is no host:port:weight, with a port of 1 to 65535 and a weight of 1 or more")
     return node
 
 
-def _parsed(text: str) -> Node:
+def _parse_text(text: str) -> Node:
     if text.startswith(_UNIX):
         return Node(text, 0)
-    match = _WRITTEN.fullmatch(text)
+    match = _HOST_PORT_WEIGHT.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no host:port:weight")
     return Node(match[1] or match[2], int(match[3] or _DEFAULT_PORT), int(match[4] or 1))
 
 
 class Ring:
-    """Keys to nodes. It knows nothing of who is alive and never changes."""
+    """The nodes and their points. A ring never changes, and does not know which nodes are dead.
+
+    Raises ValueError if there is no node, a node is there twice, or ``placement`` is no name of a placement.
+    """
 
     def __init__(self, nodes: Iterable[NodeLike], placement: Placement = "ketama_weighted") -> None:
-        self.all: tuple[Node, ...] = tuple(map(node_of, nodes))
+        self.all: tuple[Node, ...] = tuple(map(parse_node, nodes))
         if len({(node.host, node.port) for node in self.all}) < len(self.all) or not self.all:
             raise ValueError("a ring is of one or more nodes, each of them once")
         if placement not in ("ketama_weighted", "ketama", "ketama_md5"):
             raise ValueError(f"placement is {placement!r}, must be ketama_weighted, ketama or ketama_md5")
         self.placement: Placement = placement
-        self._hash: Callable[[bytes], int] = _one_at_a_time if placement == "ketama" else _first_of_md5
+        self._hash: Callable[[bytes], int] = _hash_one_at_a_time if placement == "ketama" else _hash_md5
         weighted = placement == "ketama_weighted" or any(node.weight > 1 for node in self.all)
         points = _weighted_points(self.all) if weighted else _points(self.all, self._hash)
         circle = sorted(points, key=lambda point: point[0])
-        self._places = [place for place, _ in circle]
+        self._points = [place for place, _ in circle]
         self._nodes = [node for _, node in circle]
 
     def node(self, key: bytes) -> Node:
-        """The node that has the key."""
-        at = bisect_left(self._places, self._hash(key))
+        """Return the node that has the key."""
+        at = bisect_left(self._points, self._hash(key))
         return self._nodes[at if at < len(self._nodes) else 0]
 
     def nodes(self, key: bytes) -> Iterator[Node]:
-        """All nodes in the order in which they would take the key: the first has it, the next if that one is dead."""
-        start = bisect_left(self._places, self._hash(key))
+        """Yield all nodes in the order in which they take the key: the first has it, the next if that one is dead."""
+        start = bisect_left(self._points, self._hash(key))
         seen: set[Node] = set()
         for at in range(start, start + len(self._nodes)):
             node = self._nodes[at % len(self._nodes)]
@@ -107,12 +110,12 @@ class Ring:
                 yield node
 
     def without(self, *nodes: NodeLike) -> Ring:
-        """The ring of the others, as if these had never been.
+        """Return a ring without these nodes.
 
-        With equal weights only the keys of these nodes move, and to the same places as by :meth:`nodes`. Otherwise the
-        others get more points, as in libmemcached, and some of their keys move too.
+        If all weights are equal, only the keys of these nodes move, to the nodes that :meth:`nodes` yields. Otherwise
+        the others get more points, as in libmemcached, and some of their keys move, too.
         """
-        gone = set(map(node_of, nodes))
+        gone = set(map(parse_node, nodes))
         return Ring([node for node in self.all if node not in gone], self.placement)
 
 
@@ -123,12 +126,12 @@ def _points(nodes: Iterable[Node], hash_: Callable[[bytes], int]) -> Iterator[tu
 
 
 def _weighted_points(nodes: tuple[Node, ...]) -> Iterator[tuple[int, Node]]:
-    total = _single(sum(node.weight for node in nodes))
+    total = _float32(sum(node.weight for node in nodes))
     for node in nodes:
-        # In floats of 32 bits, step by step as libmemcached does: of 25 equal nodes each has 156 points, not 160.
-        share = _single(_single(node.weight) / total)
-        hashes = _single(_single(share * _POINTS_IF_WEIGHTED) / _POINTS_OF_A_DIGEST)
-        for index in range(math.floor(_single(_single(hashes * len(nodes)) + 1e-10))):
+        # libmemcached computes in floats of 32 bits, step by step: each of 25 equal nodes has 156 points, not 160.
+        share = _float32(_float32(node.weight) / total)
+        hashes = _float32(_float32(share * _POINTS_IF_WEIGHTED) / _POINTS_OF_DIGEST)
+        for index in range(math.floor(_float32(_float32(hashes * len(nodes)) + 1e-10))):
             for place in struct.unpack("<4I", md5(_label(node, index), usedforsecurity=False).digest()):
                 yield place, node
 
@@ -138,19 +141,19 @@ def _label(node: Node, index: int) -> bytes:
     return f"{node.host.removeprefix(_UNIX)}{port}-{index}".encode()
 
 
-def _single(number: float) -> float:
+def _float32(number: float) -> float:
     (rounded,) = struct.unpack("f", struct.pack("f", number))
     return float(rounded)
 
 
-def _first_of_md5(data: bytes) -> int:
+def _hash_md5(data: bytes) -> int:
     return int.from_bytes(md5(data, usedforsecurity=False).digest()[:4], "little")
 
 
-def _one_at_a_time(data: bytes) -> int:
+def _hash_one_at_a_time(data: bytes) -> int:
     value = 0
     for byte in data:
-        # libmemcached adds chars, which on x86 have a sign: other machines place keys with non-ASCII elsewhere.
+        # libmemcached adds signed chars, as x86 has them. Other machines place keys with non-ASCII bytes differently.
         value = (value + (byte ^ 0x80) - 0x80) * 1025 & 0xFFFFFFFF
         value ^= value >> 6
     value = value * 9 & 0xFFFFFFFF

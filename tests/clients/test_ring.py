@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from memproto.clients.ring import Node, NodeLike, Placement, Ring, node_of
+from memproto.clients.ring import Node, NodeLike, Placement, Ring, parse_node
 
 THREE: list[NodeLike] = ["10.0.0.1", "10.0.0.2:11211", "10.0.0.3:11212"]
 WEIGHTED: list[NodeLike] = ["10.0.0.1:11211:1", "10.0.0.2:11212:2", "10.0.0.3:11213:5"]
@@ -91,7 +91,7 @@ def test_one_node_has_all() -> None:
     ],
 )
 def test_how_a_node_is_written(written: NodeLike, node: Node, text: str) -> None:
-    assert node_of(written) == node
+    assert parse_node(written) == node
     assert str(node) == text
 
 
@@ -101,7 +101,7 @@ def test_how_a_node_is_written(written: NodeLike, node: Node, text: str) -> None
 )
 def test_what_is_no_node(written: NodeLike) -> None:
     with pytest.raises(ValueError, match="is no host:port:weight"):
-        node_of(written)
+        parse_node(written)
 
 
 def test_what_is_no_ring() -> None:
