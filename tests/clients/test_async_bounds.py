@@ -55,7 +55,7 @@ calls = st.lists(
 
 
 @given(calls=calls, dialect=st.sampled_from(Dialect))
-def test_answers_belong_to_their_questions_with_refused_batches_in_between(
+def test_replies_with_refused_batches_in_between_reach_their_calls(
     calls: list[tuple[str, int, int]], dialect: Dialect
 ) -> None:
     asyncio.run(ask_all(calls, dialect))
@@ -64,7 +64,7 @@ def test_answers_belong_to_their_questions_with_refused_batches_in_between(
 @given(
     items=st.integers(1, 7), wrong=st.integers(0, 7), outstanding=st.integers(1, 4), dialect=st.sampled_from(Dialect)
 )
-def test_of_a_batch_of_several_rounds_nothing_is_sent_if_one_key_is_wrong(
+def test_batch_of_several_rounds_with_wrong_key_sends_nothing(
     items: int, wrong: int, outstanding: int, dialect: Dialect
 ) -> None:
     keys = [b"%d" % number for number in range(items)]
@@ -182,7 +182,7 @@ class Moody(asyncio.Protocol):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("pool", [1, 2, 3])
-def test_under_faults_and_cancellations_answers_are_right_and_sockets_bounded(
+def test_replies_under_faults_and_cancellations_are_right_and_sockets_bounded(
     pool: int, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = 0
@@ -233,7 +233,7 @@ def test_under_faults_and_cancellations_answers_are_right_and_sockets_bounded(
 
 
 @each_loop
-def test_a_call_cancelled_at_any_step_over_tls_leaves_its_connection_to_the_others(loop: Loop) -> None:
+def test_call_over_tls_cancelled_at_any_step_leaves_connection_usable(loop: Loop) -> None:
     async def main(port: int) -> None:
         cancelled = 0
         for steps in range(40):
@@ -259,7 +259,7 @@ def test_a_call_cancelled_at_any_step_over_tls_leaves_its_connection_to_the_othe
 
 
 @pytest.mark.parametrize("handshake", [True, False])
-def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(
+def test_connection_reset_before_handshake_leaves_no_socket_open(
     handshake: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[int] = []
@@ -294,7 +294,7 @@ def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(
         asyncio.run(ask())
 
 
-def test_close_ends_though_cancelled_calls_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_with_queue_full_of_cancelled_calls_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(port: int) -> None:
         client = AsyncClient(port=port, limits=Limits(outstanding=3))
         tasks = [asyncio.create_task(client.version()) for _ in range(3)]
@@ -311,7 +311,7 @@ def test_close_ends_though_cancelled_calls_fill_the_queue(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_a_cancelled_close_leaves_no_socket_open(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_that_is_cancelled_leaves_no_socket_open(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         moods = Moods(["well", "mute"])
         served = await asyncio.get_running_loop().create_server(lambda: Moody(moods), "127.0.0.1", 0)

@@ -30,7 +30,7 @@ from tests.support.scripted_servers import (
 __all__ = ["opaques_of_tasks_begin_at_0"]
 
 
-def test_the_others_do_not_notice_a_call_that_is_cancelled() -> None:
+def test_cancelled_call_leaves_other_calls_their_replies() -> None:
     def handler(link: socket.socket) -> None:
         asked = read(link, 5 * 24)
         assert asked[1::24] == b"\x0b" * 5
@@ -66,7 +66,7 @@ def test_the_others_do_not_notice_a_call_that_is_cancelled() -> None:
     ],
     ids=["closed", "cut", "opcode", "http"],
 )
-def test_all_calls_that_wait_are_told_of_the_end(words: bytes, kind: type[Exception], text: str) -> None:
+def test_lost_connection_raises_in_all_calls_that_wait(words: bytes, kind: type[Exception], text: str) -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             results = await asyncio.gather(client.version(), client.noop(), return_exceptions=True)
@@ -87,7 +87,7 @@ def test_all_calls_that_wait_are_told_of_the_end(words: bytes, kind: type[Except
         run(main(port))
 
 
-def test_a_read_is_repeated_if_the_server_has_closed_since_the_last_call() -> None:
+def test_read_on_connection_closed_since_last_call_is_repeated() -> None:
     def brief(link: socket.socket) -> None:
         answer_noop(link)
         # It hangs up when the next request is there, and has not read it.
@@ -102,7 +102,7 @@ def test_a_read_is_repeated_if_the_server_has_closed_since_the_last_call() -> No
         run(main(port))
 
 
-def test_a_write_is_never_repeated() -> None:
+def test_write_on_connection_closed_since_last_call_is_never_repeated() -> None:
     def brief(link: socket.socket) -> None:
         answer_noop(link)
         assert link.recv(1, socket.MSG_PEEK)
@@ -118,7 +118,7 @@ def test_a_write_is_never_repeated() -> None:
         run(main(port))
 
 
-def test_no_more_at_a_time_than_the_limit() -> None:
+def test_requests_over_outstanding_limit_wait_for_replies() -> None:
     asked: list[int] = []
 
     def one_by_one(link: socket.socket) -> None:
@@ -136,7 +136,7 @@ def test_no_more_at_a_time_than_the_limit() -> None:
     assert asked == [24] * 6
 
 
-def test_a_server_that_does_not_read_stops_the_writing() -> None:
+def test_calls_to_server_that_does_not_read_wait_unsent() -> None:
     # A value fills the buffers, so that what waits is tasks and not bytes.
     value = bytes(8 * 2**20)
 
@@ -163,7 +163,7 @@ def test_a_server_that_does_not_read_stops_the_writing() -> None:
         run(main(port))
 
 
-def test_of_several_requests_none_is_sent_if_one_is_wrong() -> None:
+def test_command_of_several_requests_with_wrong_one_sends_none() -> None:
     def handler(link: socket.socket) -> None:
         answer_noop(link)
         assert read(link, 24)[1] == 0x0B
@@ -193,7 +193,7 @@ def test_of_several_requests_none_is_sent_if_one_is_wrong() -> None:
 
 
 @each_loop
-def test_close_fails_the_calls_that_wait_and_is_for_good(loop: Loop) -> None:
+def test_close_raises_in_calls_that_wait_and_in_later_calls(loop: Loop) -> None:
     async def main(port: int) -> None:
         client = AsyncClient(port=port, pool=2)
         await client.close()
@@ -212,7 +212,7 @@ def test_close_fails_the_calls_that_wait_and_is_for_good(loop: Loop) -> None:
         run(main(port), loop)
 
 
-def test_close_while_a_connection_is_being_opened() -> None:
+def test_close_while_connection_is_opening_raises_in_its_call() -> None:
     async def main(port: int) -> None:
         client = AsyncClient(port=port)
         opening = asyncio.create_task(client.version())
@@ -226,7 +226,7 @@ def test_close_while_a_connection_is_being_opened() -> None:
         run(main(port))
 
 
-def test_nobody_listens() -> None:
+def test_call_to_port_without_listener_raises_os_error() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE, backoff=(1000.0, 1000.0)) as client:
             # Nothing is asked, so that nobody need be there.
@@ -241,7 +241,7 @@ def test_nobody_listens() -> None:
     run(main(port))
 
 
-def test_each_failure_is_followed_by_a_longer_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backoff_after_each_failure_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> list[float]:
         client = AsyncClient(backoff=(0.05, 1.0))
         waits = []
@@ -256,7 +256,7 @@ def test_each_failure_is_followed_by_a_longer_wait(monkeypatch: pytest.MonkeyPat
     assert asyncio.run(main()) == [0.05, 0.1, 0.1, 0.4, 0.8, 1.0, 0.75]
 
 
-def test_with_patience_a_call_waits_for_the_server() -> None:
+def test_patient_call_without_server_waits_for_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -299,7 +299,7 @@ class TinyVersion:
         self.listener.close()
 
 
-def test_other_values_than_bytes() -> None:
+def test_client_with_own_serde_has_its_values() -> None:
     def answer(link: socket.socket) -> None:
         assert read(link, 17) == b"set k 3 0 2\r\n12\r\n"
         link.sendall(b"SERVER_ERROR out of memory storing object\r\n")
@@ -320,6 +320,6 @@ def test_other_values_than_bytes() -> None:
         run(main(port))
 
 
-def test_a_pool_without_connections_is_refused() -> None:
+def test_pool_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="pool is 0, must be at least 1"):
         AsyncClient(pool=0)

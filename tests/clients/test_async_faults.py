@@ -35,7 +35,7 @@ __all__ = ["opaques_of_tasks_begin_at_0"]
 # --- a server that is silent
 
 
-def test_a_dead_connection_is_found_though_the_callers_timeouts_are_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_connection_with_short_timeouts_of_callers_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.version() == b"1.2.3"
@@ -57,7 +57,7 @@ def test_a_dead_connection_is_found_though_the_callers_timeouts_are_shorter(monk
         run(main(port))
 
 
-def test_calls_that_are_cancelled_at_once_do_not_cost_a_connection() -> None:
+def test_calls_cancelled_at_once_leave_connection_usable() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             await client.version()
@@ -76,7 +76,7 @@ def test_calls_that_are_cancelled_at_once_do_not_cost_a_connection() -> None:
         run(main(port))
 
 
-def test_the_calls_that_wait_for_a_retired_connection_give_way_to_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retired_connection_is_closed_when_call_needs_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port) as client:
             patient = asyncio.create_task(client.delete(b"key"))
@@ -98,7 +98,7 @@ def test_the_calls_that_wait_for_a_retired_connection_give_way_to_new_ones(monke
 
 
 @pytest.mark.parametrize("silent", [2, 3])
-def test_one_deadline_holds_over_all_addresses(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_of_call_includes_all_addresses(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real = AsyncConnection.connect
 
     async def connect(link: AsyncConnection, family: int, address: tuple[object, ...]) -> None:
@@ -133,7 +133,7 @@ def test_one_deadline_holds_over_all_addresses(silent: int, monkeypatch: pytest.
 
 
 @each_loop
-def test_a_server_that_does_not_answer_the_login(loop: Loop) -> None:
+def test_server_silent_at_login_raises_timeout(loop: Loop) -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, username="user", password="secret") as client:
             for _ in range(3):
@@ -153,7 +153,7 @@ def test_a_server_that_does_not_answer_the_login(loop: Loop) -> None:
 
 @pytest.mark.parametrize("cut", range(0, len(FULL), 3))
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_full_server_is_a_fault_of_the_connection(dialect: Dialect, cut: int) -> None:
+def test_refusal_of_full_server_raises_connection_refused(dialect: Dialect, cut: int) -> None:
     async def main() -> None:
         def full() -> asyncio.Protocol:
             class Full(asyncio.Protocol):
@@ -176,7 +176,7 @@ def test_a_full_server_is_a_fault_of_the_connection(dialect: Dialect, cut: int) 
     run(main())
 
 
-def test_what_only_begins_as_the_line_of_a_full_server_is_a_reply() -> None:
+def test_reply_with_same_first_bytes_as_refusal_is_read() -> None:
     assert [is_refusal(FULL[:5]), is_refusal(FULL), is_refusal(b"ERROR\r\n")] == [None, True, False]
 
     def refuse(link: socket.socket) -> None:
@@ -200,7 +200,7 @@ def test_what_only_begins_as_the_line_of_a_full_server_is_a_reply() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_reply_over_a_limit_fails_its_own_call_only(dialect: Dialect) -> None:
+def test_reply_over_limit_fails_its_own_call_only(dialect: Dialect) -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE, dialect=dialect) as writer:
             await writer.set(b"large", bytes(500_000))
@@ -219,7 +219,7 @@ def test_a_reply_over_a_limit_fails_its_own_call_only(dialect: Dialect) -> None:
         run(main(port))
 
 
-def test_the_first_opaque_is_drawn_for_each_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_opaque_of_each_connection_is_random(monkeypatch: pytest.MonkeyPatch) -> None:
     opaques = iter([0xFFFFFFFF, 7])
     monkeypatch.setattr("memproto.clients.async_connection._RANDOM.getrandbits", lambda bits: next(opaques))
 

@@ -23,7 +23,9 @@ __all__ = ["opaques_of_tasks_begin_at_0"]
 
 
 @each_loop
-def test_a_client_is_used_in_one_event_loop_after_the_other(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_in_one_event_loop_after_another_has_connections_of_each(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with counted(monkeypatch), threaded_tiny_server() as port:
         client = AsyncClient(port=port, timeout=DEADLINE, pool=2)
         for number in range(3):
@@ -43,7 +45,7 @@ def test_a_client_is_used_in_one_event_loop_after_the_other(loop: Loop, monkeypa
         assert Counted.most == 1
 
 
-def test_a_client_cannot_be_used_in_the_loops_of_two_threads() -> None:
+def test_client_in_running_loops_of_two_threads_raises_runtime_error() -> None:
     with threaded_tiny_server() as port:
         client = AsyncClient(port=port, timeout=DEADLINE)
         loop = asyncio.new_event_loop()
@@ -76,7 +78,7 @@ def in_child(work: Callable[[], None]) -> int:
 @pytest.mark.filterwarnings("ignore:This process")  # of Python 3.12 on: it has threads, which the child does not use
 @each_loop
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_forked_child_has_connections_of_its_own(dialect: Dialect, loop: Loop) -> None:
+def test_client_in_forked_child_opens_own_connections(dialect: Dialect, loop: Loop) -> None:
     async def work(client: AsyncClient, name: bytes) -> None:
         for number in range(100):
             value = b"%b %d" % (name, number)
@@ -100,7 +102,7 @@ def test_a_forked_child_has_connections_of_its_own(dialect: Dialect, loop: Loop)
         runner.run(client.close())
 
 
-def test_after_a_loop_that_was_torn_out_of_its_run_another_one_has_its_own_connection() -> None:
+def test_client_after_interrupted_run_of_its_loop_opens_connection_in_another() -> None:
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
 
     async def main(client: AsyncClient) -> None:

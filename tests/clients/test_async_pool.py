@@ -20,7 +20,7 @@ from tests.support.scripted_servers import threaded_tiny_server
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_a_hundred_tasks_on_four_connections(dialect: Dialect, loop: Loop) -> None:
+def test_hundred_tasks_on_four_connections_get_their_own_values(dialect: Dialect, loop: Loop) -> None:
     async def work(client: AsyncClient, task: int) -> None:
         chance = random.Random(task)
         key = b"task%d" % task
@@ -94,7 +94,7 @@ steps = st.lists(
 
 
 @given(steps=steps, pool=st.integers(1, 3), dialect=st.sampled_from(Dialect))
-def test_no_schedule_of_answers_and_cancellations_leads_to_a_wrong_answer(
+def test_any_schedule_of_replies_and_cancellations_leads_to_right_replies(
     steps: list[tuple[str, int]], pool: int, dialect: Dialect
 ) -> None:
     asyncio.run(play(steps, pool, dialect))

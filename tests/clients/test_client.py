@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 
-def test_a_late_answer_is_never_given_to_another_call() -> None:
+def test_late_reply_never_reaches_another_call() -> None:
     timed_out = threading.Event()
 
     def slow(link: socket.socket) -> None:
@@ -55,7 +55,7 @@ def test_a_late_answer_is_never_given_to_another_call() -> None:
         assert client.noop()
 
 
-def test_half_of_an_answer_in_time() -> None:
+def test_call_with_half_a_reply_in_time_raises_timeout_and_leaves_connection_usable() -> None:
     timed_out = threading.Event()
 
     def slow(link: socket.socket) -> None:
@@ -74,7 +74,7 @@ def test_half_of_an_answer_in_time() -> None:
         assert client.noop()
 
 
-def test_a_request_cut_off_by_the_timeout_costs_the_connection() -> None:
+def test_request_cut_off_by_timeout_costs_connection() -> None:
     done = threading.Event()
 
     def deaf(link: socket.socket) -> None:
@@ -88,7 +88,7 @@ def test_a_request_cut_off_by_the_timeout_costs_the_connection() -> None:
         assert client.noop()
 
 
-def test_an_answer_before_the_request_is_over() -> None:
+def test_reply_before_request_is_sent_whole_is_read() -> None:
     size = 16 * 2**20
 
     def hasty(link: socket.socket) -> None:
@@ -116,7 +116,7 @@ def test_an_answer_before_the_request_is_over() -> None:
     ],
     ids=["http", "request", "opaque", "opcode", "lengths"],
 )
-def test_a_server_that_talks_rubbish(words: bytes, fault: str) -> None:
+def test_server_that_breaks_protocol_raises_remote_protocol_error(words: bytes, fault: str) -> None:
     with server(say(words), answer_version) as port, Client(port=port, timeout=DEADLINE) as client:
         with pytest.raises(RemoteProtocolError, match=fault):
             client.version()
@@ -124,14 +124,14 @@ def test_a_server_that_talks_rubbish(words: bytes, fault: str) -> None:
 
 
 @pytest.mark.parametrize("words", [b"", VERSION_REPLY[:1], VERSION_REPLY[:28]], ids=len)
-def test_a_server_that_goes_away_in_a_call(words: bytes) -> None:
+def test_server_that_closes_during_call_raises_connection_error(words: bytes) -> None:
     with server(say(words), answer_version) as port, Client(port=port, timeout=DEADLINE) as client:
         with pytest.raises(ConnectionError, match="the server closed the connection before it had answered"):
             client.version()
         assert client.version() == b"1.2.3"
 
 
-def test_nobody_listens() -> None:
+def test_call_to_port_without_listener_raises_connection_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     client = Client(port=port, timeout=DEADLINE)
@@ -142,7 +142,7 @@ def test_nobody_listens() -> None:
     client.close()
 
 
-def test_any_interruption_costs_the_connection() -> None:
+def test_call_that_is_interrupted_costs_connection() -> None:
     def leave(link: socket.socket) -> None:
         read(link, 24)
         link.sendall(VERSION_REPLY)
@@ -160,7 +160,7 @@ def test_any_interruption_costs_the_connection() -> None:
         assert client.version() == b"1.2.3"
 
 
-def test_the_trace_has_every_byte() -> None:
+def test_trace_gets_every_byte() -> None:
     told: list[tuple[str, bytes]] = []
     with (
         server(answer_version) as port,
@@ -171,7 +171,7 @@ def test_the_trace_has_every_byte() -> None:
     assert told[2:] == [(">", b"\x80\x07" + bytes(10) + b"\0\0\0\x01" + bytes(8))]
 
 
-def test_an_answer_too_many() -> None:
+def test_reply_to_no_request_costs_connection_after_call_succeeds() -> None:
     def twice(link: socket.socket) -> None:
         assert read(link, 9) == b"version\r\n"
         link.sendall(b"VERSION 1.2.3\r\nVERSION 1.2.3\r\n")
@@ -189,7 +189,7 @@ def test_an_answer_too_many() -> None:
         assert client.version() == b"4.5.6"
 
 
-def test_of_several_requests_none_is_sent_if_one_is_wrong() -> None:
+def test_command_of_several_requests_with_wrong_one_sends_none() -> None:
     told: list[bytes] = []
     with server(answer_noop, answer_version) as port:
         client = Client(port=port, timeout=DEADLINE, trace=lambda way, data: told.append(data))
@@ -203,7 +203,7 @@ def test_of_several_requests_none_is_sent_if_one_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_of_more_requests_than_the_limit_none_is_sent_if_the_last_one_is_wrong(dialect: Dialect) -> None:
+def test_command_over_outstanding_limit_with_wrong_last_request_sends_none(dialect: Dialect) -> None:
     told: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = Client(
@@ -221,7 +221,7 @@ def test_of_more_requests_than_the_limit_none_is_sent_if_the_last_one_is_wrong(d
     assert told == []
 
 
-def test_other_values_than_bytes() -> None:
+def test_client_with_own_serde_has_its_values() -> None:
     def answer(link: socket.socket) -> None:
         assert read(link, 13) == b"set k 3 0 2\r\n"
         assert read(link, 4) == b"12\r\n"
@@ -249,9 +249,7 @@ class Own(BaseException):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, BlockingIOError, Own])
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_an_interruption_at_any_line_never_leads_to_a_wrong_answer(
-    dialect: Dialect, error: type[BaseException]
-) -> None:
+def test_interruption_at_any_line_never_leads_to_wrong_reply(dialect: Dialect, error: type[BaseException]) -> None:
     kept = 0
     with TinyServer() as tiny, Client(port=tiny.server_address[1], timeout=DEADLINE, dialect=dialect) as client:
         thread = threading.Thread(target=tiny.serve_forever, args=(0.01,))
@@ -302,7 +300,7 @@ def interrupted_at(line: int, client: Client, error: type[BaseException]) -> boo
     return False
 
 
-def test_the_words_of_a_refusal() -> None:
+def test_refused_call_raises_server_error_with_text_of_refusal() -> None:
     refusal = b"\x81\x0b" + bytes(4) + b"\x00\x82" + bytes(3) + b"\x06" + bytes(12) + b"n\xf6 way"
     with (
         server(say(refusal)) as port,

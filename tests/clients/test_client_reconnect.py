@@ -47,19 +47,19 @@ def closed_meanwhile(*handlers: Handler) -> Iterator[Client]:
         yield client
 
 
-def test_a_read_is_repeated_if_the_server_has_closed_since_the_last_call() -> None:
+def test_read_on_connection_closed_since_last_call_is_repeated() -> None:
     with closed_meanwhile(answer_version) as client:
         assert client.version() == b"1.2.3"
 
 
-def test_a_read_is_repeated_only_once() -> None:
+def test_read_that_fails_twice_is_not_repeated_again() -> None:
     with closed_meanwhile(say(b""), answer_version) as client:
         with pytest.raises(ConnectionError):
             client.version()
         assert client.version() == b"1.2.3"
 
 
-def test_a_write_is_never_repeated() -> None:
+def test_write_on_connection_closed_since_last_call_is_never_repeated() -> None:
     with closed_meanwhile(answer_version) as client:
         # Whether the request got through before that cannot be known.
         with pytest.raises(ConnectionError):
@@ -67,7 +67,7 @@ def test_a_write_is_never_repeated() -> None:
         assert client.version() == b"1.2.3"
 
 
-def test_after_a_while_a_closed_connection_is_noticed_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connection_that_server_closed_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer_delete(link: socket.socket) -> None:
         assert read(link, 27) == b"\x80\x04\0\x03" + bytes(7) + b"\x03" + bytes(12) + b"key"
         link.sendall(b"\x81\x04" + bytes(22))
@@ -82,7 +82,7 @@ def test_after_a_while_a_closed_connection_is_noticed_before_it_is_used(monkeypa
 
 
 @pytest.mark.parametrize("calls", [1, 2], ids=["one call", "two calls"])
-def test_a_few_calls_without_an_answer_cost_nothing(calls: int) -> None:
+def test_connection_after_one_or_two_timeouts_is_used_again(calls: int) -> None:
     timed_out = threading.Event()
 
     def slow(link: socket.socket) -> None:
@@ -102,7 +102,7 @@ def test_a_few_calls_without_an_answer_cost_nothing(calls: int) -> None:
         assert client.noop()
 
 
-def test_a_connection_that_stays_mute_is_given_up() -> None:
+def test_silent_connection_is_closed_after_three_timeouts() -> None:
     def mute(link: socket.socket) -> None:
         assert read(link, 3 * 24)[48:50] == b"\x80\x0b"
         assert link.recv(1) == b""
@@ -115,7 +115,7 @@ def test_a_connection_that_stays_mute_is_given_up() -> None:
         assert client.version() == b"1.2.3"
 
 
-def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> None:
+def test_classic_connection_with_lost_reply_is_closed_after_three_timeouts() -> None:
     with (
         server(late_by_a_call, answer_version_in_text) as port,
         Client(port=port, timeout=0.05, dialect=Dialect.CLASSIC) as client,
@@ -127,7 +127,7 @@ def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> N
         assert client.version() == b"1.2.3"
 
 
-def test_timeouts_between_which_a_call_succeeds_do_not_add_up() -> None:
+def test_timeouts_with_success_in_between_do_not_add_up() -> None:
     go = threading.Semaphore(0)
     with server(when_let(go)) as port, Client(port=port) as client:
         for attempt in range(6):
@@ -141,7 +141,7 @@ def test_timeouts_between_which_a_call_succeeds_do_not_add_up() -> None:
                     client.version()
 
 
-def test_no_more_unanswered_calls_than_the_limit() -> None:
+def test_call_over_limit_of_unanswered_calls_raises_timeout() -> None:
     def mute(link: socket.socket) -> None:
         read(link, 24)
         assert link.recv(1) == b""

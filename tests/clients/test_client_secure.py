@@ -20,7 +20,7 @@ from tests.support.scripted_servers import NOOP_REPLY, Handler, numbered, over_t
 __all__ = ["opaques_begin_at_0", "opaques_of_tasks_begin_at_0"]
 
 
-def test_the_credentials_come_first_on_every_connection() -> None:
+def test_blocking_client_sends_credentials_first_on_every_connection() -> None:
     auth = b"\x80\x21\0\x05" + bytes(7) + b"\x11" + bytes(12) + b"PLAIN\0user\0secret"
 
     def accept(link: socket.socket) -> None:
@@ -45,7 +45,7 @@ def test_the_credentials_come_first_on_every_connection() -> None:
         assert client.noop()
 
 
-def test_opening_is_a_part_of_the_time_that_a_call_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_of_call_includes_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     def accept(link: socket.socket) -> None:
         read(link, 41)
         link.sendall(b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated")
@@ -67,7 +67,7 @@ def test_opening_is_a_part_of_the_time_that_a_call_may_take(monkeypatch: pytest.
         client.noop()
 
 
-def test_an_answer_too_many_to_the_login_is_a_fault_of_the_server() -> None:
+def test_second_reply_to_login_raises_remote_protocol_error() -> None:
     def twice(link: socket.socket) -> None:
         read(link, 41)
         link.sendall(2 * (b"\x81\x21" + bytes(9) + b"\x0d" + bytes(12) + b"Authenticated"))
@@ -81,7 +81,7 @@ def test_an_answer_too_many_to_the_login_is_a_fault_of_the_server() -> None:
         client.noop()
 
 
-def test_a_refused_certificate_is_told_to_the_server() -> None:
+def test_refused_certificate_sends_alert_to_server() -> None:
     def handler(link: socket.socket) -> None:
         with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
             over_tls(until_closed)(link)
@@ -94,7 +94,7 @@ def test_a_refused_certificate_is_told_to_the_server() -> None:
         client.noop()
 
 
-def test_the_credentials_come_first() -> None:
+def test_asyncio_client_sends_credentials_first() -> None:
     def judge(answer: bytes) -> Handler:
         def handler(link: socket.socket) -> None:
             assert read(link, 20) == b"set auth 0 0 11\r\nuser"[:20]
@@ -128,7 +128,7 @@ def answer_much(link: socket.socket) -> None:
 
 
 @each_loop
-def test_over_tls(loop: Loop) -> None:
+def test_asyncio_client_over_tls_stores_and_gets_4_mib(loop: Loop) -> None:
     async def main(port: int) -> None:
         client = AsyncClient(
             port=port,
@@ -146,7 +146,7 @@ def test_over_tls(loop: Loop) -> None:
 
 
 @each_loop
-def test_a_server_that_does_not_answer_the_tls_handshake(loop: Loop) -> None:
+def test_server_silent_in_tls_handshake_raises_timeout(loop: Loop) -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=0.05, tls=client_context(), server_hostname="localhost") as client:
             for _ in range(2):
@@ -160,7 +160,7 @@ def test_a_server_that_does_not_answer_the_tls_handshake(loop: Loop) -> None:
             client.version()
 
 
-def test_a_server_of_another_name() -> None:
+def test_certificate_of_another_name_is_refused() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, tls=client_context(), server_hostname="example.org", patient=True) as client:
             with pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"):
@@ -179,7 +179,7 @@ def test_a_server_of_another_name() -> None:
             client.version()
 
 
-def test_the_blocking_client_over_tls() -> None:
+def test_blocking_client_over_tls_stores_and_gets_4_mib() -> None:
     with (
         server(over_tls(answer_much)) as port,
         Client("localhost", port, DEADLINE, tls=client_context(), limits=Limits(value=4 * 2**20)) as client,
@@ -212,7 +212,7 @@ def older_context() -> ssl.SSLContext:
     return context
 
 
-def test_a_refusal_together_with_the_end_of_the_handshake_blocking() -> None:
+def test_refusal_with_end_of_handshake_is_read_by_blocking_client() -> None:
     with (
         server(full_with_the_end_of_the_handshake) as port,
         Client("localhost", port, DEADLINE, tls=older_context()) as client,
@@ -221,7 +221,7 @@ def test_a_refusal_together_with_the_end_of_the_handshake_blocking() -> None:
         client.get(b"key")
 
 
-def test_a_refusal_together_with_the_end_of_the_handshake() -> None:
+def test_refusal_with_end_of_handshake_is_read_by_asyncio_client() -> None:
     async def ask(port: int) -> None:
         async with AsyncClient("localhost", port, timeout=DEADLINE, tls=older_context()) as client:
             with pytest.raises(ConnectionError, match="too many open connections"):

@@ -105,7 +105,7 @@ def until(holds: Callable[[], bool]) -> None:
 @real
 @both
 @pytest.mark.parametrize("dialect", [Dialect.BINARY, Dialect.META])
-def test_every_call_on_a_key_goes_to_its_node(kind: Any, nodes: list[Node], dialect: Dialect) -> None:
+def test_call_on_one_key_goes_to_its_node(kind: Any, nodes: list[Node], dialect: Dialect) -> None:
     with kind(nodes, dialect=dialect, timeout=DEADLINE) as cluster:
         assert cluster.flush() is True
         for node in nodes:
@@ -130,7 +130,7 @@ def test_every_call_on_a_key_goes_to_its_node(kind: Any, nodes: list[Node], dial
 
 @real
 @both
-def test_calls_on_many_keys_are_split(kind: Any, nodes: list[Node]) -> None:
+def test_call_on_many_keys_is_split_by_node(kind: Any, nodes: list[Node]) -> None:
     with kind(nodes, timeout=DEADLINE) as cluster:
         cluster.flush()
         assert cluster.set_multi(VALUES) == []
@@ -148,7 +148,7 @@ def test_calls_on_many_keys_are_split(kind: Any, nodes: list[Node]) -> None:
 @both
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
 @pytest.mark.parametrize("wrong", [b"k" * 251, b""])
-def test_of_a_call_on_many_nodes_nothing_is_asked_if_one_key_is_wrong(
+def test_call_on_many_nodes_with_wrong_key_sends_nothing(
     kind: Any, wrong: bytes, dialect: Dialect, nodes: list[Node]
 ) -> None:
     with kind(nodes, timeout=DEADLINE, dialect=dialect) as cluster:
@@ -166,7 +166,7 @@ def test_of_a_call_on_many_nodes_nothing_is_asked_if_one_key_is_wrong(
 
 @real
 @both
-def test_refusals_and_mistakes_are_no_deaths(kind: Any, nodes: list[Node]) -> None:
+def test_refusals_and_local_errors_make_no_node_dead(kind: Any, nodes: list[Node]) -> None:
     with kind(nodes, timeout=DEADLINE) as cluster:
         cluster.set(b"text", b"x")
         with pytest.raises(ServerError):
@@ -180,7 +180,7 @@ def test_refusals_and_mistakes_are_no_deaths(kind: Any, nodes: list[Node]) -> No
 
 
 @real
-def test_values_of_another_kind(nodes: list[Node]) -> None:
+def test_cluster_with_own_serde_has_its_values(nodes: list[Node]) -> None:
     calls = Commands(Serde[int](lambda value: (b"%d" % value, 2), lambda data, _: int(data)))
     with ClusterOf(calls, nodes, timeout=DEADLINE) as cluster:
         cluster.set(b"number", 42)
@@ -194,7 +194,7 @@ def test_values_of_another_kind(nodes: list[Node]) -> None:
 
 @real
 @both
-def test_keys_of_a_killed_node_miss_until_it_is_back(kind: Any, servers: list[Server]) -> None:
+def test_keys_of_killed_node_in_miss_are_missing_until_it_is_back(kind: Any, servers: list[Server]) -> None:
     nodes = [server.node for server in servers]
     with kind(nodes, timeout=DEADLINE, retry_after=0.1) as cluster:
         assert cluster.set_multi(VALUES) == []
@@ -224,7 +224,7 @@ def test_keys_of_a_killed_node_miss_until_it_is_back(kind: Any, servers: list[Se
 
 @real
 @both
-def test_keys_of_a_killed_node_move_until_it_is_back(kind: Any, servers: list[Server]) -> None:
+def test_keys_of_killed_node_in_move_are_on_next_node_until_it_is_back(kind: Any, servers: list[Server]) -> None:
     nodes = [server.node for server in servers]
     with kind(nodes, timeout=DEADLINE, dead="move", retry_after=1.0) as cluster:
         assert cluster.set_multi(VALUES) == []
@@ -247,7 +247,9 @@ def test_keys_of_a_killed_node_move_until_it_is_back(kind: Any, servers: list[Se
 @real
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_a_node_that_hangs_is_dead_and_then_back_in_step(kind: Any, dead: DeadNodes, servers: list[Server]) -> None:
+def test_node_that_hangs_is_dead_and_then_returns_right_values(
+    kind: Any, dead: DeadNodes, servers: list[Server]
+) -> None:
     nodes = [server.node for server in servers]
     with kind(nodes, timeout=0.2, dead=dead, retry_after=0.3) as cluster:
         assert cluster.set_multi(VALUES) == []
@@ -266,7 +268,7 @@ def test_a_node_that_hangs_is_dead_and_then_back_in_step(kind: Any, dead: DeadNo
 
 
 @real
-def test_many_tasks_while_a_node_dies(servers: list[Server]) -> None:
+def test_tasks_while_node_dies_get_right_values(servers: list[Server]) -> None:
     nodes = [server.node for server in servers]
 
     async def scenario() -> None:
@@ -298,7 +300,7 @@ def test_many_tasks_while_a_node_dies(servers: list[Server]) -> None:
 
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_if_all_are_dead_all_is_missing(kind: Any, dead: DeadNodes) -> None:
+def test_keys_with_all_nodes_dead_are_missing(kind: Any, dead: DeadNodes) -> None:
     with socket.socket() as nobody, socket.socket() as neither:
         ports = []
         for bound in (nobody, neither):
@@ -363,9 +365,7 @@ each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 @both
 @each_write
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_a_write_whose_node_has_not_answered_is_unknown(
-    kind: Any, write: Callable[[Any], Any], dead: DeadNodes
-) -> None:
+def test_write_without_reply_is_unknown(kind: Any, write: Callable[[Any], Any], dead: DeadNodes) -> None:
     with mute() as node, kind([node], timeout=0.05, dead=dead) as cluster:
         result = write(cluster)
         assert result is UNKNOWN
@@ -377,7 +377,7 @@ def test_a_write_whose_node_has_not_answered_is_unknown(
 @both
 @each_write
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[Any], Any], dead: DeadNodes) -> None:
+def test_write_that_no_node_received_is_false(kind: Any, write: Callable[[Any], Any], dead: DeadNodes) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         with kind([nobody.getsockname()], timeout=DEADLINE, dead=dead) as cluster:
@@ -386,7 +386,7 @@ def test_a_write_that_no_node_has_received_is_known(kind: Any, write: Callable[[
 
 @both
 @pytest.mark.parametrize("dead", ["miss", "move"])
-def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: DeadNodes) -> None:
+def test_write_of_many_keys_says_which_are_unknown(kind: Any, dead: DeadNodes) -> None:
     with closing() as node, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with kind([node, nobody.getsockname()], timeout=DEADLINE, dead=dead, retry_after=0.0) as cluster:
@@ -407,7 +407,7 @@ def test_writes_of_many_keys_tell_which_are_unknown(kind: Any, dead: DeadNodes) 
 
 @real
 @both
-def test_a_write_that_has_moved_is_known(kind: Any, nodes: list[Node]) -> None:
+def test_write_in_move_with_reply_of_next_node_is_known(kind: Any, nodes: list[Node]) -> None:
     with mute() as hung, kind([hung, nodes[0]], timeout=0.5, dead="move", retry_after=DEADLINE) as cluster:
         assert cluster.flush() is False
         cluster.router._dead_until.clear()
@@ -423,9 +423,7 @@ def test_a_write_that_has_moved_is_known(kind: Any, nodes: list[Node]) -> None:
 
 
 @pytest.mark.parametrize("error", [TimeoutError, BlockingIOError, ConnectionResetError])
-def test_what_a_signal_handler_raises_is_no_fault_of_a_node(
-    error: type[OSError], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exception_of_signal_handler_makes_no_node_dead(error: type[OSError], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise error
 
@@ -439,7 +437,7 @@ def test_what_a_signal_handler_raises_is_no_fault_of_a_node(
 
 @real
 @both
-def test_a_node_that_is_tried_again_and_refuses_is_alive(kind: Any, nodes: list[Node]) -> None:
+def test_dead_node_that_refuses_when_tried_again_is_alive(kind: Any, nodes: list[Node]) -> None:
     with kind(nodes[:1], timeout=DEADLINE) as cluster:
         cluster.set(b"text", b"x")
         cluster.router._dead_until[nodes[0]] = 0.0  # dead until long ago
@@ -452,7 +450,7 @@ def test_a_node_that_is_tried_again_and_refuses_is_alive(kind: Any, nodes: list[
 @real
 @both
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_a_reply_over_a_limit_fails_only_its_own_call(kind: Any, nodes: list[Node], dialect: Dialect) -> None:
+def test_reply_over_limit_fails_its_own_call_only(kind: Any, nodes: list[Node], dialect: Dialect) -> None:
     limits = Limits(value=10_000, answer=50_000)
     large, many = b"large", [b"many:%d" % number for number in range(6)]
     with kind(nodes[:1], timeout=DEADLINE, dialect=dialect, limits=limits) as cluster:
@@ -504,7 +502,7 @@ def full(name: str) -> Iterator[int]:
 @both
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
 @pytest.mark.parametrize("name", ["memcached", "memproto"])
-def test_a_full_node_is_dead(kind: Any, name: str, dialect: Dialect) -> None:
+def test_full_node_is_dead(kind: Any, name: str, dialect: Dialect) -> None:
     with full(name) as port:
         with Client("127.0.0.1", port, DEADLINE, dialect=dialect) as client:
             for _ in range(3):
@@ -521,7 +519,7 @@ def test_a_full_node_is_dead(kind: Any, name: str, dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_the_refusal_of_a_full_server_in_pieces(dialect: Dialect, cut: int) -> None:
+def test_refusal_of_full_server_in_pieces_raises_connection_refused(dialect: Dialect, cut: int) -> None:
     words = b"ERROR Too many open connections\r\n"
 
     def refuse(link: socket.socket) -> None:
@@ -544,7 +542,7 @@ def test_the_refusal_of_a_full_server_in_pieces(dialect: Dialect, cut: int) -> N
 # --- the router alone
 
 
-def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_node_after_retry_time_is_tried_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("memproto.clients.routing.time.monotonic", lambda: now)
     plan = Router(Commands(RAW), Ring(["a"]), "miss", retry_after=10.0, timeout=2.0)
@@ -576,6 +574,6 @@ def test_a_node_is_tried_again_by_one_call(monkeypatch: pytest.MonkeyPatch) -> N
     assert plan.dead_nodes() == frozenset()
 
 
-def test_dead_is_miss_or_move() -> None:
+def test_dead_other_than_miss_or_move_is_refused() -> None:
     with pytest.raises(ValueError, match="dead is 'wait', must be miss or move"):
         Cluster(["a"], dead="wait")  # type: ignore[arg-type]

@@ -30,12 +30,12 @@ KEYS = [b"key:%d" % number for number in range(50)]
         (FLOATS, "ketama_md5", "34344334434333131441443324443433433433344303333344"),
     ],
 )
-def test_keys_are_where_libmemcached_places_them(nodes: list[NodeLike], placement: Placement, places: str) -> None:
+def test_keys_have_nodes_of_libmemcached(nodes: list[NodeLike], placement: Placement, places: str) -> None:
     ring = Ring(nodes, placement)
     assert "".join(str(ring.all.index(ring.node(key))) for key in KEYS) == places
 
 
-def test_keys_of_any_bytes() -> None:
+def test_keys_of_any_bytes_have_nodes_of_libmemcached() -> None:
     keys = ["häßlich".encode(), b"\xff\xfe", "☃".encode(), b"\x80" * 9]
     expected: dict[Placement, list[int]] = {"ketama": [2, 1, 2, 1], "ketama_weighted": [2, 1, 0, 2]}
     for placement, places in expected.items():
@@ -43,14 +43,14 @@ def test_keys_of_any_bytes() -> None:
         assert [ring.all.index(ring.node(key)) for key in keys] == places
 
 
-def test_of_25_equal_nodes_each_has_156_points() -> None:
+def test_ring_of_25_equal_nodes_has_156_points_for_each() -> None:
     ring = Ring([f"10.0.1.{index}" for index in range(25)])
     places = {b"key:111": 11, b"key:127": 14, b"key:198": 21, b"key:215": 22, b"key:268": 11, b"key:282": 17}
     # With 160 points they would be at 1, 23, 24, 9, 17 and 22.
     assert {key: ring.all.index(ring.node(key)) for key in places} == places
 
 
-def test_the_next_nodes_are_where_the_keys_go_when_one_is_gone() -> None:
+def test_keys_of_removed_node_go_to_next_nodes() -> None:
     placements: tuple[Placement, ...] = ("ketama_weighted", "ketama", "ketama_md5")
     for placement in placements:
         ring = Ring(THREE, placement)
@@ -65,13 +65,13 @@ def test_the_next_nodes_are_where_the_keys_go_when_one_is_gone() -> None:
                 assert rest.node(key) == next(node for node in order if node != gone)
 
 
-def test_a_heavier_node_takes_more_keys() -> None:
+def test_node_of_more_weight_has_more_keys() -> None:
     ring = Ring(WEIGHTED)
     taken = Counter(ring.node(b"%d" % number).weight for number in range(10_000))
     assert taken == {1: 1288, 2: 2643, 5: 6069}
 
 
-def test_one_node_has_all() -> None:
+def test_ring_of_one_node_has_all_keys_on_it() -> None:
     ring = Ring(["cache"])
     assert {ring.node(key) for key in KEYS} == {Node("cache", 11211, 1)}
     assert list(ring.nodes(b"key")) == [Node("cache", 11211, 1)]
@@ -90,7 +90,7 @@ def test_one_node_has_all() -> None:
         (("unix:/run/a", 0, 2), Node("unix:/run/a", 0, 2), "unix:/run/a"),
     ],
 )
-def test_how_a_node_is_written(written: NodeLike, node: Node, text: str) -> None:
+def test_node_as_text_or_tuple_is_parsed(written: NodeLike, node: Node, text: str) -> None:
     assert parse_node(written) == node
     assert str(node) == text
 
@@ -99,12 +99,12 @@ def test_how_a_node_is_written(written: NodeLike, node: Node, text: str) -> None
     "written",
     ["", ":1", "a:", "a:x", "a:1:2:3", "a:0", "a:65536", "a:1:0", "a:-1", "::1", "[::1", "[::1]x", ("unix:/a", 1)],
 )
-def test_what_is_no_node(written: NodeLike) -> None:
+def test_node_out_of_range_is_refused(written: NodeLike) -> None:
     with pytest.raises(ValueError, match="is no host:port:weight"):
         parse_node(written)
 
 
-def test_what_is_no_ring() -> None:
+def test_ring_without_nodes_or_with_repeated_ones_is_refused() -> None:
     for nodes in ([], ["a", "a:11211:2"]):
         with pytest.raises(ValueError, match="a ring is of one or more nodes, each of them once"):
             Ring(nodes)
