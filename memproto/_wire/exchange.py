@@ -6,7 +6,7 @@ from typing import Final, Generic, TypeVar
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.limits import Limits
-from memproto.model import AnyReply, Failure, Item, Request, Silence, StatsReply, Status, Values
+from memproto.model import AnyReply, Failure, Request
 
 #: Serial numbers of requests come round after so many.
 OPAQUES: Final = 1 << 32
@@ -72,92 +72,3 @@ class Exchange(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"Exchange({self.request!r}, reply={self._reply!r})"
-
-
-def too_large(what: str) -> Failure:
-    """The failure of a request whose reply was skipped; ``what`` names the part, its size and the limit."""
-    return Failure(Status.REPLY_TOO_LARGE, what.encode())
-
-
-class Gathered:
-    """What several answers to one get come to: their items, up to ``limits.answer`` bytes, or the first failure.
-
-    After a failure nothing more is kept, and ``size`` is over the limit.
-    """
-
-    __slots__ = ("items", "limits", "refusal", "size")
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.items: list[Item] = []
-        self.size = 0
-        self.refusal: Failure | None = None
-
-    def has_room(self, size: int) -> bool:
-        """Whether a value of ``size`` bytes is still within the limits; if it is not, the whole has failed."""
-        if self.refusal is not None:
-            return False
-        total, limits = self.size + size, self.limits
-        if size > limits.value:
-            self.refuse(too_large(f"value is {size} bytes, limit is {limits.value}"))
-        elif total > limits.answer:
-            self.refuse(too_large(f"values are {total} bytes and more, limit is {limits.answer}"))
-        return self.refusal is None
-
-    def refuse(self, failure: Failure) -> None:
-        """The whole has failed; the first failure is its answer."""
-        if self.refusal is None:
-            self.refusal = failure
-            self.items.clear()
-            self.size = self.limits.answer + 1
-
-    def add(self, reply: AnyReply | Silence) -> None:
-        """Take one of the answers."""
-        if isinstance(reply, Failure):
-            self.refuse(reply)
-        else:
-            assert isinstance(reply, Values)
-            for item in reply.items:
-                if self.has_room(len(item.value)):
-                    self.items.append(item)
-                    self.size += len(item.value)
-
-    def reply(self) -> Values | Failure:
-        """The answer to the whole."""
-        return self.refusal or Values(tuple(self.items))
-
-
-class GatheredStatistics:
-    """What several statistics come to: their names and values, or a failure if they are over the limits.
-
-    After a failure nothing more is kept.
-    """
-
-    __slots__ = ("limits", "refusal", "size", "stats")
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.stats: list[tuple[bytes, bytes]] = []
-        self.size = 0
-        self.refusal: Failure | None = None
-
-    def add(self, name: bytes, value: bytes, size: int) -> None:
-        """Take one of ``size`` bytes."""
-        if self.refusal is not None:
-            return
-        self.stats.append((name, value))
-        self.size += size
-        if len(self.stats) > self.limits.stats:
-            self.refuse(too_large(f"statistics are {len(self.stats)} and more, limit is {self.limits.stats}"))
-        elif self.size > self.limits.answer:
-            self.refuse(too_large(f"statistics are {self.size} bytes and more, limit is {self.limits.answer}"))
-
-    def refuse(self, failure: Failure) -> None:
-        """The whole has failed; the first failure is its answer."""
-        if self.refusal is None:
-            self.refusal = failure
-            self.stats.clear()
-
-    def reply(self) -> StatsReply | Failure:
-        """The answer to the whole."""
-        return self.refusal or StatsReply(tuple(self.stats))

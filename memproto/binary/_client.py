@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import check_bytes
-from memproto._wire.exchange import OPAQUES, Exchange, too_large
+from memproto._wire.exchange import OPAQUES, Exchange
+from memproto._wire.growing import too_large
 from memproto.binary._client_readers import READERS, SINGLE, PacketReader, SingleReply
 from memproto.binary._client_series import HIT_SIZE, MultiGetReply, StatisticsReply
 from memproto.binary._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet

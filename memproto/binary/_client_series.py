@@ -6,7 +6,8 @@ import struct
 from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
-from memproto._wire.exchange import OPAQUES, Exchange, Gathered, GatheredStatistics
+from memproto._wire.exchange import OPAQUES, Exchange
+from memproto._wire.growing import GrowingItems, GrowingStatistics
 from memproto.binary._client_readers import READERS, PacketReader, SingleReply
 from memproto.binary._layout import FLAGS, OpcodeSpec
 from memproto.binary._packet import HEADER_SIZE, KEY_BYTE, SHORT, unpack_short
@@ -24,11 +25,11 @@ _END: Final = READERS[Opcode.NOOP]
 class StatisticsReply(SingleReply):
     """STAT: a packet for each statistic until one without a name."""
 
-    __slots__ = ("gathered",)
+    __slots__ = ("growing",)
 
     def __init__(self, spec: OpcodeSpec, limits: Limits) -> None:
         super().__init__(spec)
-        self.gathered = GatheredStatistics(limits)
+        self.growing = GrowingStatistics(limits)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         return None
@@ -47,23 +48,23 @@ class StatisticsReply(SingleReply):
         if not isinstance(reply, StatsReply):
             return reply
         if not reply.stats:
-            return self.gathered.reply()
+            return self.growing.reply()
         ((name, value),) = reply.stats
-        self.gathered.add(name, value, len(name) + len(value))
+        self.growing.add(name, value, len(name) + len(value))
         return None
 
     def skip_packet(self, opcode: int, status: int, failure: Failure, index: int) -> AnyReply | None:
         self.check_opcode(opcode)
         if status:
             return failure
-        self.gathered.refuse(failure)
+        self.growing.fail(failure)
         return None
 
 
 class MultiGetReply(PacketReader):
     """A multi-key get: one quiet get for each key, each with its own opaque, then a NOOP that ends them."""
 
-    __slots__ = ("firsts", "gathered", "item", "keys", "more", "next")
+    __slots__ = ("firsts", "growing", "item", "keys", "more", "next")
 
     def __init__(self, keys: tuple[bytes, ...], spec: OpcodeSpec, limits: Limits) -> None:
         super().__init__(spec)
@@ -72,17 +73,17 @@ class MultiGetReply(PacketReader):
         self.item = READERS[spec.opcode]
         #: How a hit begins, by the length of its key.
         self.firsts = {length: self.item.first + length * KEY_BYTE for length in set(map(len, keys))}
-        self.gathered = Gathered(limits)
+        self.growing = GrowingItems(limits)
         self.next = 0
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         # For speed the loop repeats the form of a hit that GetReply states too.
         data, at, keys, serial, ahead = buffer.data, buffer.at, self.keys, exchange._opaque, self.next
-        gathered, count, here, most = self.gathered, self.more, len(data), limits.value
-        if gathered.size + here - at > limits.answer:
+        growing, count, here, most = self.growing, self.more, len(data), limits.value
+        if growing.size + here - at > limits.answer:
             # Near the limit the sum is looked at value by value.
             return None
-        keep, firsts, expected, total = gathered.items.append, self.firsts, serial + ahead, gathered.size
+        keep, firsts, expected, total = growing.items.append, self.firsts, serial + ahead, growing.size
         while here - at >= HIT_SIZE:
             first, body_length, opaque, cas, flags = _unpack_hit(data, at)
             if opaque != expected:
@@ -104,23 +105,23 @@ class MultiGetReply(PacketReader):
             at = end
             ahead += 1
             expected += 1
-        buffer.at, self.next, gathered.size = at, ahead, total
+        buffer.at, self.next, growing.size = at, ahead, total
         if here - at < HEADER_SIZE:
             return None
         first, body_length, opaque, _ = unpack_short(data, at)
         if first != _END.first or body_length or opaque != (serial + count) % OPAQUES:
             return None
         buffer.at = at + HEADER_SIZE
-        return gathered.reply()
+        return growing.reply()
 
     def read_packet(self, data: bytes, at: int, request: Request[object], index: int) -> AnyReply | None:
         if index == len(self.keys):
             reply = _END.read_packet(data, at, request, 0)
-            return reply if isinstance(reply, Failure) else self.gathered.reply()
+            return reply if isinstance(reply, Failure) else self.growing.reply()
         self._advance_to(index)
         reply = self.item.read_packet(data, at, Get((self.keys[index],)), 0)
         assert reply is not None
-        self.gathered.add(reply)
+        self.growing.add(reply)
         return None
 
     def skip_packet(self, opcode: int, status: int, failure: Failure, index: int) -> AnyReply | None:
@@ -129,7 +130,7 @@ class MultiGetReply(PacketReader):
             return failure
         self.check_opcode(opcode)
         self._advance_to(index)
-        self.gathered.refuse(failure)
+        self.growing.fail(failure)
         return None
 
     def _advance_to(self, index: int) -> None:

@@ -86,7 +86,7 @@ def test_nothing_is_kept_of_a_get_that_has_failed(pieces: int) -> None:
             buffer.feed(data[at : at + size])
             assert reader.read_irregular(buffer, exchange, limits) is None
         assert len(buffer) == 0
-        assert reader.gathered.items == []
+        assert reader.growing.items == []
 
 
 def test_a_value_over_the_limit_behind_plain_hits() -> None:

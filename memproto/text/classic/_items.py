@@ -7,7 +7,8 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
-from memproto._wire.exchange import Exchange, Gathered
+from memproto._wire.exchange import Exchange
+from memproto._wire.growing import GrowingItems
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import AnyReply, Get, Item, Values
@@ -66,7 +67,7 @@ class ItemsReader(TextReader):
     come in the order of the keys, so each is looked for behind the one before.
     """
 
-    __slots__ = ("_ends", "_head", "_kept", "_keys", "_line", "_next", "_size", "gathered")
+    __slots__ = ("_ends", "_head", "_kept", "_keys", "_line", "_next", "_size", "growing")
 
     def __init__(self, keys: tuple[bytes, ...], limits: Limits, ends: tuple[int, ...] = ()) -> None:
         self._keys = keys
@@ -75,7 +76,7 @@ class ItemsReader(TextReader):
         self._line = 0
         # The index behind the key of the item before.
         self._next = 0
-        self.gathered = Gathered(limits)
+        self.growing = GrowingItems(limits)
         # The item of a VALUE line whose data have not been read: without them, their size, and how much is kept.
         self._head: Item | None = None
         self._size = self._kept = 0
@@ -89,12 +90,12 @@ class ItemsReader(TextReader):
 
     def _read_items(self, buffer: ReceiveBuffer, limits: Limits) -> None:
         """Read the regular items that are complete. An item that is irregular in any way is left in the buffer."""
-        gathered, keys, end_of_keys = self.gathered, self._keys, self._ends[self._line]
-        data, at, ahead, total = buffer.data, buffer.at, self._next, gathered.size
+        growing, keys, end_of_keys = self.growing, self._keys, self._ends[self._line]
+        data, at, ahead, total = buffer.data, buffer.at, self._next, growing.size
         if total + len(data) - at > limits.answer:
             # Near the limit the sum is checked item by item.
             return
-        find, keep, most, line_limit = data.find, gathered.items.append, limits.value, limits.line
+        find, keep, most, line_limit = data.find, growing.items.append, limits.value, limits.line
         more = data.startswith(_ITEM, at)
         # Sizes and flags are often those of the item before.
         last_size, size, last_flags, flags = b"0", 0, b"0", 0
@@ -125,7 +126,7 @@ class ItemsReader(TextReader):
             ahead += 1
             total += size
             at = stop + 2
-        buffer.at, self._next, gathered.size = at, ahead, total
+        buffer.at, self._next, growing.size = at, ahead, total
 
     def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         reply = None
@@ -138,7 +139,7 @@ class ItemsReader(TextReader):
                 return None
             failure = failure_in(line)
             if failure is not None:
-                self.gathered.refuse(failure)
+                self.growing.fail(failure)
             if line == END or failure is not None:
                 reply = self._end_line()
             else:
@@ -149,7 +150,7 @@ class ItemsReader(TextReader):
         """The reply to a line of keys is complete; the whole reply if it was the last line."""
         self._next = self._ends[self._line]
         self._line += 1
-        return self.gathered.reply() if self._line == len(self._ends) else None
+        return self.growing.reply() if self._line == len(self._ends) else None
 
     def _read_head(self, line: bytes, buffer: ReceiveBuffer) -> None:
         words = words_of(line)
@@ -164,7 +165,7 @@ class ItemsReader(TextReader):
         except ValueError:
             raise RemoteProtocolError(f"key of a VALUE is {words[1]!r}, which was not asked for here") from None
         self._head, self._size, self._kept = Item(words[1], b"", flags, cas), size, size
-        if not self.gathered.has_room(size):
+        if not self.growing.has_room(size):
             self._kept = 0
             buffer.discard(size)
 
@@ -176,7 +177,7 @@ class ItemsReader(TextReader):
         if not buffer.data.startswith(CRLF, at + kept):
             raise RemoteProtocolError(f"data of {head.key!r} are not followed by CR LF after {size} bytes")
         if kept == size:
-            self.gathered.add(Values((Item(head.key, buffer.data[at : at + size], head.flags, head.cas),)))
+            self.growing.add(Values((Item(head.key, buffer.data[at : at + size], head.flags, head.cas),)))
         buffer.at = at + kept + len(CRLF)
         self._head = None
         return True

@@ -8,7 +8,8 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U64
-from memproto._wire.exchange import Exchange, GatheredStatistics, too_large
+from memproto._wire.exchange import Exchange
+from memproto._wire.growing import GrowingStatistics, too_large
 from memproto.limits import Limits
 from memproto.model import (
     AdminCommand,
@@ -166,17 +167,17 @@ class RawReader(LineReader):
 class StatisticsReader(TextReader):
     """Reads STAT lines until END, or the one line of a group without statistics."""
 
-    __slots__ = ("_alone", "_gathered")
+    __slots__ = ("_alone", "_growing")
 
     def __init__(self, request: Stats, limits: Limits) -> None:
         # The line that is a reply by itself as long as no statistic has been read.
         self._alone = STATS_WITHOUT_LINES.get(request.group)
-        self._gathered = GatheredStatistics(limits)
+        self._growing = GrowingStatistics(limits)
 
     def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         while (line := read_line(buffer, limits)) is not None:
             if line in (END, self._alone):
-                return self._gathered.reply()
+                return self._growing.reply()
             failure = failure_of(line, exchange.request)
             if failure is not None:
                 return failure
@@ -184,7 +185,7 @@ class StatisticsReader(TextReader):
             name, _, value = statistic.partition(b" ")
             if word != STAT or not name:
                 raise unexpected(line, "Stats")
-            self._gathered.add(name, value, len(line))
+            self._growing.add(name, value, len(line))
             self._alone = None
         return None
 

@@ -6,7 +6,8 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
-from memproto._wire.exchange import Exchange, too_large
+from memproto._wire.exchange import Exchange
+from memproto._wire.growing import too_large
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import (

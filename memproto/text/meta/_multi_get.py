@@ -7,7 +7,8 @@ from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
-from memproto._wire.exchange import Exchange, Gathered
+from memproto._wire.exchange import Exchange
+from memproto._wire.growing import GrowingItems
 from memproto.limits import Limits
 from memproto.model import AnyReply, Get, Item
 from memproto.text._lines import CRLF
@@ -21,7 +22,7 @@ _HIT: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})").match
 class MultiGetReply(TextReader):
     """Reads the replies to one get of many keys; keeps the items so far between calls."""
 
-    __slots__ = ("_irregular", "any_regular", "at", "flags", "gathered", "keys", "limits")
+    __slots__ = ("_irregular", "any_regular", "at", "flags", "growing", "keys", "limits")
 
     def __init__(
         self, keys: tuple[bytes, ...], flags: tuple[bytes, ...], limits: Limits, any_regular: bool = True
@@ -30,34 +31,34 @@ class MultiGetReply(TextReader):
         self.any_regular = any_regular
         self.flags = flags
         self.limits = limits
-        self.gathered = Gathered(limits)
+        self.growing = GrowingItems(limits)
         #: The index of the key whose reply comes next.
         self.at = 0
         self._irregular: IrregularReply | None = None
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         self._read_items(buffer)
-        return self.gathered.reply() if self.at == len(self.keys) else None
+        return self.growing.reply() if self.at == len(self.keys) else None
 
     def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         while True:
             if self._irregular is None:
                 self._read_items(buffer)
                 if self.at == len(self.keys):
-                    return self.gathered.reply()
+                    return self.growing.reply()
                 self._irregular = IrregularReply(Get((self.keys[self.at],)), self.flags, self.limits, strict=True)
             reply = self._irregular.read_irregular(buffer, exchange, limits)
             if reply is None:
                 return None
             self._irregular = None
             self.at += 1
-            self.gathered.add(reply)
+            self.growing.add(reply)
 
     def _read_items(self, buffer: ReceiveBuffer) -> None:
         """Read complete hits and misses of the regular form, which is that of a single get."""
-        gathered = self.gathered
-        data, at, number, keys, total = buffer.data, buffer.at, self.at, self.keys, gathered.size
-        match, keep, tail = _HIT, gathered.items.append, b" " + self.flags[-1] + CRLF
+        growing = self.growing
+        data, at, number, keys, total = buffer.data, buffer.at, self.at, self.keys, growing.size
+        match, keep, tail = _HIT, growing.items.append, b" " + self.flags[-1] + CRLF
         if not self.any_regular or total + len(data) - at > self.limits.answer:
             # Near the limit the sum is checked item by item.
             return
@@ -89,4 +90,4 @@ class MultiGetReply(TextReader):
                 keep(Item(key, data[start:end], flags, cas))
                 at = end + 2
             number += 1
-        buffer.at, self.at, gathered.size = at, number, total
+        buffer.at, self.at, growing.size = at, number, total
