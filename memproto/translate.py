@@ -1,7 +1,7 @@
 """From one dialect to another: a gateway is a change of envelope.
 
-:func:`translate` wraps a request anew, for another dialect; :func:`translate_reply` turns the reply to that into
-the reply to the original. What a dialect cannot say raises :class:`TranslationError`, which names it. A
+:func:`translate` gives a request an envelope of another dialect; :func:`translate_reply` turns the reply to that into
+the reply to the original. What a dialect cannot express raises :class:`TranslationError`, which names it. A
 :class:`~memproto.ClientConnection` translates by itself: a gateway can hand it the requests of any front as they are.
 """
 
@@ -79,10 +79,10 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope: ...
 def translate(envelope: Envelope, to: Dialect) -> Envelope:
     """The same request in another dialect; the envelope itself if it is in that dialect already.
 
-    To META, what has no meta form (Flush, Stats, Version, Verbosity, Quit) is said in classic text, where it has no
-    opaque. A quiet request stays quiet where the other dialect leaves the same unsaid, and is asked aloud
-    where it does not (classic ``noreply`` would lose errors): drop what the original leaves unsaid with
-    the original's envelope, as ``ServerConnection.send`` does.
+    To META, what has no meta form (Flush, Stats, Version, Verbosity, Quit) becomes classic text, where it has no
+    opaque. A quiet request stays quiet if the other dialect leaves out the same replies. Otherwise it becomes one that
+    asks for its reply (classic ``noreply`` would lose errors): ``ServerConnection.send`` with the original's envelope
+    leaves out what the original does.
 
     Raises :class:`TranslationError`; :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
     """

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 class ServerState(enum.Enum):
     """Where a server connection stands."""
 
-    OPEN = "requests are welcome; nobody need authenticate"
-    UNAUTHENTICATED = "the peer has to authenticate first"
-    DECIDING = "credentials were handed out; the embedder's verdict is due"
-    CHALLENGED = "a challenge was sent; the peer's step is due"
-    AUTHENTICATED = "the peer has authenticated; requests are welcome"
-    ENDING = "the peer said goodbye; answers are still due"
-    CLOSED = "all is said"
+    OPEN = "requests are accepted; authentication is not required"
+    UNAUTHENTICATED = "the peer must authenticate first"
+    DECIDING = "credentials were handed out; the embedder's verdict is expected"
+    CHALLENGED = "a challenge was sent; the peer's step is expected"
+    AUTHENTICATED = "the peer has authenticated; requests are accepted"
+    ENDING = "the peer sends no more requests; some of them still wait for their replies"
+    CLOSED = "every request is answered"
     FAULTED = "the framing is lost"
 
 
@@ -90,7 +90,7 @@ class ClientState(enum.Enum):
     """Where a client connection stands."""
 
     OPEN = "requests may be sent"
-    QUITTING = "QUIT was sent; answers are still awaited"
+    QUITTING = "QUIT was sent; replies are still expected"
     CLOSED = "the stream has ended, or the embedder gave it up"
     FAULTED = "the server broke the protocol"
 

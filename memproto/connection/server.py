@@ -193,7 +193,8 @@ class ServerConnection:
         """The next request, ``ConnectionClosed``, or a signal that there is no event now.
 
         ``Signal.PAUSED`` means that requests handed out must be answered first: because there are
-        ``limits.outstanding`` of them, because a verdict on credentials is due, or because the client has sent a QUIT.
+        ``limits.outstanding`` of them, because a verdict on credentials is expected, or because the client has
+        sent a QUIT.
 
         Raises :class:`~memproto.RemoteProtocolError` when the framing is lost, and again, without ``reply_hint``,
         each time it is called after that.
