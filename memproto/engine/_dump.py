@@ -82,7 +82,7 @@ def cachedump(items: Items, limit: int) -> Dump:
 
 
 def metadump(items: Items) -> Dump:
-    """``lru_crawler metadump``: the facts about each item, whose key may have any bytes."""
+    """``lru_crawler metadump``: the details of each item, whose key may have any bytes."""
     return Dump(items, _metadump_line)
 
 

@@ -168,15 +168,15 @@ class Engine:
 
         Raises what :meth:`execute` raises.
         """
-        asked: Request[object] = request
-        if not isinstance(asked, Flush | AdminCommand):
+        checked: Request[object] = request
+        if not isinstance(checked, Flush | AdminCommand):
             return self.execute(request, now)
-        check_request(asked)
+        check_request(checked)
         # This checks ``now``, and carries out a delayed flush whose time has come.
         self.execute(_NOOP, now)
-        if isinstance(asked, Flush):
-            return self._flush(asked, now)  # type: ignore[return-value]
-        reply = administer(asked.words, self._cache.items)
+        if isinstance(checked, Flush):
+            return self._flush(checked, now)  # type: ignore[return-value]
+        reply = administer(checked.words, self._cache.items)
         if isinstance(reply, Dump):
             if not self._dump.done:
                 return _BUSY  # type: ignore[return-value]
@@ -200,7 +200,7 @@ class Engine:
         items = cache.items
         if request.group == b"reset":
             cache.counters = dict.fromkeys(COUNTERS, 0)
-            items.forget_counts()
+            items.reset_counts()
             return StatsReply()
         if request.group == b"settings":
             return StatsReply(settings(items.budget, cache.item_size_max, cache.evict, cache.with_cas, self._may_flush))

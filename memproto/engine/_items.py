@@ -8,7 +8,7 @@ from collections import OrderedDict
 from memproto.engine._journal import Journal, StoredItem
 from memproto.model import Item
 
-#: What one item costs beside its key and value, in bytes. memcached's own header is 48 to 56; objects of Python cost
+#: What one item costs besides its key and value, in bytes. memcached's own header is 48 to 56; objects of Python cost
 #: more, and the budget is meant for real memory: on CPython 3.11 (``benchmarks/memory.py``) the resident memory of a
 #: full cache grows by 500 to 590 per item that expires. 395 to 420 of them are objects (two of ours, the headers of
 #: key and value, three numbers, a link of the order); the rest is the table of keys, which doubles at once and is
@@ -152,7 +152,7 @@ class Items:
         # The iterator of OrderedDict itself looks each key up, and takes 30 times as long.
         return list(dict.__iter__(self.entries))
 
-    def forget_counts(self) -> None:
+    def reset_counts(self) -> None:
         """Set the counters of evictions and expiries to 0."""
         self.evicted = self.evicted_unfetched = self.expired = self.expired_unfetched = self.reclaimed = 0
 
@@ -200,7 +200,7 @@ class Items:
 
     def _make_room(self) -> None:
         while self._cleared and self.size > self._room:
-            self._free_one()
+            self._discard_one()
         self.shrink(self._room)
 
     def shrink(self, size: int, most: int = sys.maxsize) -> int:
@@ -227,7 +227,7 @@ class Items:
         """Free at most so many of the entries that were cleared or have no room; ``budget`` holds when all is done."""
         done = 0
         while self._cleared and done < most:
-            self._free_one()
+            self._discard_one()
             done += 1
         self.shrink(self.budget, most - done)
         self._set_room()
@@ -242,7 +242,7 @@ class Items:
         # Whatever is left to do, the whole must not grow meanwhile.
         self._room = max(self.budget - self._cleared_size, self.size)
 
-    def _free_one(self) -> None:
+    def _discard_one(self) -> None:
         table = self._cleared[-1]
         _, entry = table.popitem()
         cost = _cost(entry.item)

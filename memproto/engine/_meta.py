@@ -1,4 +1,4 @@
-"""What only the meta commands ask for: facts about an item, and which client recomputes a stale or missing one."""
+"""What only the meta commands ask for: details of an item, and which client recomputes a stale or missing one."""
 
 from __future__ import annotations
 
