@@ -20,7 +20,7 @@ from memproto.clients.async_cluster import AsyncCluster, AsyncClusterOf
 from memproto.clients.client import Client, ClientOf
 from memproto.clients.cluster import Cluster, ClusterOf
 from memproto.clients.ring import Node, Ring
-from memproto.clients.routing import UNKNOWN, Unknown
+from memproto.clients.routing import UNKNOWN, KeyList, Unknown
 from memproto.commands import AuthenticationError, ReplyTooLargeError, ServerError
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "ClientOf",
     "Cluster",
     "ClusterOf",
+    "KeyList",
     "Node",
     "ReplyTooLargeError",
     "Ring",

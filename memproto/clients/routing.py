@@ -37,10 +37,11 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 
 class KeyList(list[bytes]):
-    """The keys that a call on many keys returns. ``unknown`` has those whose node may have carried out the write."""
+    """The list of keys that a call on many keys of a cluster returns."""
 
     def __init__(self, keys: Iterable[bytes], unknown: Iterable[bytes]) -> None:
         super().__init__(keys)
+        #: The keys whose node failed before it replied: it may have carried out the write.
         self.unknown: frozenset[bytes] = frozenset(unknown)
 
 
