@@ -49,7 +49,7 @@ def _noop(opaque: int) -> bytes:
     return wire(f"810a0000 00000000 00000000 {opaque:08x} 0000000000000000")
 
 
-def test_a_conversation() -> None:
+def test_client_encodes_requests_and_matches_replies_in_a_conversation() -> None:
     client = ClientConnection()
     assert (client.state, client.reusable, client.outstanding) == (ClientState.OPEN, True, 0)
     assert client.next_event() is Signal.NEED_DATA
@@ -95,7 +95,7 @@ REPLIES: list[tuple[Request[object], str, AnyReply]] = [
 
 
 @pytest.mark.parametrize(("request_", "text", "reply"), REPLIES)
-def test_replies(request_: Request[object], text: str, reply: AnyReply) -> None:
+def test_reply_is_read_as_its_message(request_: Request[object], text: str, reply: AnyReply) -> None:
     assert tell_three_ways(lambda client: client.send(request_), wire(text)) == Told([reply])
 
 
@@ -112,7 +112,7 @@ def test_an_exchange_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_any_kind_of_bytes(kind: Callable[[bytes], bytes]) -> None:
+def test_received_data_may_be_bytes_a_bytearray_or_a_memoryview(kind: Callable[[bytes], bytes]) -> None:
     client = ClientConnection()
     client.send(Get((b"k",)))
     assert tell(client, [kind(GET_HIT)]).replies == [Values((Item(b"k", b"v", 1, 2),))]
@@ -145,7 +145,7 @@ def test_a_multi_get_is_one_request() -> None:
     assert (client.outstanding, exchange.quiet, len(exchange.parts)) == (1, False, 1)
 
 
-def test_a_multi_get_that_touches() -> None:
+def test_multi_get_with_an_expiry_is_sent_as_quiet_get_and_touch() -> None:
     assert ClientConnection().send(Get((b"a", b"b"), 60)).data == wire(
         "80240001 04000000 00000005 00000000 0000000000000000 0000003c 'a'"
         "80240001 04000000 00000005 00000001 0000000000000000 0000003c 'b'"
@@ -153,7 +153,7 @@ def test_a_multi_get_that_touches() -> None:
     )
 
 
-def test_a_miss_that_is_said_is_a_miss() -> None:
+def test_miss_that_the_server_answers_is_left_out_of_a_multi_get() -> None:
     miss = wire("810d0001 00000001 00000001 00000000 0000000000000000 'a'")
     told = tell_three_ways(_ask_three, miss + HIT_BB + _noop(3))
     assert told == Told([Values((Item(b"bb", b"2", 5, 2),))])
@@ -167,7 +167,7 @@ def test_a_refused_key_fails_the_whole_get_with_the_first_refusal() -> None:
     assert tell_three_ways(_ask_three, refusals + _noop(3)) == Told([Failure(Status.AUTH_ERROR)])
 
 
-def test_a_refused_fence_of_a_multi_get() -> None:
+def test_refused_noop_behind_a_multi_get_fails_the_get() -> None:
     refused = wire("810a0000 00000020 0000000d 00000003 0000000000000000 'Auth failure.'")
     assert tell_three_ways(_ask_three, refused) == Told([Failure(Status.AUTH_ERROR)])
 
@@ -212,7 +212,7 @@ def test_quiet_requests_before_a_reply_of_many_packets() -> None:
     assert tell_three_ways(ask, data) == Told(replies)
 
 
-def test_requests_without_a_quiet_form() -> None:
+def test_request_without_a_quiet_opcode_is_refused_by_send_quiet() -> None:
     client = ClientConnection()
     for request in (Noop(), Version(), Stats(), Touch(b"k"), SaslAuth(b"M")):
         with pytest.raises(LocalProtocolError, match=r" has no quiet form$"):
@@ -258,7 +258,7 @@ def test_an_abandoned_reply_is_given_to_nobody() -> None:
     assert client.outstanding == 0
 
 
-def test_abandoning_a_reply_that_has_come_but_was_not_pulled() -> None:
+def test_abandoned_reply_that_has_arrived_is_not_delivered() -> None:
     client = ClientConnection()
     quiet, loud = client.send_quiet(Set(b"k", b"v")), client.send(Noop())
     client.receive_data(_noop(1))

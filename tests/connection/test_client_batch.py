@@ -129,7 +129,7 @@ def test_quit_ends_a_batch() -> None:
         client.receive_eof()
 
 
-def test_the_types_of_a_batch() -> None:
+def test_type_of_a_batch_follows_from_its_requests() -> None:
     client = ClientConnection()
     assert_type(client.send_all([Set(b"a", b"1"), Set(b"b", b"2")]), list[Exchange[Stored]])
     assert_type(client.send_all([Get((b"a",))], quiet=True), list[Exchange[Values | Silence]])

@@ -40,7 +40,7 @@ def _noop(opaque: int) -> bytes:
 # --- the end
 
 
-def test_the_server_closes() -> None:
+def test_replies_are_delivered_before_the_end_of_the_stream() -> None:
     client = ClientConnection()
     client.send(Get((b"k",)))
     client.receive_data(GET_HIT)
@@ -63,7 +63,7 @@ def test_nothing_is_sent_to_a_server_that_has_closed() -> None:
         client.send(Noop())
 
 
-def test_quit() -> None:
+def test_nothing_is_sent_after_quit() -> None:
     client = ClientConnection()
     client.send_quiet(Set(b"k", b"v"))
     assert client.send(Quit()).data == wire("80070000 00000000 00000000 00000001 0000000000000000")
@@ -75,7 +75,7 @@ def test_quit() -> None:
     assert told == Told([Silence(), Ok()], None, True)
 
 
-def test_quiet_quit() -> None:
+def test_quiet_quit_is_answered_by_the_end_of_the_stream() -> None:
     client = ClientConnection()
     client.send_quiet(Get((b"k",)))
     assert client.send_quiet(Quit()).data[1] == 0x17
@@ -84,14 +84,14 @@ def test_quiet_quit() -> None:
     assert tell(client, [], eof=True) == Told([Silence(), Ok()], None, True)
 
 
-def test_quiet_quit_behind_a_loud_request() -> None:
+def test_quiet_quit_behind_a_loud_request_is_answered_by_the_end_of_the_stream() -> None:
     client = ClientConnection()
     client.send(Noop())
     client.send_quiet(Quit())
     assert tell(client, [_noop(0)], eof=True) == Told([Ok(), Ok()], None, True)
 
 
-def test_giving_up() -> None:
+def test_closed_client_reads_nothing_more() -> None:
     client = ClientConnection()
     client.send(Get((b"k",)))
     client.receive_data(GET_HIT[:30])

@@ -173,7 +173,7 @@ FAULTS: list[tuple[str, Ask, str, str]] = [
 
 
 @pytest.mark.parametrize(("ask", "text", "message"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
-def test_faults(ask: Ask, text: str, message: str) -> None:
+def test_malformed_reply_is_a_fault(ask: Ask, text: str, message: str) -> None:
     assert tell_three_ways(ask, wire(text)) == Told([], message)
     client = ClientConnection()
     ask(client)
@@ -199,7 +199,7 @@ def _is_faulted_for_good(client: ClientConnection, message: str) -> None:
     assert not client.reusable
 
 
-def test_a_reply_given_twice() -> None:
+def test_second_reply_to_one_request_is_a_fault() -> None:
     told = tell_three_ways(lambda client: client.send(Noop()), NOOP)
     assert told.replies == [Ok()]
     client = ClientConnection()
@@ -230,7 +230,7 @@ def test_an_abandoned_request_still_awaits_its_own_answer() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 23, 24, 28])
-def test_the_end_of_the_stream_inside_a_packet(size: int) -> None:
+def test_stream_that_ends_inside_a_packet_is_a_fault(size: int) -> None:
     hit = wire("81000000 04000000 00000005 00000000 0000000000000000 00000000 'v'")
     client = ClientConnection()
     client.send(Get((b"k",)))
@@ -239,7 +239,7 @@ def test_the_end_of_the_stream_inside_a_packet(size: int) -> None:
     assert (client.state, client.reusable) == (ClientState.FAULTED, False)
 
 
-def test_the_end_of_the_stream_with_requests_unanswered() -> None:
+def test_stream_that_ends_with_requests_unanswered_is_a_fault() -> None:
     def fault(*asks: Ask) -> str | None:
         client = ClientConnection()
         for ask in asks:

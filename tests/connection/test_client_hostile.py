@@ -70,7 +70,7 @@ CASES: list[tuple[Dialect, Request[object], bytes, AnyReply | str]] = [
 
 @pytest.mark.parametrize(("dialect", "request_", "heard", "reply"), CASES, ids=[repr(row[2])[-50:] for row in CASES])
 @pytest.mark.parametrize("limits", [None, NARROW], ids=["fast", "careful"])
-def test_what_ends_an_answer_is_its_end(
+def test_unexpected_message_inside_a_reply_of_many_ends_it(
     dialect: Dialect, request_: Request[object], heard: bytes, reply: AnyReply | str, limits: Limits | None
 ) -> None:
     for cuts in ([heard], each_byte(heard)):
@@ -101,7 +101,7 @@ def test_a_cr_that_was_taken_is_not_the_beginning_of_a_line_end() -> None:
         buffer.take_line(8, False)
 
 
-def test_what_is_dropped_does_not_come_back() -> None:
+def test_bytes_dropped_from_the_buffer_do_not_come_back() -> None:
     buffer = ReceiveBuffer()
     buffer.feed(b"first")
     assert buffer.take(20) is None

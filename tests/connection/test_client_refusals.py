@@ -330,5 +330,5 @@ def test_the_table_has_each_kind_with_a_field_in_each_dialect() -> None:
         (META, Set(b"k", b"v", cas=7, meta=MetaOptions(new_cas=9)), b"ms k 1 C7 E9 c O0\r\nv\r\n"),
     ],
 )
-def test_what_goes_out(dialect: Dialect, request_: AnyRequest, data: bytes) -> None:
+def test_request_is_sent_as_these_bytes(dialect: Dialect, request_: AnyRequest, data: bytes) -> None:
     assert ClientConnection(dialect=dialect).send(request_).data == data

@@ -493,7 +493,7 @@ def test_a_raw_reply_cannot_have_the_status() -> None:
         server.send(RawReply(Status.REPLY_TOO_LARGE), event)
 
 
-def test_a_call_has_an_error_of_its_own_for_it() -> None:
+def test_command_raises_reply_too_large_error() -> None:
     calls = Commands(RAW)
     with pytest.raises(ReplyTooLargeError, match=r"^value is 5 bytes, limit is 4 \(status 0x10000\)$") as caught:
         calls.get(b"k").result([VALUE])

@@ -164,7 +164,7 @@ def test_it_may_be_like_the_interface_without_being_of_it() -> None:
         connection.next_event()
 
 
-def test_the_default_is_to_keep_nothing() -> None:
+def test_dialect_without_state_keeps_the_defaults_of_the_interface() -> None:
     class Least(ServerDialect):
         def read(self, buffer: ReceiveBuffer) -> Envelope | None:
             return None
@@ -190,7 +190,7 @@ def test_order_and_the_limit_of_the_unanswered_are_the_connections() -> None:
     assert connection.next_event() is Signal.PAUSED
 
 
-def test_a_reply_without_a_form_changes_nothing() -> None:
+def test_reply_that_the_dialect_cannot_write_leaves_the_request_open() -> None:
     connection = opened(frame(1, b"k"))
     event = envelope(connection)
     with pytest.raises(LocalProtocolError, match="VersionReply has no form here"):
@@ -210,7 +210,7 @@ def test_a_bad_request_is_an_event_and_the_next_one_is_read() -> None:
 # --- the ends
 
 
-def test_goodbye_ends_it_once_it_is_answered() -> None:
+def test_connection_ends_once_a_quit_is_answered() -> None:
     connection = opened(frame(1, b"!quit") + frame(2, b"k"))
     event = envelope(connection)
     assert connection.next_event() is Signal.PAUSED
@@ -305,7 +305,7 @@ def test_a_step_without_a_challenge_is_refused() -> None:
     )
 
 
-def test_only_a_verdict_answers_credentials() -> None:
+def test_reply_to_credentials_that_is_no_verdict_is_refused() -> None:
     connection = opened(frame(1, b"!auth"), auth_required=True)
     event = envelope(connection)
     with pytest.raises(LocalProtocolError, match=r"^Stored is no verdict on credentials$"):

@@ -54,7 +54,7 @@ def _next(server: ServerConnection) -> BinaryEnvelope:
     return event
 
 
-def test_a_conversation() -> None:
+def test_server_reads_requests_and_sends_replies_in_a_conversation() -> None:
     server = ServerConnection()
     assert (server.state, server.next_event()) == (ServerState.OPEN, Signal.NEED_DATA)
     server.receive_data(SETQ + GET)
@@ -69,7 +69,9 @@ def test_a_conversation() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_any_kind_of_bytes(kind: type[bytes] | type[bytearray] | type[memoryview]) -> None:
+def test_received_data_may_be_bytes_a_bytearray_or_a_memoryview(
+    kind: type[bytes] | type[bytearray] | type[memoryview],
+) -> None:
     server = ServerConnection()
     server.receive_data(kind(NOOP_REQUEST))
     assert _next(server).request == Noop()
@@ -167,7 +169,7 @@ QUIET: list[tuple[str, AnyReply, bytes]] = [
 
 
 @pytest.mark.parametrize(("request_", "reply", "said"), QUIET, ids=[text[2:4] for text, _, _ in QUIET])
-def test_quiet_rules(request_: str, reply: AnyReply, said: bytes) -> None:
+def test_quiet_request_hides_its_success_or_miss_but_no_failure(request_: str, reply: AnyReply, said: bytes) -> None:
     data = wire(request_)
     served = serve_binary_three_ways(data, lambda envelope: reply if envelope.opcode != 0x0A else Ok())
     assert served.output == said
@@ -207,7 +209,7 @@ def test_answers_that_are_due_come_before_the_end() -> None:
     assert server.state is ServerState.CLOSED
 
 
-def test_the_end_of_the_stream() -> None:
+def test_requests_before_the_end_of_the_stream_can_be_answered() -> None:
     server = ServerConnection()
     server.receive_data(GET + GET)
     server.receive_eof()
@@ -221,7 +223,7 @@ def test_the_end_of_the_stream() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 23, 24])
-def test_the_end_of_the_stream_inside_a_packet(size: int) -> None:
+def test_stream_that_ends_inside_a_packet_is_a_fault(size: int) -> None:
     served = serve_binary([NOOP_REQUEST + GET[:size]], eof=True)
     assert (served.requests, served.output) == ([Noop()], NOOP_REPLY)
     assert served.fault == f"stream ended inside a request, of which {size} bytes are here"
@@ -356,7 +358,7 @@ def test_failed_credentials_may_be_tried_again() -> None:
     assert server.state.name == "AUTHENTICATED"
 
 
-def test_a_challenge_and_its_step() -> None:
+def test_challenge_is_followed_by_a_step() -> None:
     server = ServerConnection(auth_required=True)
     assert _authenticate(server, AUTH, Challenge(b"c")) == wire(
         "81210000 00000021 00000001 00000004 0000000000000000 'c'"

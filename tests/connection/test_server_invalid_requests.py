@@ -118,7 +118,7 @@ CLOSED: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "answer", "reason"), CLOSED, ids=[reason for _, _, reason in CLOSED])
-def test_refused_and_closed(text: str, answer: str, reason: str) -> None:
+def test_malformed_request_is_refused_and_the_connection_closed(text: str, answer: str, reason: str) -> None:
     data = wire(text)
     served = serve_binary_three_ways(data)
     assert (served.events, served.closed, served.fault) == ([], True, reason)
@@ -140,7 +140,7 @@ def test_nothing_is_said_before_extras_and_key_are_there(text: str, answer: str,
 # --- closed without an answer
 
 
-def test_a_wrong_magic_later_on() -> None:
+def test_wrong_magic_behind_a_request_is_a_fault() -> None:
     for magic in sorted(set(range(256)) - {0x80}):
         served = serve_binary_three_ways(NOOP_REQUEST + bytes([magic]) + bytes(23))
         assert (served.requests, served.output, served.closed) == ([Noop()], NOOP_REPLY, True)
@@ -157,14 +157,14 @@ def test_a_wrong_magic_later_on() -> None:
         (0x83, "Couchbase's client-to-server response"),
     ],
 )
-def test_couchbases_framings_are_named(magic: int, name: str) -> None:
+def test_magic_of_a_framing_of_couchbase_is_named_in_the_fault(magic: int, name: str) -> None:
     served = serve_binary([bytes([magic])])
     assert served.fault == (
         f"magic is {magic:#04x}, expected 0x80 (request): {name} is another framing, which memcached does not speak"
     )
 
 
-def test_head_over_16_kib() -> None:
+def test_head_over_16_kib_is_a_fault() -> None:
     data = b"\x80\0\x40\0\0\0\0\0\0\0\x40\0" + bytes(12)
     served = serve_binary_three_ways(data)
     assert (served.output, served.closed) == (b"", True)
@@ -273,11 +273,11 @@ def test_the_key_comes_before_the_shape() -> None:
     assert serve_binary([data]).fault == "key is 251 bytes, limit is 250"
 
 
-def test_what_is_free_before_authentication_must_have_its_shape() -> None:
+def test_request_allowed_before_authentication_is_checked_as_any_other() -> None:
     served = serve_binary([wire("800b0000 00000000 00000001 00000000 0000000000000000 'v'")], auth_required=True)
     assert (served.output, served.closed) == (wire(f"810b0000 {INVALID}"), True)
 
 
-def test_the_answer_echoes_the_opaque() -> None:
+def test_reply_to_an_invalid_request_has_its_opaque() -> None:
     served = serve_binary([wire("80000000 00000000 00000000 deadbeef 0000000000000000")])
     assert served.output[12:16] == bytes.fromhex("deadbeef")

@@ -30,7 +30,7 @@ CONNECTIONS = {
 each_connection = pytest.mark.parametrize("name", sorted(CONNECTIONS))
 
 
-def test_they_are_all_there() -> None:
+def test_recorded_sessions_are_complete() -> None:
     # Sessions, bytes to the server and bytes from it.
     assert len(SESSIONS) == 9
     assert sum(len(data) for chunks, _ in CONNECTIONS.values() for data in chunks) == 28761
@@ -38,7 +38,7 @@ def test_they_are_all_there() -> None:
 
 
 @each_connection
-def test_packets_both_ways(name: str) -> None:
+def test_recorded_packets_decode_and_encode_to_the_same_bytes(name: str) -> None:
     chunks, told = CONNECTIONS[name]
     for stream in (b"".join(chunks), told):
         at, again = 0, b""
@@ -49,7 +49,7 @@ def test_packets_both_ways(name: str) -> None:
 
 
 @each_connection
-def test_messages_both_ways(name: str) -> None:
+def test_recorded_messages_decode_and_encode_to_the_same_bytes(name: str) -> None:
     chunks, told = CONNECTIONS[name]
     waiting = frames(told)
     for frame in frames(b"".join(chunks)):
@@ -86,6 +86,6 @@ def test_the_server_says_what_memcached_said(name: str) -> None:
 
 @each_connection
 @given(data=st.data())
-def test_cuts_change_nothing(name: str, data: st.DataObject) -> None:
+def test_cuts_do_not_change_what_a_server_says_in_a_session(name: str, data: st.DataObject) -> None:
     chunks, _ = CONNECTIONS[name]
     _replay(name, data.draw(pieces(b"".join(chunks), max_cuts=20)))

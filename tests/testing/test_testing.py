@@ -59,6 +59,7 @@ from memproto.testing import (
     multi_gets,
     packets,
     pieces,
+    replies,
     replies_to,
     requests,
     unknown_requests,
@@ -78,12 +79,12 @@ def _found(strategy: st.SearchStrategy[T], claim: Callable[[T], bool]) -> T:
 
 
 @given(keys())
-def test_keys(key: bytes) -> None:
+def test_keys_are_1_to_250_bytes(key: bytes) -> None:
     assert 1 <= len(key) <= 250
 
 
 @given(values(3))
-def test_values(value: bytes) -> None:
+def test_values_are_no_longer_than_asked(value: bytes) -> None:
     assert len(value) <= 3
 
 
@@ -112,7 +113,7 @@ def test_values(value: bytes) -> None:
         "Unknown",
     ],
 )
-def test_every_request_is_found(name: str) -> None:
+def test_each_request_is_among_the_requests(name: str) -> None:
     request = _found(requests(), lambda each: type(each).__name__ == name)
     assert type(request).__name__ == name
 
@@ -128,7 +129,7 @@ def test_every_request_is_found(name: str) -> None:
         (Unknown(Packet(0x80, 0x50)), {0x50}),
     ],
 )
-def test_every_opcode_of_a_request_is_found(request_: AnyRequest, opcodes: set[int]) -> None:
+def test_each_opcode_of_a_request_is_among_its_envelopes(request_: AnyRequest, opcodes: set[int]) -> None:
     envelopes = binary_envelopes(st.just(request_))
     assert {_one_with(envelopes, opcode).opcode for opcode in opcodes} == opcodes
 
@@ -138,24 +139,30 @@ def _one_with(envelopes: st.SearchStrategy[BinaryEnvelope], opcode: int) -> Bina
 
 
 @given(binary_envelopes(st.just(Get((b"k",)))))
-def test_envelopes_of_one_request(envelope: BinaryEnvelope) -> None:
+def test_envelopes_of_a_request_given_have_that_request(envelope: BinaryEnvelope) -> None:
     assert envelope.request == Get((b"k",))
     assert envelope.opcode in {0x00, 0x09, 0x0C, 0x0D}
 
 
 @given(unknown_requests())
-def test_unknown_requests(request: Unknown) -> None:
+def test_unknown_requests_have_opcodes_without_a_message(request: Unknown) -> None:
     assert request.packet.is_request
     assert request.packet.opcode not in {*range(0x1F), *range(0x20, 0x25)}
 
 
 @given(multi_gets(3))
-def test_multi_gets(request: Get) -> None:
+def test_multi_gets_have_two_keys_to_the_most_asked(request: Get) -> None:
     assert 2 <= len(request.keys) <= 3
 
 
+@given(requests(kinds={Get, Set}), replies(kinds={Noop}))
+def test_kinds_that_are_given_are_the_only_ones(request: AnyRequest, reply: AnyReply) -> None:
+    assert isinstance(request, Get | Set)
+    assert isinstance(reply, Ok | Failure)
+
+
 @given(failures())
-def test_failures(failure: Failure) -> None:
+def test_failures_have_a_status_and_no_standard_text(failure: Failure) -> None:
     assert 0 < failure.status <= 0xFFFF
     assert failure.text is None or failure.text != Failure(failure.status).reason or failure.status not in set(Status)
 
@@ -172,12 +179,12 @@ def test_what_is_malformed_gets_its_own_reply(reply: AnyReply) -> None:
 
 
 @given(packets())
-def test_packets(packet: Packet) -> None:
+def test_packets_are_requests_or_responses(packet: Packet) -> None:
     assert packet.magic in (0x80, 0x81)
 
 
 @given(data=st.binary(max_size=50), draw=st.data())
-def test_cuts_and_pieces(data: bytes, draw: st.DataObject) -> None:
+def test_pieces_are_the_data_cut_at_places_in_order(data: bytes, draw: st.DataObject) -> None:
     places = draw.draw(cuts(data))
     assert all(a <= b for a, b in pairwise(places))
     assert set(places) <= set(range(len(data) + 1))
@@ -233,7 +240,7 @@ def test_every_request_has_a_success_among_its_replies(request_: AnyRequest, kin
     assert isinstance(_found(replies_to(request_), lambda reply: isinstance(reply, kind)), kind)
 
 
-def test_a_pipe_of_ones_own_ends() -> None:
+def test_pipe_takes_ends_that_are_given() -> None:
     client, server = ClientConnection(Limits(value=1)), ServerConnection(auth_required=True)
     pipe = Pipe(client, server)
     assert (pipe.client, pipe.server) == (client, server)

@@ -53,12 +53,12 @@ CONVERSATION = [
 ]
 
 
-def test_a_conversation() -> None:
+def test_server_compares_a_cas_of_zero_in_a_conversation() -> None:
     engine = Engine()
     assert [_said(engine, data) for data, _ in CONVERSATION] == [said for _, said in CONVERSATION]
 
 
-def test_a_cache_without_cas() -> None:
+def test_cas_zero_in_a_cache_without_cas_is_as_memcached_has_it() -> None:
     engine = Engine(cas=False)
     data = b"cas k 0 0 1 0\r\na\r\nset k 0 0 1\r\na\r\ncas k 0 0 1 0\r\nb\r\nms k 1 C0\r\nc\r\nmd k C0\r\n"
     assert _said(engine, data) == b"NOT_FOUND\r\nSTORED\r\nEXISTS\r\nEX\r\nHD\r\n"
@@ -75,13 +75,13 @@ def test_a_cache_without_cas() -> None:
         (b"ma k C0\r\n", Increment(b"k")),
     ],
 )
-def test_the_message(data: bytes, request_: Request[object]) -> None:
+def test_cas_zero_is_minus_one_in_the_message_and_encodes_back(data: bytes, request_: Request[object]) -> None:
     envelope = decode_request(data)
     assert envelope.request == request_
     assert encode_request(envelope) == data
 
 
-def test_what_a_client_sends() -> None:
+def test_cas_minus_one_is_sent_as_zero_in_text() -> None:
     classic = ClientConnection(dialect=Dialect.CLASSIC)
     assert classic.send(Set(b"k", b"v", cas=-1)).data == b"cas k 0 0 1 0\r\nv\r\n"
     assert encode_request(meta_envelope(Set(b"k", b"v", cas=-1))) == b"ms k 1 C0\r\nv\r\n"
@@ -89,19 +89,19 @@ def test_what_a_client_sends() -> None:
 
 
 @pytest.mark.parametrize("request_", [Append(b"k", b"v", -1), Increment(b"k", cas=-1), Set(b"k", b"v", cas=-2)])
-def test_what_cannot_be_sent(request_: Append | Increment | Set) -> None:
+def test_cas_below_minus_one_is_refused(request_: Append | Increment | Set) -> None:
     with pytest.raises(LocalProtocolError, match="cas is -"):
         meta_envelope(request_)
 
 
 @pytest.mark.parametrize("request_", [Set(b"k", b"v", cas=-1), Delete(b"k", -1)])
-def test_binary_has_no_word_for_it(request_: Set | Delete) -> None:
+def test_cas_minus_one_is_refused_in_binary(request_: Set | Delete) -> None:
     with pytest.raises(LocalProtocolError, match="cas is -1"):
         ClientConnection().send(request_)
 
 
 @pytest.mark.parametrize(("asked", "reply"), [(b"ms k 1 v\r\na\r\n", Stored()), (b"md k v\r\n", Deleted())])
-def test_a_value_asked_of_a_command_that_gives_none(asked: bytes, reply: Stored | Deleted) -> None:
+def test_value_asked_of_a_command_that_has_none_is_not_in_the_reply(asked: bytes, reply: Stored | Deleted) -> None:
     envelope = decode_request(asked)
     assert encode_reply(reply, envelope) == b"HD\r\n"
     assert decode_reply(b"HD\r\n", envelope) == reply

@@ -155,7 +155,9 @@ ALL = [
 
 
 @pytest.mark.parametrize(("dialect", "request_", "said", "heard", "reply"), ALL, ids=lambda value: repr(value)[:40])
-def test_exchanges(dialect: Dialect, request_: AnyRequest, said: bytes, heard: bytes, reply: AnyReply) -> None:
+def test_request_is_encoded_and_its_reply_read(
+    dialect: Dialect, request_: AnyRequest, said: bytes, heard: bytes, reply: AnyReply
+) -> None:
     assert ClientConnection(dialect=dialect).send(request_).data == said
     told = tell_three_ways(lambda client: client.send(request_), heard, dialect=dialect)
     assert told == Told([reply])
@@ -216,7 +218,9 @@ def test_exchanges(dialect: Dialect, request_: AnyRequest, said: bytes, heard: b
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_answers_that_do_not_fit(dialect: Dialect, request_: Get, heard: bytes, fault: str) -> None:
+def test_reply_that_does_not_answer_the_request_is_a_fault(
+    dialect: Dialect, request_: Get, heard: bytes, fault: str
+) -> None:
     told = tell_three_ways(lambda client: client.send(request_), heard, dialect=dialect)
     assert told.replies == []
     assert told.fault is not None
@@ -224,7 +228,7 @@ def test_answers_that_do_not_fit(dialect: Dialect, request_: Get, heard: bytes, 
 
 
 @pytest.mark.parametrize("dialect", TEXT)
-def test_stray_bytes(dialect: Dialect) -> None:
+def test_bytes_that_nothing_asked_for_are_a_fault(dialect: Dialect) -> None:
     client = ClientConnection(dialect=dialect)
     assert tell(client, [b"E", b"RROR Too many open connections\r\n"]).fault == "byte 0x45 came that nothing asked for"
     assert (client.state, client.reusable) == (ClientState.FAULTED, False)
@@ -233,7 +237,9 @@ def test_stray_bytes(dialect: Dialect) -> None:
 @pytest.mark.parametrize("dialect", TEXT)
 @pytest.mark.parametrize("request_", [Set(b"k", b"v"), Append(b"k", b"v"), Add(b"k", b"v")])
 @pytest.mark.parametrize("line", [b"CLIENT_ERROR bad command line format", b"ERROR", b"CLIENT_ERROR unauthenticated"])
-def test_after_a_refused_store_nothing_is_believed(dialect: Dialect, request_: Set, line: bytes) -> None:
+def test_replies_behind_a_store_refused_before_its_data_are_not_believed(
+    dialect: Dialect, request_: Set, line: bytes
+) -> None:
     """Its data may have been read as commands, whose answers look like those to later requests."""
     client = ClientConnection(dialect=dialect)
     exchange = client.send(request_)
@@ -249,7 +255,7 @@ def test_after_a_refused_store_nothing_is_believed(dialect: Dialect, request_: S
     assert not client.reusable
 
 
-def test_a_refusal_that_took_the_data_changes_nothing() -> None:
+def test_store_refused_after_its_data_leaves_the_connection_usable() -> None:
     client = ClientConnection(dialect=CLASSIC)
     client.send(Set(b"k", b"v"))
     client.send(Increment(b"k"))
@@ -261,7 +267,7 @@ def test_a_refusal_that_took_the_data_changes_nothing() -> None:
 
 @pytest.mark.parametrize("dialect", TEXT)
 @pytest.mark.parametrize("heard", [b"", b"V", b"VALUE k 0 3\r\n", b"VALUE k 0 3\r\nab"])
-def test_the_end_in_the_middle(dialect: Dialect, heard: bytes) -> None:
+def test_stream_that_ends_inside_a_reply_is_a_fault(dialect: Dialect, heard: bytes) -> None:
     client = ClientConnection(dialect=dialect)
     client.send(Stats() if dialect is META else Get((b"k",)))
     told = tell(client, [heard[:1] if dialect is META else heard], eof=True)
@@ -300,7 +306,7 @@ def test_quiet_requests_are_asked_aloud(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", TEXT)
 @pytest.mark.parametrize("quiet", [False, True])
-def test_quit(dialect: Dialect, quiet: bool) -> None:
+def test_quit_is_the_last_request_and_the_end_of_the_stream_answers_it(dialect: Dialect, quiet: bool) -> None:
     client = ClientConnection(dialect=dialect)
     client.send(Version())
     assert (client.send_quiet(Quit()) if quiet else client.send(Quit())).data == b"quit\r\n"

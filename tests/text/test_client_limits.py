@@ -41,7 +41,7 @@ CLASSIC, META = Dialect.CLASSIC, Dialect.META
 # --- limits
 
 
-def test_the_limits_of_answers() -> None:
+def test_reply_over_a_limit_fails_its_request_only() -> None:
     def told(dialect: Dialect, request: AnyRequest, heard: bytes, limits: Limits) -> str | None:
         told = tell_three_ways(lambda client: client.send(request), heard, limits, dialect=dialect)
         (reply,) = told.replies
@@ -71,7 +71,7 @@ def test_the_limits_of_answers() -> None:
     )
 
 
-def test_the_limits_of_requests() -> None:
+def test_get_of_too_many_keys_or_none_is_refused() -> None:
     for dialect in TEXT:
         client = ClientConnection(Limits(keys=2), dialect=dialect)
         client.send(Get((b"a", b"b")))
@@ -131,7 +131,7 @@ def test_long_lines_are_split() -> None:
     ],
     ids=lambda value: repr(value)[:50],
 )
-def test_what_is_not_said(request_: Get, message: str) -> None:
+def test_request_that_classic_cannot_say_is_refused_and_nothing_is_sent(request_: Get, message: str) -> None:
     client = ClientConnection(dialect=CLASSIC)
     with pytest.raises(LocalProtocolError, match=re.escape(message)):
         client.send(request_)

@@ -157,7 +157,9 @@ EXCHANGES: list[tuple[bytes, AnyRequest, AnyReply, bytes]] = [
 
 
 @pytest.mark.parametrize(("data", "request_", "reply", "said"), EXCHANGES, ids=lambda value: repr(value)[:60])
-def test_exchanges(data: bytes, request_: AnyRequest, reply: AnyReply, said: bytes) -> None:
+def test_request_is_decoded_and_its_reply_encoded(
+    data: bytes, request_: AnyRequest, reply: AnyReply, said: bytes
+) -> None:
     envelope = decode_request(data)
     assert envelope.request == request_
     assert envelope.line + b"\r\n" == data[: data.index(b"\n") + 1]
@@ -179,7 +181,9 @@ def test_exchanges(data: bytes, request_: AnyRequest, reply: AnyReply, said: byt
         (b"ma k q v\r\n", [Counter(1)], {MISS: b"NF\r\n", EXISTS: b"EX\r\n", NOT_STORED: b"NS\r\n"}),
     ],
 )
-def test_quiet_rules(data: bytes, silent: list[AnyReply], loud: dict[AnyReply, bytes]) -> None:
+def test_quiet_request_hides_its_success_or_miss_but_no_error(
+    data: bytes, silent: list[AnyReply], loud: dict[AnyReply, bytes]
+) -> None:
     envelope = decode_request(data)
     for reply in silent:
         assert encode_reply(reply, envelope) == b""
@@ -209,7 +213,7 @@ def test_quiet_rules(data: bytes, silent: list[AnyReply], loud: dict[AnyReply, b
         b"set k 0 0 1 noreply\r\nvvv",
     ],
 )
-def test_noreply(data: bytes) -> None:
+def test_noreply_hides_success_and_failure(data: bytes) -> None:
     served = serve([data])
     assert len(served.events) == 1
     assert isinstance(served.events[0], ClassicEnvelope)
@@ -221,7 +225,7 @@ def test_noreply(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"get noreply\r\n", b"version noreply\r\n", b"foo noreply\r\n", b"delete noreply\r\n", b"set noreply\r\n"]
 )
-def test_where_noreply_is_no_option(data: bytes) -> None:
+def test_noreply_of_a_command_without_it_hides_nothing(data: bytes) -> None:
     assert serve([data]).output != b""
 
 
@@ -294,7 +298,7 @@ REFUSED: list[tuple[bytes, bytes]] = [
 
 
 @pytest.mark.parametrize(("data", "said"), REFUSED, ids=lambda value: repr(value)[:50])
-def test_refusals(data: bytes, said: bytes) -> None:
+def test_malformed_line_is_refused_as_memcached_does(data: bytes, said: bytes) -> None:
     served = serve_three_ways(data)
     assert served.output == said
     assert not served.closed
@@ -312,7 +316,7 @@ def test_numbers_wrap_as_memcached_wraps_them() -> None:
     assert serve([b"touch k " + b"1" * 21 + b"\r\n"]).output == b"CLIENT_ERROR invalid exptime argument\r\n"
 
 
-def test_spaces_and_bare_line_feeds() -> None:
+def test_more_spaces_and_a_bare_lf_are_accepted_in_lines_but_not_behind_data() -> None:
     for data in (b"  get   k  \n", b" get k\r\n", b"get k \r\n", b"get k\n"):
         served = serve_three_ways(data)
         assert served.requests == [Get((b"k",))]
@@ -323,7 +327,7 @@ def test_spaces_and_bare_line_feeds() -> None:
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"x HTTP/\r\n"])
-def test_http_is_not_spoken_to(data: bytes) -> None:
+def test_line_of_http_closes_the_connection(data: bytes) -> None:
     served = serve_three_ways(data)
     assert (served.events, served.output, served.closed) == ([], b"", True)
     assert served.fault == f"line {data[:-2]!r} is HTTP"
@@ -333,7 +337,7 @@ def test_http_is_not_spoken_to(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"set ", b"gat 0 ", b"mg ", b" " * 101 + b"get "])
-def test_the_limit_of_a_line(start: bytes) -> None:
+def test_line_over_its_limit_is_a_fault_and_one_at_it_is_read(start: bytes) -> None:
     for size in (2047, 2048):
         server = ServerConnection(dialects=TEXT)
         server.receive_data(start.ljust(size, b"k"))
@@ -359,14 +363,14 @@ def test_lines_of_many_keys_have_their_own_limit(start: bytes) -> None:
         assert served.fault == "line has more than 4000 bytes, which is the limit"
 
 
-def test_limits_that_are_one() -> None:
+def test_line_over_equal_limits_of_lines_and_key_lines_is_a_fault() -> None:
     limits = Limits(line=10, keys_line=10)
     assert serve_three_ways(b"get kkkkkk\n", limits=limits).requests == [Get((b"kkkkkk",))]
     assert serve([b"get kkkkkkk\n"], limits=limits).fault == "line has more than 10 bytes, which is the limit"
 
 
 @pytest.mark.parametrize("command", [b"set k 1 2 %d\r\n", b"ms k %d F1 T2\r\n"])
-def test_the_limit_of_a_value(command: bytes) -> None:
+def test_value_over_its_limit_is_refused_and_one_at_it_is_stored(command: bytes) -> None:
     limits = Limits(value=3)
     for size in (2, 3):
         served = serve_three_ways(command % size + b"v" * size + b"\r\n", limits=limits)
@@ -396,7 +400,7 @@ def test_a_value_too_large_is_not_held() -> None:
     assert server.next_event() == MetaEnvelope(Noop(), b"mn")
 
 
-def test_the_limit_of_keys() -> None:
+def test_get_of_more_keys_than_the_limit_is_refused() -> None:
     limits = Limits(keys=2)
     assert serve_three_ways(b"get a b\r\n", limits=limits).requests == [Get((b"a", b"b"))]
     assert serve_three_ways(b"get a b c\r\n", limits=limits).output == BAD_FORMAT
@@ -406,7 +410,7 @@ def test_the_limit_of_keys() -> None:
 @pytest.mark.parametrize(
     "data", [b"g", b"get k", b"get k\r", b"set k 0 0 2\r\n", b"set k 0 0 2\r\nab\r", b"ms k 9\r\nx"]
 )
-def test_the_end_of_the_stream_inside_a_request(data: bytes) -> None:
+def test_stream_that_ends_inside_a_request_is_a_fault(data: bytes) -> None:
     served = serve([b"mn\r\n" + data], eof=True)
     assert (served.requests, served.output) == ([Noop()], b"MN\r\n")
     assert served.fault is not None
@@ -443,7 +447,9 @@ UNAUTHENTICATED = b"CLIENT_ERROR unauthenticated\r\n"
 
 
 @pytest.mark.parametrize("dialects", [TEXT, (Dialect.CLASSIC,), (Dialect.META,)])
-def test_authentication(dialects: tuple[Dialect, ...]) -> None:
+def test_connection_that_needs_credentials_refuses_all_else_until_they_are_accepted(
+    dialects: tuple[Dialect, ...],
+) -> None:
     server = ServerConnection(auth_required=True, dialects=dialects)
     server.receive_data(b"mg k\r\n" + AUTH + AUTH + b"mn\r\nget k\r\n")
     refused = server.next_event()
@@ -487,7 +493,7 @@ def test_authentication(dialects: tuple[Dialect, ...]) -> None:
         (b"set x 0 0 3 y z\r\nu p\r\n", b"STORED\r\n"),
     ],
 )
-def test_before_authentication(data: bytes, said: bytes) -> None:
+def test_line_before_authentication_is_answered_as_memcached_does(data: bytes, said: bytes) -> None:
     served = serve_three_ways(data, auth_required=True, dialects=TEXT)
     assert (served.output, served.closed) == (said, False)
 
@@ -537,7 +543,9 @@ def test_before_authentication_every_line_is_short() -> None:
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_replies_that_do_not_fit(data: bytes, reply: AnyReply, message: str) -> None:
+def test_reply_that_does_not_fit_its_request_is_refused_and_the_request_stays_open(
+    data: bytes, reply: AnyReply, message: str
+) -> None:
     server = ServerConnection()
     server.receive_data(data)
     event = server.next_event()
@@ -547,7 +555,7 @@ def test_replies_that_do_not_fit(data: bytes, reply: AnyReply, message: str) -> 
     assert server.outstanding == 1
 
 
-def test_replies_of_their_own_shape() -> None:
+def test_reply_without_content_is_encoded_in_the_form_of_its_request() -> None:
     # A miss of many keys.
     assert encode_reply(MISS, decode_request(b"get a b\r\n")) == b"END\r\n"
     # Nothing is said by a server that obeys, nor counted by one that counts nothing.
@@ -560,7 +568,7 @@ def test_replies_of_their_own_shape() -> None:
 # --- whole messages
 
 
-def test_meta_envelopes_are_made() -> None:
+def test_meta_envelope_has_the_flags_that_the_request_needs() -> None:
     assert meta_envelope(Get((b"k",)), b"v", b"Oabc") == decode_request(b"mg k v Oabc\r\n")
     assert meta_envelope(Get((b" ",))) == decode_request(b"mg IA== b\r\n")
     assert meta_envelope(Set(b"k", b"v", 0, -1), b"q") == decode_request(b"ms k 1 T-1 q\r\nv\r\n")
@@ -607,7 +615,9 @@ def replace_vivify(options: MetaOptions) -> MetaOptions:
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_meta_envelopes_that_cannot_be_made(request_: Get, ask: tuple[bytes, ...], message: str) -> None:
+def test_meta_envelope_of_a_request_that_fits_no_line_is_refused(
+    request_: Get, ask: tuple[bytes, ...], message: str
+) -> None:
     with pytest.raises(LocalProtocolError, match=re.escape(message)):
         meta_envelope(request_, *ask)
 
@@ -624,12 +634,14 @@ def test_meta_envelopes_that_cannot_be_made(request_: Get, ask: tuple[bytes, ...
     ],
     ids=repr,
 )
-def test_envelopes_that_contradict_themselves(envelope: ClassicEnvelope | MetaEnvelope, message: str) -> None:
+def test_envelope_that_contradicts_its_request_is_not_encoded(
+    envelope: ClassicEnvelope | MetaEnvelope, message: str
+) -> None:
     with pytest.raises(LocalProtocolError, match=f"^{re.escape(message)}"):
         encode_request(envelope)
 
 
-def test_credentials_are_encoded() -> None:
+def test_credentials_are_encoded_as_a_set() -> None:
     assert encode_request(ClassicEnvelope(SaslAuth(b"PLAIN", b"\0u\0p w"), b"set")) == b"set auth 0 0 5\r\nu p w\r\n"
 
 
@@ -642,7 +654,7 @@ def test_credentials_are_encoded() -> None:
         (b"get\r\n", "get with 0 words behind it"),
     ],
 )
-def test_decoding_what_is_no_request(data: bytes, message: str) -> None:
+def test_bytes_that_are_not_one_request_are_not_decoded(data: bytes, message: str) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^{message}$"):
         decode_request(data)
 
@@ -663,7 +675,7 @@ def test_a_request_over_every_limit_of_a_connection_is_decoded_if_it_is_whole() 
         (b"mg k v\r\n", b"EN\r\nEN\r\n", "4 bytes follow the reply"),
     ],
 )
-def test_decoding_what_is_no_reply(asked: bytes, data: bytes, message: str) -> None:
+def test_bytes_that_are_not_one_reply_are_not_decoded(asked: bytes, data: bytes, message: str) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^{message}$"):
         decode_reply(data, decode_request(asked))
 
@@ -694,7 +706,7 @@ def test_the_dialects_may_be_given_in_any_collection() -> None:
         (b"disk full", b"SERVER_ERROR disk full\r\n"),
     ],
 )
-def test_what_is_said_in_other_words_than_in_binary(told: bytes | None, line: bytes) -> None:
+def test_failure_with_the_text_of_binary_has_the_text_of_memcached_in_lines(told: bytes | None, line: bytes) -> None:
     assert encode_reply(Failure(Status.OUT_OF_MEMORY, told), ClassicEnvelope(Set(b"k", b""), b"set")) == line
     assert encode_reply(Failure(Status.OUT_OF_MEMORY, told), MetaEnvelope(Set(b"k", b""), b"ms")) == line
 

@@ -91,7 +91,7 @@ def test_a_base64_key_comes_back_as_base64(asked: bytes, reply: AnyReply, said: 
         (b"md Zm9v b\r\n", Delete(FOO)),
     ],
 )
-def test_a_base64_key_alone_is_told_to_the_cache(asked: bytes, request_: AnyRequest) -> None:
+def test_base64_flag_is_kept_in_the_options_of_all_but_delete(asked: bytes, request_: AnyRequest) -> None:
     assert decode_request(asked).request == request_
 
 
@@ -204,7 +204,7 @@ def test_what_a_server_tells_unasked_is_kept(flag: bytes, meta: ItemMeta | None)
     assert reply == Values((Item(b"k", b"v", meta=meta),))
 
 
-def test_a_verbosity_without_a_level_is_silent() -> None:
+def test_verbosity_without_a_level_is_silent_and_sets_level_zero() -> None:
     envelope = decode_request(b"verbosity noreply\r\n")
     assert envelope.request == Verbosity(0)
     assert encode_reply(Ok(), envelope) == b""

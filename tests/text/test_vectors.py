@@ -105,14 +105,14 @@ def _name(vector: Vector) -> str:
     return vector.name
 
 
-def test_they_are_all_there() -> None:
+def test_recorded_exchanges_are_complete() -> None:
     assert (len(ALL), len(BY_NAME), len(GOOD)) == (167, 167, 131)
     assert set(BY_NAME) >= REFUSED | CLOSING
     assert sum(vector.name.startswith("meta.") for vector in ALL) == 81
 
 
 @pytest.mark.parametrize("vector", GOOD, ids=_name)
-def test_messages_both_ways(vector: Vector) -> None:
+def test_recorded_messages_decode_and_encode_to_the_same_bytes(vector: Vector) -> None:
     told = vector.reply
     for data in requests_in(vector.request):
         envelope = decode_request(data)
@@ -125,7 +125,7 @@ def test_messages_both_ways(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_refused_requests(name: str) -> None:
+def test_recorded_request_that_memcached_refused_is_not_decoded(name: str) -> None:
     with pytest.raises(RemoteProtocolError):
         decode_request(BY_NAME[name].request)
 
@@ -213,7 +213,7 @@ def test_the_server_answers_as_memcached_did(vector: Vector) -> None:
         assert run.closed is vector.closes
 
 
-def test_what_was_refused_is_told_apart() -> None:
+def test_refused_credentials_are_decoded_as_an_authentication_failure() -> None:
     served = serve([BY_NAME["ascii.auth_bad"].request], auth_required=True, dialects=TEXT)
     assert served.requests == [SaslAuth(b"PLAIN", b"\0user\0wrong")]
     refused = Failure(Status.AUTH_ERROR)
@@ -241,7 +241,7 @@ DEFECTIVE = b"ma qctr v D1 J5 N0 q MI\r\n"
 each_connection = pytest.mark.parametrize("name", sorted(CONNECTIONS))
 
 
-def test_the_sessions_are_all_there() -> None:
+def test_recorded_sessions_are_complete() -> None:
     assert len(SESSIONS) == 8
     # As the recorder counted them.
     assert sum(len(data) for chunks, _ in CONNECTIONS.values() for data in chunks) == 32831
@@ -249,7 +249,7 @@ def test_the_sessions_are_all_there() -> None:
 
 
 @each_connection
-def test_messages_of_a_session_both_ways(name: str) -> None:
+def test_messages_of_a_recorded_session_decode_and_encode_to_the_same_bytes(name: str) -> None:
     chunks, told = CONNECTIONS[name]
     for data in requests_in(b"".join(chunks)):
         recorded = recorded_reply(told, data)

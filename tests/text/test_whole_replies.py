@@ -41,7 +41,7 @@ def _told(dialect: Dialect, keys: tuple[bytes, ...], data: bytes, limits: Limits
     return whole
 
 
-def test_a_number_that_is_none_behind_plain_hits() -> None:
+def test_malformed_number_in_a_value_line_behind_hits_is_a_fault() -> None:
     data = b"VALUE a 1 1 7\r\nx\r\nVALUE b y 1 7\r\nx\r\nEND\r\n"
     told = _told(Dialect.CLASSIC, (b"a", b"b"), data)
     assert told == Told([], "numbers in b'VALUE b y 1 7' are not flags, length and cas")
@@ -89,7 +89,7 @@ def test_nothing_is_kept_of_a_get_that_has_failed(pieces: int) -> None:
         assert reader.growing.items == []
 
 
-def test_a_value_over_the_limit_behind_plain_hits() -> None:
+def test_value_over_the_limit_behind_hits_fails_the_get() -> None:
     hits = b"VA 2 f1 c7 ka O0\r\nxx\r\n"
     told = _told(Dialect.META, (b"a", b"b"), hits + b"VA 2 f1 c8 kb O0\r\nyy\r\n", Limits(value=2))
     assert told == Told([Values((Item(b"a", b"xx", 1, 7), Item(b"b", b"yy", 1, 8)))])
