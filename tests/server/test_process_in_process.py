@@ -88,10 +88,13 @@ def test_background_leaves_the_terminal_and_tells_the_foreground(
 
 
 def test_background_goes_on_if_the_foreground_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, result in (("fork", 0), ("setsid", None), ("dup2", None)):
-        monkeypatch.setattr(os, name, lambda *_, result=result: result)
+    calls: list[object] = []
+    monkeypatch.setattr(os, "fork", lambda: 0)
+    monkeypatch.setattr(os, "setsid", lambda: calls.append("setsid"))
+    monkeypatch.setattr(os, "dup2", lambda _, stream: calls.append(stream))
     # Its end of the pipe was the only one for reading.
     Background().finish(quiet=True)
+    assert calls == ["setsid", 0, 1, 2]
 
 
 # --- standard streams
