@@ -19,7 +19,7 @@ from tests.support.scripted_servers import VERSION_REPLY, answer_version, number
 __all__ = ["opaques_of_tasks_begin_at_0"]
 
 
-def test_a_connection_that_has_failed_opens_no_socket_and_takes_no_calls() -> None:
+def test_connection_that_has_failed_opens_no_socket_and_takes_no_calls() -> None:
     async def main() -> None:
         ended: list[AsyncConnection] = []
         connection = AsyncConnection(Dialect.BINARY, Limits(), ended.append)
@@ -37,7 +37,7 @@ def test_a_connection_that_has_failed_opens_no_socket_and_takes_no_calls() -> No
     run(main())
 
 
-def test_a_call_that_finds_an_interrupted_transfer_is_sent_on_another_connection() -> None:
+def test_call_after_interrupted_transfer_is_sent_on_another_connection() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.version() == b"1.2.3"
@@ -51,7 +51,7 @@ def test_a_call_that_finds_an_interrupted_transfer_is_sent_on_another_connection
         run(main(port))
 
 
-def test_a_call_waiting_for_a_connection_that_others_gave_up_waits_for_the_next() -> None:
+def test_call_waiting_for_connection_that_others_gave_up_gets_the_next() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE, username="user", password="secret") as client:
             waiting = asyncio.create_task(client.version())
@@ -74,7 +74,7 @@ def test_a_call_waiting_for_a_connection_that_others_gave_up_waits_for_the_next(
         run(main(port))
 
 
-def test_a_patient_call_after_a_failure_to_connect_waits_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patient_call_after_failure_to_connect_waits_for_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     lefts = iter([0.001, 0.001])
 
     async def main(port: int) -> None:

@@ -187,7 +187,7 @@ async def both(client: AsyncClient, value: bytes) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_an_exception_after_bytes_were_received_or_sent(
+def test_exception_after_bytes_were_received_or_sent_never_leads_to_wrong_reply(
     dialect: Dialect, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = 0
@@ -282,7 +282,7 @@ def everywhere(client: AsyncClient, loop: Loop, value: bytes, stride: int) -> tu
 @pytest.mark.untraced
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_an_exception_at_any_instruction_of_a_call_asyncio_included(
+def test_exception_at_any_instruction_of_call_never_leads_to_wrong_reply(
     dialect: Dialect, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with threaded_tiny_server() as port, torn(monkeypatch):
@@ -294,7 +294,7 @@ def test_an_exception_at_any_instruction_of_a_call_asyncio_included(
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("loop", LOOPS)
-def test_an_exception_at_any_instruction_of_a_call_over_tls(loop: Loop) -> None:
+def test_exception_at_any_instruction_of_call_over_tls_never_leads_to_wrong_reply(loop: Loop) -> None:
     files = f"ssl_chain_cert={TLS / 'cert.pem'},ssl_key={TLS / 'key.pem'}"
     with example_server("-Z", "-o", files) as port:
         client = AsyncClient("localhost", port, timeout=DEADLINE, tls=client_context())

@@ -40,7 +40,7 @@ class Connected:
 
 
 @pytest.mark.parametrize("ready", [AsyncStream._on_readable, AsyncStream._on_writable], ids=["readable", "writable"])
-def test_after_an_interrupted_transfer_nothing_more_is_received_or_sent(ready: Callable[[AsyncStream], None]) -> None:
+def test_stream_after_interrupted_transfer_receives_and_sends_nothing(ready: Callable[[AsyncStream], None]) -> None:
     async def main() -> None:
         connected = Connected()
         with connected.other:
@@ -56,7 +56,7 @@ def test_after_an_interrupted_transfer_nothing_more_is_received_or_sent(ready: C
     run(main())
 
 
-def test_a_socket_that_is_not_readable_after_all_changes_nothing() -> None:
+def test_socket_that_is_not_readable_after_all_changes_nothing() -> None:
     async def main() -> None:
         connected = Connected()
         with connected.other:
@@ -70,7 +70,7 @@ def test_a_socket_that_is_not_readable_after_all_changes_nothing() -> None:
     run(main())
 
 
-def test_a_discarded_stream_has_no_socket_and_may_be_discarded_again() -> None:
+def test_stream_that_is_discarded_twice_has_no_socket() -> None:
     async def main() -> None:
         connected = Connected()
         with connected.other:
@@ -81,7 +81,7 @@ def test_a_discarded_stream_has_no_socket_and_may_be_discarded_again() -> None:
     run(main())
 
 
-def test_a_socket_that_gets_ready_after_its_wait_was_cancelled_wakes_nobody() -> None:
+def test_socket_ready_after_its_wait_was_cancelled_wakes_no_task() -> None:
     async def main() -> None:
         connected = Connected()
         callbacks: list[Callable[[], None]] = []
@@ -103,7 +103,7 @@ def test_a_socket_that_gets_ready_after_its_wait_was_cancelled_wakes_nobody() ->
     run(main())
 
 
-def test_a_unix_socket_whose_queue_is_full_is_connected_to_when_there_is_room(tmp_path: object) -> None:
+def test_unix_socket_with_full_queue_is_connected_when_it_has_room(tmp_path: object) -> None:
     path = f"{tmp_path}/socket"
 
     async def main(listener: socket.socket) -> None:
@@ -129,7 +129,7 @@ def test_a_unix_socket_whose_queue_is_full_is_connected_to_when_there_is_room(tm
         run(main(listener))
 
 
-def test_an_address_that_cannot_be_reached_raises_the_systems_error() -> None:
+def test_address_that_cannot_be_reached_raises_error_of_system() -> None:
     async def main() -> None:
         async with AsyncClient("255.255.255.255", timeout=DEADLINE) as client:
             with pytest.raises(OSError, match=r"^\[Errno \d+\] connecting to \('255.255.255.255', 11211\): ") as raised:

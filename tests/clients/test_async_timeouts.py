@@ -46,7 +46,7 @@ def two_late_then_noop(go: threading.Event) -> Handler:
 
 
 @pytest.mark.parametrize("way", ["timeout", "cancel"])
-def test_a_late_answer_is_never_given_to_another_call(way: str) -> None:
+def test_late_reply_never_reaches_another_call(way: str) -> None:
     async def main(port: int, go: threading.Event) -> None:
         async with AsyncClient(port=port, timeout=0.1 if way == "timeout" else None) as client:
             if way == "timeout":
@@ -69,7 +69,7 @@ def test_a_late_answer_is_never_given_to_another_call(way: str) -> None:
         run(main(port, go))
 
 
-def test_a_connection_that_stays_mute_is_given_up() -> None:
+def test_silent_connection_is_closed_after_three_timeouts() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=0.05) as client:
             for _ in range(3):
@@ -82,7 +82,7 @@ def test_a_connection_that_stays_mute_is_given_up() -> None:
         run(main(port))
 
 
-def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> None:
+def test_classic_connection_with_lost_reply_is_closed_after_three_timeouts() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=0.05, dialect=Dialect.CLASSIC) as client:
             for _ in range(3):
@@ -95,7 +95,7 @@ def test_a_connection_that_has_lost_an_answer_in_classic_text_is_given_up() -> N
         run(main(port))
 
 
-def test_timeouts_between_which_a_call_succeeds_do_not_add_up() -> None:
+def test_timeouts_with_success_in_between_do_not_add_up() -> None:
     go = threading.Semaphore(0)
 
     async def main(port: int) -> None:
@@ -114,7 +114,7 @@ def test_timeouts_between_which_a_call_succeeds_do_not_add_up() -> None:
         run(main(port))
 
 
-def test_calls_that_wait_together_time_out_as_one() -> None:
+def test_calls_that_time_out_together_count_as_one_timeout() -> None:
     timed_out = threading.Event()
 
     def slow(link: socket.socket) -> None:
@@ -142,7 +142,7 @@ def answer_noop_and_wait(link: socket.socket) -> None:
     until_closed(link)
 
 
-def test_a_connection_that_never_resumes_is_given_up() -> None:
+def test_connection_that_never_takes_bytes_again_is_closed() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.noop()
@@ -159,7 +159,7 @@ def test_a_connection_that_never_resumes_is_given_up() -> None:
         run(main(port))
 
 
-def test_close_does_not_wait_for_ever_for_an_opening_that_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_with_task_of_opening_that_never_ends_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     # As a KeyboardInterrupt leaves a task that was about to run.
     async def stuck(client: AsyncClient, link: AsyncConnection) -> None:
         while not end.is_set():

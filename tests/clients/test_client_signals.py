@@ -92,7 +92,9 @@ ERRORS = (
 @real
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @each_dialect
-def test_a_signal_handler_that_raises_anywhere_in_a_call(port: int, dialect: Dialect, error: BaseException) -> None:
+def test_signal_handler_that_raises_anywhere_in_call_never_leads_to_wrong_reply(
+    port: int, dialect: Dialect, error: BaseException
+) -> None:
     interrupted = 0
     chance = random.Random(1)
 
@@ -144,7 +146,7 @@ class Interrupted(socket.socket):
 @real
 @pytest.mark.parametrize("error", [error for error in ERRORS if isinstance(error, OSError)], ids=repr)
 @each_dialect
-def test_what_a_signal_handler_raises_within_an_operation_reaches_the_caller(
+def test_exception_of_signal_handler_within_socket_operation_reaches_caller(
     port: int, dialect: Dialect, error: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("socket")
@@ -162,7 +164,7 @@ def test_what_a_signal_handler_raises_within_an_operation_reaches_the_caller(
         assert cluster.router.dead_nodes() == frozenset()
 
 
-def test_a_signal_handler_that_returns_does_not_prolong_a_call() -> None:
+def test_signal_handler_that_returns_does_not_prolong_call() -> None:
     signals = 0
 
     def handler(*_: object) -> None:
@@ -183,7 +185,7 @@ def test_a_signal_handler_that_returns_does_not_prolong_a_call() -> None:
         assert 0 < signals < 100
 
 
-def test_a_call_in_a_signal_handler_in_the_middle_of_a_call() -> None:
+def test_call_in_signal_handler_during_call_uses_connection_of_its_own() -> None:
     inner: list[bytes] = []
     ready = threading.Event()
 
@@ -249,7 +251,7 @@ def check(client: Client, seed: int, count: int = 40) -> None:
 @real
 @forking
 @each_dialect
-def test_parent_and_child_each_have_a_connection_of_their_own(port: int, dialect: Dialect) -> None:
+def test_parent_and_child_after_fork_use_connections_of_their_own(port: int, dialect: Dialect) -> None:
     with Client(port=port, timeout=DEADLINE, dialect=dialect) as client:
         for number in range(10):
             check(client, 0, 1)
@@ -261,7 +263,7 @@ def test_parent_and_child_each_have_a_connection_of_their_own(port: int, dialect
 @real
 @forking
 @each_dialect
-def test_a_fork_in_the_middle_of_a_call_in_another_thread(port: int, dialect: Dialect) -> None:
+def test_fork_during_call_in_another_thread_leaves_replies_right(port: int, dialect: Dialect) -> None:
     done = threading.Event()
     failures: list[BaseException] = []
 
@@ -287,7 +289,7 @@ def test_a_fork_in_the_middle_of_a_call_in_another_thread(port: int, dialect: Di
 @real
 @forking
 @each_dialect
-def test_a_fork_in_a_signal_handler_in_the_middle_of_a_call(port: int, dialect: Dialect) -> None:
+def test_fork_in_signal_handler_during_call_leaves_replies_right(port: int, dialect: Dialect) -> None:
     """The child goes on with the call, on a connection that has been closed in it, or it had the whole answer."""
     parent = os.getpid()
     children: list[int] = []
@@ -327,7 +329,7 @@ def test_a_fork_in_a_signal_handler_in_the_middle_of_a_call(port: int, dialect: 
 @forking
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("way", ["closes", "calls", "ends"])
-def test_a_child_sends_nothing_on_the_connection_of_its_parent(tls: bool, way: str) -> None:
+def test_child_sends_nothing_on_connection_of_its_parent(tls: bool, way: str) -> None:
     def twice(link: socket.socket) -> None:
         answer_version(link)
         assert read(link, 24) == b"\x80\x0b" + bytes(13) + b"\x01" + bytes(8)  # and nothing before it
@@ -361,7 +363,7 @@ def test_a_child_sends_nothing_on_the_connection_of_its_parent(tls: bool, way: s
 
 @real
 @each_dialect
-def test_a_refusal_in_one_thread_takes_no_connection_from_another(port: int, dialect: Dialect) -> None:
+def test_refusal_in_one_thread_leaves_connection_of_another(port: int, dialect: Dialect) -> None:
     failures: list[BaseException] = []
 
     def refused(client: Client) -> None:
@@ -392,7 +394,7 @@ def test_a_refusal_in_one_thread_takes_no_connection_from_another(port: int, dia
     assert failures == []
 
 
-def test_what_is_raised_after_a_connection_was_put_back_leaves_it_to_who_has_it() -> None:
+def test_exception_after_connection_was_put_back_leaves_it_open() -> None:
     with server(answer_version) as port, Client(port=port, timeout=DEADLINE) as client:
         taken: list[object] = []
 
@@ -415,7 +417,7 @@ def test_what_is_raised_after_a_connection_was_put_back_leaves_it_to_who_has_it(
 
 @real
 @each_dialect
-def test_threads_that_use_one_client_against_its_advice(port: int, dialect: Dialect) -> None:
+def test_threads_on_one_client_get_right_replies(port: int, dialect: Dialect) -> None:
     failures: list[BaseException] = []
 
     def calls(client: Client, seed: int) -> None:

@@ -125,7 +125,7 @@ class FakePoll:
     login=st.booleans(),
     stored=st.booleans(),
 )
-def test_no_call_waits_beyond_its_deadline_in_any_phase(
+def test_call_in_any_phase_waits_no_longer_than_its_timeout(
     addresses: list[str], delays: list[float], size: int, piece: int, login: bool, stored: bool
 ) -> None:
     words = AUTHENTICATED * login
@@ -157,7 +157,7 @@ def test_no_call_waits_beyond_its_deadline_in_any_phase(
         assert world.now <= 100.0 + TIMEOUT + 1e-6
 
 
-def test_a_name_with_three_silent_addresses_costs_one_timeout_and_each_gets_its_share() -> None:
+def test_name_with_three_silent_addresses_gives_each_its_share_of_one_timeout() -> None:
     ends = []
     world = World(["silent"] * 3, [], b"", 1)
     with ExitStack() as stack:
@@ -170,7 +170,7 @@ def test_a_name_with_three_silent_addresses_costs_one_timeout_and_each_gets_its_
     assert ends == [103.0, 106.0, 109.0]
 
 
-def test_a_call_on_an_address_behind_a_silent_one_succeeds() -> None:
+def test_call_on_address_behind_silent_one_succeeds() -> None:
     world = World(["silent", "refused", "open"], [0.1] * 9, NOOP_REPLY, 1000)
     with ExitStack() as stack:
         for name in ("socket", "select", "time"):
@@ -182,7 +182,7 @@ def test_a_call_on_an_address_behind_a_silent_one_succeeds() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
-def test_a_timeout_of_no_time_is_refused(timeout: float) -> None:
+def test_timeout_of_0_or_less_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="must be more than 0 seconds, or None"):
         Client(timeout=timeout)
     client = Client()
@@ -191,7 +191,7 @@ def test_a_timeout_of_no_time_is_refused(timeout: float) -> None:
     assert client.timeout is None
 
 
-def test_a_unix_socket_whose_server_is_busy_is_tried_until_the_deadline(tmp_path: object) -> None:
+def test_unix_socket_with_full_queue_raises_timeout(tmp_path: object) -> None:
     path = f"{tmp_path}/socket"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(path)
@@ -201,7 +201,7 @@ def test_a_unix_socket_whose_server_is_busy_is_tried_until_the_deadline(tmp_path
             client.noop()
 
 
-def test_where_there_is_no_poll_select_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_without_poll_uses_select(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("memproto.clients.stream.select.poll")
     with server(answer_version) as port, Client(port=port, timeout=30.0) as client:
         assert client.version() == b"1.2.3"
@@ -252,7 +252,7 @@ import os; os._exit(0)
 
 
 @pytest.mark.peer("gevent")
-def test_under_gevent_the_deadline_holds_and_other_greenlets_run() -> None:
+def test_call_under_gevent_keeps_its_timeout_and_lets_other_greenlets_run() -> None:
     require("gevent")
     done = subprocess.run(
         [sys.executable, "-c", GEVENT], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
@@ -261,7 +261,7 @@ def test_under_gevent_the_deadline_holds_and_other_greenlets_run() -> None:
 
 
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
-def test_each_connection_begins_with_an_opaque_of_its_own(dialect: Dialect) -> None:
+def test_first_opaque_of_each_connection_is_random(dialect: Dialect) -> None:
     drawn = iter([17, 4_000_000_000])
     asked: list[bytes] = []
 
@@ -284,7 +284,7 @@ def test_each_connection_begins_with_an_opaque_of_its_own(dialect: Dialect) -> N
         assert (asked[0] != asked[1]) is (dialect is Dialect.META)
 
 
-def test_a_call_over_a_unix_socket_is_answered(tmp_path: object) -> None:
+def test_call_over_unix_socket_gets_its_reply(tmp_path: object) -> None:
     path = f"{tmp_path}/socket"
 
     def answer(listener: socket.socket) -> None:
@@ -301,18 +301,18 @@ def test_a_call_over_a_unix_socket_is_answered(tmp_path: object) -> None:
         thread.join(DEADLINE)
 
 
-def test_a_name_without_an_address_is_a_fault() -> None:
+def test_name_without_address_raises_gaierror() -> None:
     with Client("name.invalid", timeout=DEADLINE) as client, pytest.raises(socket.gaierror):
         client.version()
 
 
-def test_a_socket_that_the_system_does_not_give_is_a_fault() -> None:
+def test_stream_without_socket_of_the_system_raises_fault() -> None:
     with pytest.raises(Fault) as raised:
         Stream(9_999)
     assert isinstance(raised.value.error, OSError)
 
 
-def test_an_interruption_while_a_stream_is_made_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_interrupted_while_it_is_made_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[socket.socket] = []
 
     def interrupt(connected: socket.socket, events: int) -> None:
@@ -325,7 +325,7 @@ def test_an_interruption_while_a_stream_is_made_leaves_no_socket_open(monkeypatc
     assert [each.fileno() for each in made] == [-1]
 
 
-def test_a_child_closes_its_copy_of_each_socket_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forked_child_closes_its_copies_of_all_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memproto.clients.stream._OPEN", {})
     kept, lost = Stream(socket.AF_INET), Stream(socket.AF_INET)
     lost._socket.close()
@@ -336,12 +336,12 @@ def test_a_child_closes_its_copy_of_each_socket_that_is_left(monkeypatch: pytest
     assert stream._OPEN == {}
 
 
-def test_where_there_is_no_fork_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_without_fork_registers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork")
     assert "Stream" in runpy.run_path(stream.__file__)
 
 
-def test_to_encrypt_before_the_handshake_is_a_fault() -> None:
+def test_encode_before_handshake_raises_fault() -> None:
     made = TlsStream(socket.AF_INET)
     made._tls = Tls(client_context(), "localhost")
     with pytest.raises(Fault) as raised:
@@ -350,7 +350,7 @@ def test_to_encrypt_before_the_handshake_is_a_fault() -> None:
     made.close()
 
 
-def test_bytes_that_are_no_tls_after_the_handshake_are_a_fault() -> None:
+def test_bytes_without_tls_after_handshake_raise_ssl_error() -> None:
     def answer(link: socket.socket) -> None:
         assert link.recv(9) == b"version\r\n"
         socket.socket.send(link, b"VERSION 1.2.3\r\n")  # not encrypted, as the method of SSLSocket would do
@@ -366,7 +366,7 @@ def test_bytes_that_are_no_tls_after_the_handshake_are_a_fault() -> None:
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["at once", "after a part of the reply"])
-def test_a_server_that_closes_over_tls_before_it_has_answered_is_a_fault(cut: bool) -> None:
+def test_server_that_closes_over_tls_before_its_reply_raises_connection_error(cut: bool) -> None:
     def close(link: socket.socket) -> None:
         assert link.recv(9) == b"version\r\n"
         if cut:
