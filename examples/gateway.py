@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import sys
 from collections import deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 import memproto as mp
 
@@ -67,8 +67,7 @@ async def carry(client: Streams, server: Streams, dialect: mp.Dialect) -> None:
                 elif back.next_event() is mp.Signal.NEED_DATA:
                     await receive(server[0], back)
             client[1].write(front.send(mp.translate_reply(sent, envelope), to=envelope))
-            async with asyncio.timeout(IDLE):
-                await client[1].drain()
+            await asyncio.wait_for(client[1].drain(), IDLE)
     client[1].write(reply_hint)
 
 
@@ -77,17 +76,19 @@ async def main(port: int, server_port: int, dialect: mp.Dialect) -> None:
     free = asyncio.Semaphore(CLIENTS)
 
     async def serve(*client: *Streams) -> None:
-        with ExitStack() as closing, suppress(OSError, mp.ProtocolError, asyncio.CancelledError):
-            closing.callback(client[1].transport.abort)
+        with ExitStack() as stack, suppress(OSError, mp.ProtocolError, asyncio.CancelledError):
+            stack.callback(client[1].transport.abort)
             client[1].transport.set_write_buffer_limits(0)  # so that drain() waits until the system has all of it
             async with free:
                 server = await asyncio.open_connection("127.0.0.1", server_port)
-                closing.callback(server[1].transport.abort)
+                stack.callback(server[1].transport.abort)
                 await carry(client, server, dialect)
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     print("listening on {}:{}".format(*server.sockets[0].getsockname()), file=sys.stderr, flush=True)
-    await server.serve_forever()
+    with closing(server), suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.sleep(0)  # so that a client that was just accepted is closed, too
 
 
 if __name__ == "__main__":
@@ -95,5 +96,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", default=11211, type=int, help="0 is a free one")
     parser.add_argument("--server-port", default=11212, type=int)
     parser.add_argument("--dialect", default=mp.Dialect.BINARY, type=mp.Dialect, help="binary, classic or meta")
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(**vars(parser.parse_args())))
+    asyncio.run(main(**vars(parser.parse_args())))

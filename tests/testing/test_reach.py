@@ -213,7 +213,7 @@ def test_meta_envelopes_are_of_the_kind_that_is_asked_for(kind: type[AnyRequest]
 def test_without_kinds_each_kind_is_made(
     make: Callable[[], st.SearchStrategy[AnyRequest | Envelope]], kinds: list[type[AnyRequest]]
 ) -> None:
-    made = _sample(make(), 600)
+    made = _sample(make(), 1500)
     assert {type(each.request if isinstance(each, Envelope) else each) for each in made} == set(kinds)
 
 

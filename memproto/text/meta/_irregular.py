@@ -204,12 +204,13 @@ class IrregularReply(TextReader):
     def _check_echo(self, words: list[bytes], success: bool = False) -> None:
         """Raise RemoteProtocolError unless the key and the opaque of the reply are those of the request."""
         present = {KEY} if self._has_spaced_key else set()
+        encoded = BASE64 in words
         for word in words:
             letter = word[:1]
             if letter == OPAQUE and word not in self.flags:
                 raise RemoteProtocolError(f"opaque of the reply is {word[1:]!r}, which was not sent with this request")
             if letter == KEY and len(word) > 1:
-                key = decoded_key(word[1:]) if BASE64 in words else word[1:]
+                key = decoded_key(word[1:]) if encoded else word[1:]
                 if key != self._key():
                     raise RemoteProtocolError(f"key of the reply is {key!r}, asked was {self._key()!r}")
             present.add(letter)
