@@ -1,4 +1,4 @@
-"""The help that is shipped for other people's tests."""
+"""The strategies make what they say, and shrink to the smallest of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from memproto import (
     AnyRequest,
     Authenticated,
     BinaryEnvelope,
-    ClientConnection,
-    ConnectionClosed,
     Counter,
     Delete,
     Deleted,
@@ -25,19 +23,15 @@ from memproto import (
     Get,
     Increment,
     InvalidRequest,
-    Limits,
     Mechanisms,
     Noop,
     Ok,
     Packet,
     Quit,
-    ReplyReceived,
     SaslAuth,
     SaslList,
     SaslStep,
-    ServerConnection,
     Set,
-    Signal,
     Stats,
     StatsReply,
     Status,
@@ -51,7 +45,6 @@ from memproto import (
     VersionReply,
 )
 from memproto.testing import (
-    Pipe,
     binary_envelopes,
     cuts,
     failures,
@@ -65,7 +58,6 @@ from memproto.testing import (
     unknown_requests,
     values,
 )
-from tests.support.wire import NOOP_REPLY, NOOP_REQUEST
 
 T = TypeVar("T")
 
@@ -73,9 +65,6 @@ T = TypeVar("T")
 def _found(strategy: st.SearchStrategy[T], claim: Callable[[T], bool]) -> T:
     """The first that is made of which the claim is true. It is not made smaller, which takes much longer."""
     return find(strategy, claim, settings=settings(max_examples=2000, database=None, phases=[Phase.generate]))
-
-
-# --- strategies
 
 
 @given(keys())
@@ -196,28 +185,6 @@ def test_the_smallest_pieces_are_the_whole() -> None:
     assert find(replies_to(Get((b"k",))), lambda _: True) == Values()
 
 
-# --- the pipe
-
-
-def test_a_pipe_delivers_what_it_is_told_to() -> None:
-    pipe = Pipe()
-    exchange = pipe.client.send(Noop())
-    pipe.write_to_server(exchange.data)
-    assert (pipe.to_server, pipe.to_client) == (24, 0)
-    assert pipe.deliver_to_server(10) == 10
-    assert (pipe.server.buffered, pipe.to_server) == (10, 14)
-    assert pipe.server.next_event() is Signal.NEED_DATA
-    assert pipe.deliver_to_server(100) == 14
-    event = pipe.server.next_event()
-    assert isinstance(event, BinaryEnvelope)
-    pipe.write_to_client(pipe.server.send(Ok(), event))
-    assert pipe.to_client == 24
-    assert pipe.deliver_to_client(0) == 0
-    assert pipe.client.next_event() is Signal.NEED_DATA
-    assert pipe.deliver_to_client() == 24
-    assert pipe.client.next_event() == ReplyReceived(exchange, Ok())
-
-
 BARE: list[tuple[AnyRequest, type[AnyReply]]] = [
     (Noop(), Ok),
     (Quit(), Ok),
@@ -238,25 +205,3 @@ BARE: list[tuple[AnyRequest, type[AnyReply]]] = [
 @pytest.mark.parametrize(("request_", "kind"), BARE, ids=lambda value: type(value).__name__)
 def test_every_request_has_a_success_among_its_replies(request_: AnyRequest, kind: type[AnyReply]) -> None:
     assert isinstance(_found(replies_to(request_), lambda reply: isinstance(reply, kind)), kind)
-
-
-def test_pipe_takes_ends_that_are_given() -> None:
-    client, server = ClientConnection(Limits(value=1)), ServerConnection(auth_required=True)
-    pipe = Pipe(client, server)
-    assert (pipe.client, pipe.server) == (client, server)
-
-
-def test_closing_delivers_what_is_on_its_way() -> None:
-    pipe = Pipe()
-    pipe.write_to_server(NOOP_REQUEST)
-    pipe.close_to_server()
-    event = pipe.server.next_event()
-    assert event == BinaryEnvelope(Noop(), 0x0A, 0xFEED)
-    assert isinstance(event, BinaryEnvelope)
-    assert pipe.server.send(Ok(), event) == NOOP_REPLY
-    assert pipe.server.next_event() == ConnectionClosed()
-    exchange = pipe.client.send_quiet(Quit())
-    pipe.close_to_client()
-    assert isinstance(pipe.client.next_event(), ReplyReceived)
-    assert exchange.reply is not None
-    assert pipe.client.next_event() == ConnectionClosed()
