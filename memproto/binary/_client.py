@@ -11,8 +11,8 @@ from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import check_bytes
 from memproto._wire.exchange import OPAQUES, Exchange
 from memproto._wire.growing import too_large
+from memproto.binary._client_multi_packet import HIT_SIZE, MultiGetReply, StatisticsReply
 from memproto.binary._client_readers import READERS, SINGLE, PacketReader, SingleReply
-from memproto.binary._client_series import HIT_SIZE, MultiGetReply, StatisticsReply
 from memproto.binary._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
 from memproto.binary._operations import FIRSTS, OPERATIONS, Encode, encode_request, opcode_for, operation_for
 from memproto.binary._packet import (

@@ -42,16 +42,16 @@ from memproto.model import (
 )
 from memproto.model._checks import check_reply, check_request
 from memproto.model._meta_options import without_meta_options
+from memproto.text._client_readers import TextReader
 from memproto.text._lines import CRLF, TextEnvelope
-from memproto.text._readers import TextReader
 from memproto.text._server import TextServer
 from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
+from memproto.text.classic._client_readers import reader_for
 from memproto.text.classic._commands import COMMANDS, Argument, Command
-from memproto.text.classic._readers import reader_for
 from memproto.text.meta import _server as _meta_server
+from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Returned, Token
-from memproto.text.meta._irregular import IrregularReply
 from memproto.text.meta._keys import key_word
 from memproto.text.meta._operations import envelope_of
 

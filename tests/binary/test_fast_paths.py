@@ -49,17 +49,17 @@ from memproto import (
     Version,
 )
 from memproto.binary import _client as _binary_client
-from memproto.binary import _client_readers, _client_series
+from memproto.binary import _client_multi_packet, _client_readers
 from memproto.binary._server import BinaryServer
 from memproto.engine import Engine, _reads
 from memproto.text import _client as _text_client
 from memproto.text import _lines as _text
 from memproto.text.classic import _client as _classic_client
-from memproto.text.classic import _items as _classic_items
-from memproto.text.classic import _readers as _classic_readers
+from memproto.text.classic import _client_items as _classic_items
+from memproto.text.classic import _client_readers as _classic_readers
 from memproto.text.meta import _client as _meta_client
-from memproto.text.meta import _multi_get as _meta_multi_get
-from memproto.text.meta._irregular import IrregularReply
+from memproto.text.meta import _client_multi_get as _meta_multi_get
+from memproto.text.meta._client_irregular import IrregularReply
 from tests.support.kinds import by_kind
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
@@ -71,7 +71,14 @@ BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 #: Every class that has a fast path for replies, by the name of the method.
 QUICK = [
     (kind, name)
-    for module in (_client_readers, _client_series, _classic_items, _classic_readers, _meta_client, _meta_multi_get)
+    for module in (
+        _client_readers,
+        _client_multi_packet,
+        _classic_items,
+        _classic_readers,
+        _meta_client,
+        _meta_multi_get,
+    )
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
     for name in ("read", "_read_items")

@@ -56,9 +56,9 @@ from memproto.testing import (
     text_replies_to,
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
-from memproto.text._readers import TextReader
+from memproto.text._client_readers import TextReader
 from memproto.text.classic._client import CommandEncoder
-from memproto.text.classic._readers import LinesReader
+from memproto.text.classic._client_readers import LinesReader
 from tests.support.kinds import DIALECTS_AND_KINDS, Kind, any_request, by_kind, options_of, requests_of, with_options
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches

@@ -22,8 +22,8 @@ from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange
 from memproto.testing import meta_lines
 from memproto.text import decode_request, encode_reply_part
-from memproto.text.classic._items import ItemsReader
-from memproto.text.meta._multi_get import MultiGetReply
+from memproto.text.classic._client_items import ItemsReader
+from memproto.text.meta._client_multi_get import MultiGetReply
 from tests.support.telling import Told, tell
 from tests.support.wire import each_byte
 

@@ -30,12 +30,12 @@ from memproto.model import (
     Version,
 )
 from memproto.model._meta_options import without_meta_options
+from memproto.text._client_readers import Parts, TextReader
 from memproto.text._lines import CONCATENATIONS, COUNTS, CRLF, HUGE, WITH_FLAGS
-from memproto.text._readers import Parts, TextReader
 from memproto.text.classic._checks import check_arguments, verb_for
+from memproto.text.classic._client_items import ONE_ITEM, ItemsReader
+from memproto.text.classic._client_readers import READERS, reader_for
 from memproto.text.classic._commands import BY_REQUEST, CAS_VERB, NOREPLY
-from memproto.text.classic._items import ONE_ITEM, ItemsReader
-from memproto.text.classic._readers import READERS, reader_for
 
 # These pack what a line says as text, to check the types and ranges of numbers: flags, exptime and CAS; delta.
 _STORE_NUMBERS: Final = struct.Struct(">IiQ").pack

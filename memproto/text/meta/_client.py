@@ -41,11 +41,11 @@ from memproto.model import (
     Values,
 )
 from memproto.model._checks import check_request
+from memproto.text._client_readers import Parts, TextReader
 from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
-from memproto.text._readers import Parts, TextReader
-from memproto.text.meta._irregular import IrregularReply
+from memproto.text.meta._client_irregular import IrregularReply
+from memproto.text.meta._client_multi_get import MultiGetReply
 from memproto.text.meta._keys import is_word, key_word, needs_base64
-from memproto.text.meta._multi_get import MultiGetReply
 from memproto.text.meta._operations import flags_of, store_flags
 
 # Packs flags, exptime and CAS of a store, to check their types and ranges.

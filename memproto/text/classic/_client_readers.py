@@ -1,4 +1,4 @@
-"""The client's side of classic text: reads all replies but those to a get, which are in ``_items``."""
+"""The client's side of classic text: reads all replies but those to a get, which are in ``_client_items``."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ from memproto.model import (
     Version,
     VersionReply,
 )
+from memproto.text._client_readers import TextReader
 from memproto.text._failures import unexpected
 from memproto.text._lines import CRLF, read_line, unsigned
-from memproto.text._readers import TextReader
+from memproto.text.classic._client_items import ONE_ITEM, ItemsReader
 from memproto.text.classic._commands import (
     BY_REQUEST,
     DETAIL_DUMP,
@@ -49,7 +50,6 @@ from memproto.text.classic._commands import (
     Command,
     failure_of,
 )
-from memproto.text.classic._items import ONE_ITEM, ItemsReader
 
 _WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
     kind: kind for kind in (Stored, Deleted, Touched, Ok, Authenticated)

@@ -12,9 +12,9 @@ from memproto._wire.growing import GrowingItems
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import AnyReply, Get, Item, Values
+from memproto.text._client_readers import TextReader
 from memproto.text._failures import failure_in, unexpected
 from memproto.text._lines import CRLF, read_line, unsigned, words_of
-from memproto.text._readers import TextReader
 from memproto.text.classic._commands import END, VALUE
 
 _END_LINE: Final = END + CRLF

@@ -34,9 +34,9 @@ from memproto.model import (
     Touched,
     Values,
 )
+from memproto.text._client_readers import TextReader
 from memproto.text._failures import failure_in, unexpected
 from memproto.text._lines import CRLF, OF_ONE_KEY, read_line, unsigned, words_of
-from memproto.text._readers import TextReader
 from memproto.text.meta._flags import BASE64, FLAGS_OF, KEY, OPAQUE, RETURNED, UNASKED, VALUE
 from memproto.text.meta._keys import decoded_key
 

@@ -11,9 +11,9 @@ from memproto._wire.exchange import Exchange
 from memproto._wire.growing import GrowingItems
 from memproto.limits import Limits
 from memproto.model import AnyReply, Get, Item
+from memproto.text._client_readers import TextReader
 from memproto.text._lines import CRLF
-from memproto.text._readers import TextReader
-from memproto.text.meta._irregular import IrregularReply
+from memproto.text.meta._client_irregular import IrregularReply
 
 # The beginning of the line of a hit. In a loop its end, as a single get has it, is compared faster as a whole.
 _HIT: Final = re.compile(rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20})").match
