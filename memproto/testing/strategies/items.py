@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ from memproto.testing.arguments import misuse
 T = TypeVar("T")
 
 # Requests must meet each other's items, or every get is a miss: three of four keys are from here.
-POOL = (b"a", b"b", b"key")
+POOL: Final[tuple[bytes, ...]] = (b"a", b"b", b"key")
 
 # What must never be taken for a line of its own where it is a value.
 _LINES = (b"\r\n", b"\n", b"END\r\n", b"flush_all\r\n", b"mn\r\n")
@@ -30,10 +30,10 @@ def exptimes(least: int, most: int) -> st.SearchStrategy[int]:
     return st.one_of(st.just(0), st.integers(1, MONTH), st.integers(least, most))
 
 
-U32 = st.integers(0, (1 << 32) - 1)
-U64 = st.integers(0, (1 << 64) - 1)
+U32: Final[st.SearchStrategy[int]] = st.integers(0, (1 << 32) - 1)
+U64: Final[st.SearchStrategy[int]] = st.integers(0, (1 << 64) - 1)
 #: Those of text.
-EXPTIMES = exptimes(-(1 << 31), (1 << 31) - 1)
+EXPTIMES: Final[st.SearchStrategy[int]] = exptimes(-(1 << 31), (1 << 31) - 1)
 
 
 def long(words: st.SearchStrategy[bytes], size: int) -> st.SearchStrategy[bytes]:

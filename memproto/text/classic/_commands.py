@@ -120,14 +120,14 @@ class Command:
         refusals: Refusals = _NONE,
         noreply: bool = False,
     ) -> None:
-        self.verb = verb
-        self.request = request
-        self.arguments = arguments
-        self.success = success
-        self.refusals = refusals
-        self.noreply = noreply
-        self.fewest = 1 + sum(argument.fewest for argument in arguments)
-        self.most = 1 + sum(argument.most for argument in arguments) + noreply
+        self.verb: Final[bytes] = verb
+        self.request: Final[type[AnyRequest]] = request
+        self.arguments: Final[tuple[Argument, ...]] = arguments
+        self.success: Final[bytes] = success
+        self.refusals: Final[Refusals] = refusals
+        self.noreply: Final[bool] = noreply
+        self.fewest: Final[int] = 1 + sum(argument.fewest for argument in arguments)
+        self.most: Final[int] = 1 + sum(argument.most for argument in arguments) + noreply
 
 
 _TABLE: Final = (
