@@ -103,10 +103,11 @@ _NOT_AUTHENTICATED: Final[Refusals] = {b"CLIENT_ERROR authentication failure": S
 class Command:
     """One command: its word, message, arguments and replies.
 
-    ``success`` is the line of a success, without its end; it is empty if the success has content of its own (items, a
-    number, lines), or if there is none. ``refusals`` are the lines of failures that are particular to the command.
-    ``noreply`` is whether that word may end the line. ``fewest`` and ``most`` are how many words the line has, the
-    command word included.
+    ``verb`` is the first word of the line, ``request`` the class of the message, ``arguments`` what stands behind the
+    word, in order. ``success`` is the line of a success, without its end; it is empty if the success has content of its
+    own (items, a number, lines), or if there is none. ``refusals`` are the lines of failures that are particular to the
+    command. ``noreply`` is whether that word may end the line. ``fewest`` and ``most`` are how many words the line has,
+    the command word included.
     """
 
     __slots__ = ("arguments", "fewest", "most", "noreply", "refusals", "request", "success", "verb")
