@@ -32,7 +32,7 @@ nitpick_ignore = [
     ("py:class", "st.SearchStrategy"),
     # Names for type checkers only.
     ("py:class", "R_co"),
-    ("py:class", "memproto.model.request.R_co"),
+    ("py:class", "memproto.model.request_type.R_co"),
     ("py:class", "memproto.connection.client.R"),
     ("py:class", "memproto.engine._engine.R"),
     ("py:class", "memproto._wire.exchange.R_co"),

@@ -17,7 +17,7 @@ from memproto.cli.explain import explain
 from memproto.clients.client import Client, ServerError
 
 #: So many seconds the whole demonstration may take.
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class UnexpectedError(Exception):
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     ArgumentParser(prog="memproto demo", description=__doc__).parse_args(arguments)
     command = [sys.executable, "-m", "memproto", "serve", "-p", "-1", "--loop", "asyncio"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
-    watchdog = threading.Timer(PATIENCE, server.kill)
+    watchdog = threading.Timer(TIMEOUT, server.kill)
     watchdog.start()
     problem = None
     exchanges = 0

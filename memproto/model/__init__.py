@@ -47,7 +47,7 @@ from memproto.model.replies import (
     Values,
     VersionReply,
 )
-from memproto.model.request import Request
+from memproto.model.request_type import Request
 from memproto.model.requests import AnyRequest
 from memproto.model.server_requests import (
     AdminCommand,

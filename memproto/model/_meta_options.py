@@ -20,7 +20,7 @@ from memproto.model.item_requests import (
     Replace,
     Set,
 )
-from memproto.model.request import Request
+from memproto.model.request_type import Request
 
 T = TypeVar("T", bound=Request[object])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, final
 
-from memproto.model._request import _Request
 from memproto.model.packet import Packet
 from memproto.model.replies import (
     AdminReply,
@@ -17,11 +16,12 @@ from memproto.model.replies import (
     StatsReply,
     VersionReply,
 )
-from memproto.model.request import Request
+from memproto.model.request_base import RequestBase
+from memproto.model.request_type import Request
 
 
 @final
-class Flush(_Request):
+class Flush(RequestBase):
     """Forget all items, now or after a delay; ``exptime=None`` leaves the delay out, which is now."""
 
     __match_args__: ClassVar = ("exptime",)
@@ -36,7 +36,7 @@ class Flush(_Request):
 
 
 @final
-class Stats(_Request):
+class Stats(RequestBase):
     """Ask for statistics: the general ones, or a ``group`` such as ``b"items"``."""
 
     __match_args__: ClassVar = ("group",)
@@ -51,7 +51,7 @@ class Stats(_Request):
 
 
 @final
-class Version(_Request):
+class Version(RequestBase):
     """Ask for the server's version."""
 
     __slots__ = ()
@@ -62,7 +62,7 @@ class Version(_Request):
 
 
 @final
-class Verbosity(_Request):
+class Verbosity(RequestBase):
     """Set how much the server logs. memcached does not know it in binary."""
 
     __match_args__: ClassVar = ("level",)
@@ -77,7 +77,7 @@ class Verbosity(_Request):
 
 
 @final
-class Noop(_Request):
+class Noop(RequestBase):
     """Do nothing; its answer proves that all before it has been answered."""
 
     __slots__ = ()
@@ -88,7 +88,7 @@ class Noop(_Request):
 
 
 @final
-class Quit(_Request):
+class Quit(RequestBase):
     """End the connection."""
 
     __slots__ = ()
@@ -99,7 +99,7 @@ class Quit(_Request):
 
 
 @final
-class SaslList(_Request):
+class SaslList(RequestBase):
     """Ask which SASL mechanisms there are."""
 
     __slots__ = ()
@@ -110,7 +110,7 @@ class SaslList(_Request):
 
 
 @final
-class SaslAuth(_Request):
+class SaslAuth(RequestBase):
     """Begin to authenticate; ``data`` is the mechanism's initial response, which may be empty."""
 
     __match_args__: ClassVar = ("mechanism", "data")
@@ -126,7 +126,7 @@ class SaslAuth(_Request):
 
 
 @final
-class SaslStep(_Request):
+class SaslStep(RequestBase):
     """Answer a challenge."""
 
     __match_args__: ClassVar = ("mechanism", "data")
@@ -142,7 +142,7 @@ class SaslStep(_Request):
 
 
 @final
-class Unknown(_Request):
+class Unknown(RequestBase):
     """A command that memcached does not know, raw. An engine answers it with status UNKNOWN_COMMAND."""
 
     __match_args__: ClassVar = ("packet",)
@@ -157,7 +157,7 @@ class Unknown(_Request):
 
 
 @final
-class UnknownLine(_Request):
+class UnknownLine(RequestBase):
     """A text line that memcached does not know, without its end. An engine answers it with status UNKNOWN_COMMAND."""
 
     __match_args__: ClassVar = ("line",)
@@ -172,7 +172,7 @@ class UnknownLine(_Request):
 
 
 @final
-class AdminCommand(_Request):
+class AdminCommand(RequestBase):
     """An administrative command of classic text, word by word: cache_memlimit, slabs, lru, shutdown and so on."""
 
     __match_args__: ClassVar = ("words",)
@@ -187,7 +187,7 @@ class AdminCommand(_Request):
 
 
 @final
-class InvalidRequest(_Request):
+class InvalidRequest(RequestBase):
     """A request that the connection refuses on an intact stream; ``reply`` is memcached's own answer to it.
 
     ``reason`` names the field, the value seen and the rule. ``request`` is what was understood of it, with

@@ -160,7 +160,7 @@ class SqliteJournal:
         """Whether there are changes to commit."""
         return self._cleared or bool(self._waiting) or abs(self.ahead - self._state.ahead) >= _STEP
 
-    def marks(self) -> JournalState:
+    def engine_state(self) -> JournalState:
         """The state of the last commit."""
         return JournalState(self._state.cas, self._state.flush_at)
 
@@ -169,12 +169,12 @@ class SqliteJournal:
         self._connection.set_progress_handler(None, 0)
         self._stop = lambda: False
 
-    def commit(self, marks: JournalState) -> None:
-        """Write all changes, and the state ``marks``. If that fails the file and the changes are as they were."""
+    def commit(self, engine_state: JournalState) -> None:
+        """Write all changes, and the state of the engine. If that fails the file and the changes are as they were."""
         with translate_errors(self._path):
             self._check_file_in_place()
             with transaction(self._connection):
-                state = self._write(marks)
+                state = self._write(engine_state)
         if self._cleared:
             self._swept = 0
         self._forget()
@@ -243,7 +243,7 @@ class SqliteJournal:
             # All that is written now would be lost when the process ends.
             raise JournalError(IO_ERROR, f"{self._path}: the file or its log was removed or replaced")
 
-    def _write(self, marks: JournalState) -> State:
+    def _write(self, engine_state: JournalState) -> State:
         before = self._state
         dead = before.sequence if self._cleared else before.dead
         gone = [(key,) for key, saved in self._waiting.items() if saved is None]
@@ -252,7 +252,7 @@ class SqliteJournal:
         if len(gone) < len(self._waiting):
             self._connection.executemany(_PUT, self._rows(before.sequence))
         sequence = before.sequence + len(self._waiting) - len(gone)
-        state = State(sequence, marks.cas, marks.flush_at, dead, self.ahead)
+        state = State(sequence, engine_state.cas, engine_state.flush_at, dead, self.ahead)
         write_state(self._connection, state)
         return state
 

@@ -50,7 +50,7 @@ class Store:
                 cas=options.cas,
                 flush=options.flush,
                 journal=self.journal,
-                journal_state=JournalState() if self.journal is None else self.journal.marks(),
+                journal_state=JournalState() if self.journal is None else self.journal.engine_state(),
             )
         except BaseException:
             if self.journal is not None:
@@ -86,7 +86,7 @@ class Store:
     def uncommitted(self) -> bool:
         """Whether there are changes that are not in the journal."""
         journal = self.journal
-        return journal is not None and (journal.dirty or self.engine.journal_state != journal.marks())
+        return journal is not None and (journal.dirty or self.engine.journal_state != journal.engine_state())
 
     def commit(self) -> bool:
         """Write all changes to the journal; whether that was possible. If not, the engine gets the items of the file.
@@ -116,7 +116,7 @@ class Store:
         for key, saved in undo.items.items():
             self.engine.restore(key, saved)
         # No reply with a CAS given since then has been sent.
-        self.engine.journal_state = journal.marks()
+        self.engine.journal_state = journal.engine_state()
 
     def refuse(self, request: AnyRequest, now: float) -> AnyReply:
         """The reply while nothing can be written: requests that only read are executed, all others refused."""

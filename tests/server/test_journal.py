@@ -49,7 +49,7 @@ def test_all_is_kept_exactly_and_in_the_order_of_writing(path: Path, full_sync: 
         opened.commit(JournalState(2**64 - 1, 1800000000.5))
     with journal(path) as opened:
         assert loaded(opened) == EXACT
-        assert opened.marks() == JournalState(2**64 - 1, 1800000000.5)
+        assert opened.engine_state() == JournalState(2**64 - 1, 1800000000.5)
         opened.put(EXACT[1])
         opened.put(EXACT[0])
         opened.discard(b"more")
@@ -57,13 +57,13 @@ def test_all_is_kept_exactly_and_in_the_order_of_writing(path: Path, full_sync: 
         opened.commit(JournalState(5, NEVER))
     with journal(path) as opened:
         assert loaded(opened) == [*EXACT[2:3], *EXACT[4:], EXACT[0], EXACT[1]]
-        assert opened.marks() == JournalState(5, NEVER)
+        assert opened.engine_state() == JournalState(5, NEVER)
 
 
 def test_a_new_file_is_empty_and_for_its_owner_only(path: Path) -> None:
     with journal(path) as opened:
         assert loaded(opened) == []
-        assert opened.marks() == JournalState(0, NEVER)
+        assert opened.engine_state() == JournalState(0, NEVER)
         assert not opened.dirty
         opened.commit(JournalState(1, NEVER))
         assert [each.stat().st_mode & 0o777 for each in (path, Path(f"{path}-wal"))] == [0o600, 0o600]
@@ -220,7 +220,7 @@ def test_any_history_ends_as_it_does_in_a_dict(
                 assert loaded(opened) == [
                     each._replace(expires=each.expires + shifts.get(key, 0)) for key, each in kept.items()
                 ]
-                assert opened.marks() == told
+                assert opened.engine_state() == told
         finally:
             opened.close()
 
@@ -252,7 +252,7 @@ def test_a_commit_that_fails_leaves_the_file_as_it_was_and_can_be_repeated(path:
             opened.commit(JournalState(9, 1.0))
         assert caught.value.code == 74
         assert opened.dirty
-        assert opened.marks() == JournalState(3, NEVER)
+        assert opened.engine_state() == JournalState(3, NEVER)
         assert loaded(opened) == before
         opened.commit(JournalState(9, 1.0))
         assert loaded(opened) == [before[0], saved(b"new", bytes(100_000)), saved(b"key:0001", b"changed")]

@@ -197,13 +197,13 @@ def test_flipped_bytes_are_found_or_do_no_harm(path: Path) -> None:
     filled(path, 120)
     data = path.read_bytes()
     with journal(path) as opened:
-        before, marks = loaded(opened), opened.marks()
+        before, marks = loaded(opened), opened.engine_state()
     refused = harmless = 0
     for at in range(0, len(data), 127):
         path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
         try:
             with journal(path) as opened:
-                assert (loaded(opened), opened.marks()) == (before, marks), at
+                assert (loaded(opened), opened.engine_state()) == (before, marks), at
         except JournalError as error:
             refused += error.code == 65
         else:
@@ -242,7 +242,7 @@ def test_a_torn_log_loses_the_last_commits_and_no_part_of_one(path: Path, tmp_pa
         copy.write_bytes(data)
         Path(f"{copy}-wal").write_bytes(log[:length])
         with journal(copy) as opened:
-            last = opened.marks().cas
+            last = opened.engine_state().cas
             items = loaded(opened)
         found.add((last, len(items)))
         assert items in ([], [saved(each, b"%d" % last * 3000, last) for each in (b"a", b"b")])

@@ -166,7 +166,7 @@ def test_a_step_of_the_wall_clock_is_known_to_the_next_process(path: Path) -> No
     for _ in range(2):
         with journal(path) as opened:
             assert (opened.ahead, opened.dirty) == (0.0, False)
-            assert opened.marks() == JournalState(2, 86_900.0)
+            assert opened.engine_state() == JournalState(2, 86_900.0)
             assert [each.expires for each in loaded(opened)] == [87_400.0, NEVER]
     with journal(path) as opened:
         opened.ahead = -86_400.0
@@ -218,7 +218,7 @@ def test_a_file_of_version_1_is_taken_over(path: Path) -> None:
     _version_1(path)
     for _ in range(2):
         with journal(path) as opened:
-            assert opened.marks() == JournalState(7, 99.5)
+            assert opened.engine_state() == JournalState(7, 99.5)
             assert len(loaded(opened)) == 3
             opened.put(saved(b"new"))
             opened.commit(JournalState(7, 99.5))

@@ -66,7 +66,7 @@ def test_lost_commits_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixt
     with journal(path) as opened:
         for at in range(10):
             opened.put(saved(b"key%d" % at, bytes(5000), at))
-            opened.commit(opened.marks())
+            opened.commit(opened.engine_state())
         copy.write_bytes(path.read_bytes())
         log = Path(f"{path}-wal").read_bytes()
     Path(f"{copy}-wal").write_bytes(log[:9000] + b"?" + log[9001:])

@@ -6,7 +6,7 @@ from memproto.model._message import Message
 from memproto.model.replies import AnyReply
 
 
-class _Request(Message):
+class RequestBase(Message):
     """The base of all request classes."""
 
     __slots__ = ()
