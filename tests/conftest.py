@@ -6,12 +6,17 @@ Nothing here is timed, so that a slow machine changes no result.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.peers import fail_if_skipped
+
+# A shell that runs the tests in the background lets them, and all programs that they start, ignore SIGINT.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _register(name: str, max_examples: int, *, derandomize: bool = False) -> None:
