@@ -88,7 +88,7 @@ async def main(port: int, server_port: int, dialect: mp.Dialect) -> None:
     print("listening on {}:{}".format(*server.sockets[0].getsockname()), file=sys.stderr, flush=True)
     with closing(server), suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
-    await asyncio.sleep(0)  # so that a client that was just accepted is closed, too
+    await asyncio.sleep(0.1)  # so that a client that was just accepted is closed, too
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def test_python_binary_memcached_is_served(port: int) -> None:
 def test_pylibmc_is_served(port: int, binary: bool) -> None:
     require("pylibmc")
     pylibmc: Any = importlib.import_module("pylibmc")
-    client = pylibmc.Client([f"127.0.0.1:{port}"], binary=binary)
+    client = pylibmc.Client([f"127.0.0.1:{port}"], binary=binary, behaviors={"tcp_nodelay": True})
     assert client.set("key", "value")
     assert client.get_multi(["key", "absent"]) == {"key": "value"}
     assert client.set_multi({"a": 1, "b": 2}) == []
