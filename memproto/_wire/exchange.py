@@ -35,7 +35,7 @@ class ReplyReader:
 class Exchange(Generic[R_co]):
     """A request that was sent, and the place of its reply. Made by :meth:`ClientConnection.send`."""
 
-    __slots__ = ("_abandoned", "_expected", "_opaque", "_reader", "_reply", "parts", "quiet", "request")
+    __slots__ = ("_abandoned", "_opaque", "_reader", "_reply", "parts", "quiet", "request")
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Exchange(Generic[R_co]):
         quiet: bool,
         reader: ReplyReader,
         opaque: int = 0,
-        expected: bytes = b"",
     ) -> None:
         #: What was asked.
         self.request: Request[R_co] = request
@@ -52,10 +51,9 @@ class Exchange(Generic[R_co]):
         self.parts: tuple[bytes, ...] = parts
         #: Whether silence is an answer.
         self.quiet: bool = quiet
-        # For the dialect: what reads the reply, the (first) opaque, and bytes that stand in a regular reply.
+        # For the dialect: what reads the reply, and the (first) opaque.
         self._reader: ReplyReader = reader
         self._opaque: int = opaque
-        self._expected: bytes = expected
         self._reply: object = None
         self._abandoned = False
 
