@@ -84,6 +84,7 @@ async def main(host: str, port: int) -> None:
     server = await asyncio.start_server(cache.accept, host, port)
     print("listening on {}:{}".format(*server.sockets[0].getsockname()), file=sys.stderr, flush=True)
     await stop.wait()
+    await asyncio.sleep(0.1)  # so that a client that was just accepted is closed, too
     server.close()
     for writer in cache.clients.values():
         writer.close()

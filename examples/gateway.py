@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, suppress
 
 import memproto as mp
 
-BLOCK, IDLE, CLIENTS = 65536, 600.0, 1024  # bytes to read at once, seconds to wait for either side, clients at a time
+BLOCK, IDLE, FREE = 65536, 600.0, asyncio.Semaphore(1024)  # bytes to read, seconds to wait, clients at a time
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Sent = mp.Exchange[mp.AnyReply] | mp.AnyReply
 
@@ -73,22 +73,22 @@ async def carry(client: Streams, server: Streams, dialect: mp.Dialect) -> None:
 
 async def main(port: int, server_port: int, dialect: mp.Dialect) -> None:
     """Serve until the process is stopped."""
-    free = asyncio.Semaphore(CLIENTS)
 
     async def serve(*client: *Streams) -> None:
         with ExitStack() as stack, suppress(OSError, mp.ProtocolError, asyncio.CancelledError):
             stack.callback(client[1].transport.abort)
             client[1].transport.set_write_buffer_limits(0)  # so that drain() waits until the system has all of it
-            async with free:
+            async with FREE:
                 server = await asyncio.open_connection("127.0.0.1", server_port)
                 stack.callback(server[1].transport.abort)
                 await carry(client, server, dialect)
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     print("listening on {}:{}".format(*server.sockets[0].getsockname()), file=sys.stderr, flush=True)
-    with closing(server), suppress(asyncio.CancelledError):
-        await asyncio.Event().wait()
-    await asyncio.sleep(0.1)  # so that a client that was just accepted is closed, too
+    with closing(server):
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.1)  # so that a client that was just accepted is closed, too
 
 
 if __name__ == "__main__":
