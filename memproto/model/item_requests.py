@@ -6,7 +6,7 @@ from typing import ClassVar, Final, final
 
 from memproto.model._message import Message
 from memproto.model.replies import Counter, Deleted, MetaDebugReply, Stored, Touched, Values
-from memproto.model.request_base import RequestBase
+from memproto.model.request_base import _Request
 
 
 @final
@@ -61,7 +61,7 @@ class MetaOptions(Message):
 
 
 @final
-class Get(RequestBase):
+class Get(_Request):
     """Fetch the items under ``keys``; with ``exptime`` also set their expiry (get and touch).
 
     ``exptime`` here and in all requests: 0 is never, 1 to 2592000 (30 days) seconds from now, more is Unix
@@ -82,7 +82,7 @@ class Get(RequestBase):
 
 
 @final
-class Set(RequestBase):
+class Set(_Request):
     """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one.
 
     The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
@@ -125,7 +125,7 @@ class Set(RequestBase):
 
 
 @final
-class Add(RequestBase):
+class Add(_Request):
     """Store only if the key is absent; in binary a ``cas`` makes it a compare-and-swap, as with :class:`Set`."""
 
     __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "unlink")
@@ -158,7 +158,7 @@ class Add(RequestBase):
 
 
 @final
-class Replace(RequestBase):
+class Replace(_Request):
     """Store only if the key is present; a ``cas`` is compared as with :class:`Set`."""
 
     __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
@@ -194,7 +194,7 @@ class Replace(RequestBase):
 
 
 @final
-class Append(RequestBase):
+class Append(_Request):
     """Put ``value`` behind the stored one; flags and expiry stay."""
 
     __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
@@ -226,7 +226,7 @@ class Append(RequestBase):
 
 
 @final
-class Prepend(RequestBase):
+class Prepend(_Request):
     """Put ``value`` in front of the stored one; flags and expiry stay."""
 
     __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
@@ -258,7 +258,7 @@ class Prepend(RequestBase):
 
 
 @final
-class Delete(RequestBase):
+class Delete(_Request):
     """Remove the item; with a ``cas`` other than 0 only if it still has that CAS."""
 
     __match_args__: ClassVar = ("key", "cas", "meta")
@@ -275,7 +275,7 @@ class Delete(RequestBase):
 
 
 @final
-class Increment(RequestBase):
+class Increment(_Request):
     """Add ``delta`` to the decimal number stored as text, modulo 2**64.
 
     On a missing key the item is created with ``initial`` (the delta is not added) and ``exptime``; with
@@ -307,7 +307,7 @@ class Increment(RequestBase):
 
 
 @final
-class Decrement(RequestBase):
+class Decrement(_Request):
     """Subtract ``delta``, stopping at 0; everything else as with :class:`Increment`."""
 
     __match_args__: ClassVar = ("key", "delta", "initial", "exptime", "cas", "meta")
@@ -335,7 +335,7 @@ class Decrement(RequestBase):
 
 
 @final
-class Touch(RequestBase):
+class Touch(_Request):
     """Set a new expiry and leave the rest, the CAS too, as it is."""
 
     __match_args__: ClassVar = ("key", "exptime")
@@ -351,7 +351,7 @@ class Touch(RequestBase):
 
 
 @final
-class MetaDebug(RequestBase):
+class MetaDebug(_Request):
     """Ask for the facts of one item, as meta's ``me`` does; a help for people, not for programs."""
 
     __match_args__: ClassVar = ("key",)

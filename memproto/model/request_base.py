@@ -6,7 +6,7 @@ from memproto.model._message import Message
 from memproto.model.replies import AnyReply
 
 
-class RequestBase(Message):
+class _Request(Message):
     """The base of all request classes."""
 
     __slots__ = ()

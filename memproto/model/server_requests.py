@@ -16,12 +16,12 @@ from memproto.model.replies import (
     StatsReply,
     VersionReply,
 )
-from memproto.model.request_base import RequestBase
+from memproto.model.request_base import _Request
 from memproto.model.request_type import Request
 
 
 @final
-class Flush(RequestBase):
+class Flush(_Request):
     """Forget all items, now or after a delay; ``exptime=None`` leaves the delay out, which is now."""
 
     __match_args__: ClassVar = ("exptime",)
@@ -36,7 +36,7 @@ class Flush(RequestBase):
 
 
 @final
-class Stats(RequestBase):
+class Stats(_Request):
     """Ask for statistics: the general ones, or a ``group`` such as ``b"items"``."""
 
     __match_args__: ClassVar = ("group",)
@@ -51,7 +51,7 @@ class Stats(RequestBase):
 
 
 @final
-class Version(RequestBase):
+class Version(_Request):
     """Ask for the server's version."""
 
     __slots__ = ()
@@ -62,7 +62,7 @@ class Version(RequestBase):
 
 
 @final
-class Verbosity(RequestBase):
+class Verbosity(_Request):
     """Set how much the server logs. memcached does not know it in binary."""
 
     __match_args__: ClassVar = ("level",)
@@ -77,7 +77,7 @@ class Verbosity(RequestBase):
 
 
 @final
-class Noop(RequestBase):
+class Noop(_Request):
     """Do nothing; its answer proves that all before it has been answered."""
 
     __slots__ = ()
@@ -88,7 +88,7 @@ class Noop(RequestBase):
 
 
 @final
-class Quit(RequestBase):
+class Quit(_Request):
     """End the connection."""
 
     __slots__ = ()
@@ -99,7 +99,7 @@ class Quit(RequestBase):
 
 
 @final
-class SaslList(RequestBase):
+class SaslList(_Request):
     """Ask which SASL mechanisms there are."""
 
     __slots__ = ()
@@ -110,7 +110,7 @@ class SaslList(RequestBase):
 
 
 @final
-class SaslAuth(RequestBase):
+class SaslAuth(_Request):
     """Begin to authenticate; ``data`` is the mechanism's initial response, which may be empty."""
 
     __match_args__: ClassVar = ("mechanism", "data")
@@ -126,7 +126,7 @@ class SaslAuth(RequestBase):
 
 
 @final
-class SaslStep(RequestBase):
+class SaslStep(_Request):
     """Answer a challenge."""
 
     __match_args__: ClassVar = ("mechanism", "data")
@@ -142,7 +142,7 @@ class SaslStep(RequestBase):
 
 
 @final
-class Unknown(RequestBase):
+class Unknown(_Request):
     """A command that memcached does not know, raw. An engine answers it with status UNKNOWN_COMMAND."""
 
     __match_args__: ClassVar = ("packet",)
@@ -157,7 +157,7 @@ class Unknown(RequestBase):
 
 
 @final
-class UnknownLine(RequestBase):
+class UnknownLine(_Request):
     """A text line that memcached does not know, without its end. An engine answers it with status UNKNOWN_COMMAND."""
 
     __match_args__: ClassVar = ("line",)
@@ -172,7 +172,7 @@ class UnknownLine(RequestBase):
 
 
 @final
-class AdminCommand(RequestBase):
+class AdminCommand(_Request):
     """An administrative command of classic text, word by word: cache_memlimit, slabs, lru, shutdown and so on."""
 
     __match_args__: ClassVar = ("words",)
@@ -187,7 +187,7 @@ class AdminCommand(RequestBase):
 
 
 @final
-class InvalidRequest(RequestBase):
+class InvalidRequest(_Request):
     """A request that the connection refuses on an intact stream; ``reply`` is memcached's own answer to it.
 
     ``reason`` names the field, the value seen and the rule. ``request`` is what was understood of it, with

@@ -59,7 +59,7 @@ from memproto import (
 from memproto import model as messages
 from memproto._fields import field_names
 from memproto.engine import Engine
-from memproto.model.request_base import RequestBase
+from memproto.model.request_base import _Request
 from memproto.testing import keys, replies, replies_to, requests, values
 from tests.support.wrong_types import REPLIES as REPLY_SAMPLES
 from tests.support.wrong_types import REQUESTS as REQUEST_SAMPLES
@@ -88,7 +88,7 @@ def test_a_request_names_the_replies_that_its_annotation_says(kind: type[Request
 
 
 def test_a_request_class_without_a_reply_is_an_error() -> None:
-    class Own(RequestBase):
+    class Own(_Request):
         pass
 
     with pytest.raises(NotImplementedError):
