@@ -77,7 +77,7 @@ class CacheServer:
 
 
 async def main(host: str, port: int) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until a signal stops the process."""
     cache, stop = CacheServer(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -76,7 +76,7 @@ class CacheServer:
 
 
 async def main(host: str, port: int) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until a signal stops the process."""
     cache = CacheServer()
     accept = partial(trio.serve_tcp, cache.handle, port, host=host)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

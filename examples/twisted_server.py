@@ -87,7 +87,7 @@ class CacheFactory(Factory):
 
 
 def main(reactor: PosixReactorBase, port: int) -> Deferred[None]:
-    """Serve until the process is told to stop."""
+    """Serve until a signal stops the process."""
     listener = reactor.listenTCP(port, CacheFactory(), interface="127.0.0.1").getHost()
     print(f"listening on {listener.host}:{listener.port}", file=sys.stderr, flush=True)
     return Deferred()

@@ -90,7 +90,7 @@ class Cache:
             self.items.discard(request.key)
         return reply
 
-    def flush_when_time(self, now: float) -> None:
+    def carry_out_delayed_flush(self, now: float) -> None:
         """Carry out a delayed flush whose time has come. Raises LocalProtocolError if ``now`` is no finite time."""
         check_time("now", now)
         if now >= self.flush_at:

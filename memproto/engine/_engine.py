@@ -153,7 +153,7 @@ class Engine:
         except TypeError:
             raise LocalProtocolError(f"now is {type(now).__name__}, must be Unix seconds, a float or an int") from None
         if not usual:
-            self._cache.flush_when_time(now)
+            self._cache.carry_out_delayed_flush(now)
         # The table gives each request the rule that makes its own kind of reply.
         return self._handlers[type(request)](self._cache, request, now)  # type: ignore[return-value]
 
@@ -262,7 +262,7 @@ class Engine:
         """
         check_time("now", now)
         check_least("most", most, 0)
-        self._cache.flush_when_time(now)
+        self._cache.carry_out_delayed_flush(now)
         return self._cache.items.crawl(now, most)
 
     # --- for an embedder with a journal

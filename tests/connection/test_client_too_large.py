@@ -147,7 +147,7 @@ CASES = [
          too_large("lines are 8 bytes and more, limit is 6")),
     Case("refused dump", CLASSIC, AdminCommand((b"lru_crawler", b"metadump", b"all")), b"BUSY now\r\n",
          too_large("lines are 10 bytes and more, limit is 6")),
-    Case("a dump that tells of busy lines", CLASSIC, AdminCommand((b"lru_crawler", b"metadump", b"all")),
+    Case("a dump that contains BUSY lines", CLASSIC, AdminCommand((b"lru_crawler", b"metadump", b"all")),
          b"key=a\r\nBUSY now\r\nEND\r\n", too_large("lines are 7 bytes and more, limit is 6")),
     Case("hit", META, Get((b"k",)), b"VA 5 f7 c9 kk O0\r\nvvvvv\r\n", VALUE),
     Case("hit of a base64 key", META, Get((b"\xff",)), b"VA 5 f7 c9 k/w== O0 b\r\nvvvvv\r\n", VALUE),

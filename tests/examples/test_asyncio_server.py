@@ -1,4 +1,4 @@
-"""The generator of the asyncio server, and what happens when the server is told to stop."""
+"""The generator of the asyncio server, and what happens when a signal stops the server."""
 
 from __future__ import annotations
 
