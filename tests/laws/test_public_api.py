@@ -15,11 +15,12 @@ import pytest
 
 import memproto
 import memproto.binary
+import memproto.model
 import memproto.testing
 import memproto.text
 from memproto.testing.strategies import binary_replies
 
-PUBLIC = (memproto, memproto.binary, memproto.text, memproto.testing)
+PUBLIC = (memproto, memproto.model, memproto.binary, memproto.text, memproto.testing)
 ROOT = Path(memproto.__file__).parent
 
 
@@ -48,7 +49,10 @@ def _methods(kind: type) -> Iterator[tuple[str, Callable[..., object]]]:
 def test_all_names_are_there_once_and_in_order(module: types.ModuleType) -> None:
     names = module.__all__
     assert len(set(names)) == len(names)
-    assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    # The names of the model follow those of the package itself.
+    own = names[: -len(memproto.model.__all__)] if module is memproto else names
+    assert names[len(own) :] == (memproto.model.__all__ if module is memproto else [])
+    assert own == sorted(own, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert all(hasattr(module, name) for name in names)
     if module is memproto:
         assert len(names) > 60
