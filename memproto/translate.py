@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from memproto import binary
+from memproto import binary, model
 from memproto._wire.arguments import check_dialect, check_envelope
 from memproto._wire.checks import I32
 from memproto.binary._layout import OPCODES, Quiet
@@ -17,41 +17,20 @@ from memproto.binary._operations import opcode_for
 from memproto.errors import LocalProtocolError, ProtocolError
 from memproto.limits import MONTH
 from memproto.model import (
-    Add,
     AnyReply,
     AnyRequest,
-    Append,
     BinaryEnvelope,
     ClassicEnvelope,
-    Decrement,
-    Delete,
     Dialect,
     Envelope,
     Failure,
-    Flush,
-    Get,
-    Increment,
     Item,
-    MetaDebug,
     MetaEnvelope,
-    Noop,
-    Ok,
-    Opcode,
-    Prepend,
-    Quit,
-    Replace,
-    Set,
-    Stats,
     Status,
-    Touch,
-    Touched,
-    Values,
-    Verbosity,
-    Version,
-    VersionReply,
 )
 from memproto.model._checks import check_reply
 from memproto.model._meta_options import without_meta_options
+from memproto.text._lines import COUNTS, OF_ONE_KEY, STORES, WITH_FLAGS
 from memproto.text.classic._checks import check_request, verb_for
 from memproto.text.meta._operations import envelope_of
 
@@ -59,9 +38,9 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 _NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 
 #: Requests that every dialect can say, as far as their fields allow.
-_KNOWN = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Flush, Stats, Version)
-_KNOWN_WITHOUT_KEY = (Verbosity, Noop, Quit)
-_WITH_EXPTIME = (Get, Set, Add, Replace, Increment, Decrement, Touch, Flush)
+_OF_SERVER = (model.Flush, model.Stats, model.Version, model.Verbosity, model.Quit)
+_KNOWN = (model.Get, *OF_ONE_KEY, model.Touch, model.Noop, *_OF_SERVER)
+_WITH_EXPTIME = (model.Get, *WITH_FLAGS, *COUNTS, model.Touch, model.Flush)
 
 
 class TranslationError(ProtocolError):
@@ -91,7 +70,7 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
     if envelope.dialect is to:
         return envelope
     request = envelope.request
-    if not isinstance(request, _KNOWN + _KNOWN_WITHOUT_KEY + (MetaDebug,)):
+    if not isinstance(request, (*_KNOWN, model.MetaDebug)):
         raise TranslationError(f"{type(request).__name__} belongs to one connection or dialect and is not translated")
     try:
         if to is Dialect.BINARY:
@@ -99,7 +78,7 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
             # What cannot be encoded is known to the encoder and to nothing else.
             binary.encode_request(translated)
             return translated
-        if to is Dialect.META and not isinstance(request, Flush | Stats | Version | Verbosity | Quit):
+        if to is Dialect.META and not isinstance(request, _OF_SERVER):
             return _to_meta(envelope, request)
         return _to_classic(without_meta_options(request))
     except LocalProtocolError as error:
@@ -110,20 +89,20 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
 
 
 def _to_binary(envelope: Envelope, request: AnyRequest) -> BinaryEnvelope:
-    if isinstance(request, Get) and len(request.keys) != 1:
+    if isinstance(request, model.Get) and len(request.keys) != 1:
         raise TranslationError(f"keys are {len(request.keys)}, one binary packet carries 1")
     quiet, opaque, with_key = False, 0, False
     if isinstance(envelope, MetaEnvelope):
         quiet, with_key = b"q" in envelope.flags, b"k" in envelope.flags
         opaque = _opaque_of(envelope.flags)
         unseen = b"v" not in envelope.flags and b"s" not in envelope.flags
-        if isinstance(request, Get) and request.exptime is not None and unseen:
-            request = Touch(request.keys[0], request.exptime)
+        if isinstance(request, model.Get) and request.exptime is not None and unseen:
+            request = model.Touch(request.keys[0], request.exptime)
             quiet = False
     request = _unsigned(request)
     opcode = opcode_for(request)
-    if with_key and isinstance(request, Get):
-        opcode = Opcode.GETK if request.exptime is None else Opcode.GATK
+    if with_key and isinstance(request, model.Get):
+        opcode = model.Opcode.GETK if request.exptime is None else model.Opcode.GATK
     twin = OPCODES[opcode].twin
     if quiet and twin is not None:
         opcode = twin
@@ -144,7 +123,7 @@ def _unsigned(request: AnyRequest) -> AnyRequest:
     if not isinstance(request, _WITH_EXPTIME) or request.exptime is None or request.exptime >= 0:
         return request
     # In binary a time long past flushes nothing; now is what a negative delay means.
-    return Flush(0) if isinstance(request, Flush) else request.replace(exptime=MONTH + 1)
+    return model.Flush(0) if isinstance(request, model.Flush) else request.replace(exptime=MONTH + 1)
 
 
 # --- to meta
@@ -153,19 +132,19 @@ def _unsigned(request: AnyRequest) -> AnyRequest:
 def _to_meta(envelope: Envelope, request: AnyRequest) -> MetaEnvelope:
     ask: tuple[bytes, ...] = ()
     request = _signed(request)
-    if isinstance(request, Touch):
-        request, ask = Get((request.key,), request.exptime), (b"f", b"c")
-    elif isinstance(request, Get):
+    if isinstance(request, model.Touch):
+        request, ask = model.Get((request.key,), request.exptime), (b"f", b"c")
+    elif isinstance(request, model.Get):
         ask = (b"v", b"f", b"c")
-    elif isinstance(request, Increment | Decrement):
+    elif isinstance(request, COUNTS):
         ask = (b"v", b"c")
-    elif isinstance(request, Set | Add | Replace | Append | Prepend):
+    elif isinstance(request, STORES):
         ask = (b"c",)
     if isinstance(envelope, BinaryEnvelope):
         spec = OPCODES[envelope.opcode]
-        if spec.opcode in (Opcode.GETK, Opcode.GETKQ, Opcode.GATK, Opcode.GATKQ):
+        if spec.opcode in (model.Opcode.GETK, model.Opcode.GETKQ, model.Opcode.GATK, model.Opcode.GATKQ):
             ask += (b"k",)
-        if not isinstance(request, Noop):
+        if not isinstance(request, model.Noop):
             ask += (b"O%08x" % envelope.opaque,)
         if spec.quiet is not Quiet.NOTHING:
             ask += (b"q",)
@@ -176,7 +155,7 @@ def _signed(request: AnyRequest) -> AnyRequest:
     """Expiries are signed in text: from 2**31 on they would be negative, which means "at once"; they become never."""
     if not isinstance(request, _WITH_EXPTIME) or request.exptime is None or request.exptime <= I32:
         return request
-    if isinstance(request, Flush):
+    if isinstance(request, model.Flush):
         raise TranslationError(f"delay is {request.exptime}, text has signed 32 bits")
     return request.replace(exptime=0)
 
@@ -186,9 +165,9 @@ def _signed(request: AnyRequest) -> AnyRequest:
 
 def _to_classic(request: AnyRequest) -> ClassicEnvelope:
     request = _signed(request)
-    if isinstance(request, Add | Replace) and request.cas:
-        request = Set(request.key, request.value, request.flags, request.exptime, request.cas)
-    if isinstance(request, Increment | Decrement) and request.exptime is None:
+    if isinstance(request, model.Add | model.Replace) and request.cas:
+        request = model.Set(request.key, request.value, request.flags, request.exptime, request.cas)
+    if isinstance(request, COUNTS) and request.exptime is None:
         # Nothing is created, so that there is nothing to begin with.
         request = request.replace(initial=0)
     check_request(request)
@@ -203,21 +182,21 @@ def translate_reply(reply: AnyReply, original: Envelope) -> AnyReply:
     check_reply(reply)
     check_envelope("original", original, Envelope)
     request = original.request
-    if isinstance(request, Touch) and isinstance(reply, Values):
+    if isinstance(request, model.Touch) and isinstance(reply, model.Values):
         if not reply.items:
             return _NOT_FOUND
-        return Touched(reply.items[0].flags, reply.items[0].cas)
-    if isinstance(request, Get) and isinstance(reply, Touched):
-        return Values((Item(request.keys[0], b"", reply.flags or 0, reply.cas),))
-    if isinstance(request, Noop) and isinstance(reply, VersionReply):
-        return Ok()
+        return model.Touched(reply.items[0].flags, reply.items[0].cas)
+    if isinstance(request, model.Get) and isinstance(reply, model.Touched):
+        return model.Values((Item(request.keys[0], b"", reply.flags or 0, reply.cas),))
+    if isinstance(request, model.Noop) and isinstance(reply, model.VersionReply):
+        return model.Ok()
     if isinstance(reply, Failure):
         if reply.status == Status.REPLY_TOO_LARGE:
             # What the client connection has skipped no dialect has a status for; memcached has no memory for a reply.
             return Failure(Status.OUT_OF_MEMORY, reply.text)
-        if isinstance(request, Get) and reply.status == Status.KEY_NOT_FOUND:
-            return Values()
-        if isinstance(request, Stats) and reply.status == Status.INVALID_ARGUMENTS:
+        if isinstance(request, model.Get) and reply.status == Status.KEY_NOT_FOUND:
+            return model.Values()
+        if isinstance(request, model.Stats) and reply.status == Status.INVALID_ARGUMENTS:
             # Binary has one status for a group that is not there and for one that is spelt wrong.
             return Failure(Status.KEY_NOT_FOUND, reply.text) if original.dialect is Dialect.BINARY else reply
     return reply

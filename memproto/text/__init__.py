@@ -9,41 +9,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from memproto import model
 from memproto._fields import check_value
 from memproto._wire.arguments import bytes_of, check_envelope
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    Add,
-    AdminReply,
-    AnyReply,
-    AnyRequest,
-    Append,
-    ClassicEnvelope,
-    Decrement,
-    Delete,
-    Dialect,
-    Get,
-    Increment,
-    InvalidRequest,
-    MetaDebug,
-    MetaEnvelope,
-    Noop,
-    Prepend,
-    Replace,
-    Request,
-    SaslAuth,
-    Set,
-    Silence,
-    UnknownLine,
-    Values,
-)
+from memproto.model import AnyReply, AnyRequest, ClassicEnvelope, Dialect, InvalidRequest, MetaEnvelope, Request
 from memproto.model._checks import check_reply, check_request
 from memproto.model._meta_options import without_meta_options
 from memproto.text._client_readers import TextReader
-from memproto.text._lines import CRLF, TextEnvelope
+from memproto.text._lines import CRLF, OF_ONE_KEY, STORES, TextEnvelope
 from memproto.text._server import TextServer
 from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
@@ -53,7 +30,7 @@ from memproto.text.meta import _server as _meta_server
 from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Returned, Token
 from memproto.text.meta._keys import key_word
-from memproto.text.meta._operations import envelope_of
+from memproto.text.meta._operations import MetaRequest, envelope_of
 
 __all__ = [
     "CLASSIC_COMMANDS",
@@ -91,10 +68,7 @@ CLASSIC_COMMANDS: Final[Mapping[bytes, Command]] = MappingProxyType(COMMANDS)
 _ANY_SIZE = Limits(value=1 << 31, line=1 << 31, keys_line=1 << 31, keys=1 << 31, stats=1 << 31, answer=1 << 62)
 
 
-def meta_envelope(
-    request: Get | Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement | Noop | MetaDebug,
-    *ask: bytes,
-) -> MetaEnvelope:
+def meta_envelope(request: MetaRequest, *ask: bytes) -> MetaEnvelope:
     """A request in a meta envelope; ``ask`` are further flag words, such as ``b"v"`` or ``b"Oabc"``.
 
     Raises :class:`~memproto.LocalProtocolError` if the request does not fit a line.
@@ -116,10 +90,10 @@ def encode_request(envelope: TextEnvelope) -> bytes:
         return envelope.line + CRLF + _data_of(request)
     if isinstance(envelope, MetaEnvelope):
         return _encode_meta(envelope)
-    if isinstance(request, UnknownLine):
+    if isinstance(request, model.UnknownLine):
         return _agreeing(request.line + CRLF, envelope)
     request = without_meta_options(request)
-    if isinstance(request, SaslAuth | Noop):
+    if isinstance(request, model.SaslAuth | model.Noop):
         # Only a connection that awaits credentials reads a ``set`` as them; and ``version``, which stands for
         # Noop in classic, is read as Version.
         return b"".join(_classic_client.encode(request, envelope.verb))
@@ -128,9 +102,9 @@ def encode_request(envelope: TextEnvelope) -> bytes:
 
 
 def _data_of(request: Request[object]) -> bytes:
-    if isinstance(request, Set | Add | Replace | Append | Prepend):
+    if isinstance(request, STORES):
         return request.value + CRLF
-    if isinstance(request, SaslAuth):
+    if isinstance(request, model.SaslAuth):
         return request.data[1:].replace(b"\0", b" ", 1) + CRLF
     return b""
 
@@ -138,11 +112,11 @@ def _data_of(request: Request[object]) -> bytes:
 def _encode_meta(envelope: MetaEnvelope) -> bytes:
     request = envelope.request
     words = [envelope.command]
-    if isinstance(request, Get):
+    if isinstance(request, model.Get):
         words.append(key_word(request.keys[0], b"b" in envelope.flags))
-    elif isinstance(request, Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement | MetaDebug):
+    elif isinstance(request, (*OF_ONE_KEY, model.MetaDebug)):
         words.append(key_word(request.key, b"b" in envelope.flags))
-    if isinstance(request, Set | Add | Replace | Append | Prepend):
+    if isinstance(request, STORES):
         words.append(b"%d" % len(request.value))
     encoded = b" ".join((*words, *envelope.flags)) + CRLF + _data_of(request)
     return _agreeing(encoded, envelope)
@@ -189,7 +163,7 @@ def encode_reply(reply: AnyReply, to: TextEnvelope) -> bytes:
     return b"".join(_meta_server.reply_parts(reply, to))
 
 
-def encode_reply_part(reply: Values | AdminReply, to: ClassicEnvelope) -> tuple[bytes, ...]:
+def encode_reply_part(reply: model.Values | model.AdminReply, to: ClassicEnvelope) -> tuple[bytes, ...]:
     """Some of the items that answer a get, or of the lines that answer a dump, without the end; in pieces.
 
     For a reply that is produced in parts. The last part, which may be empty, is sent with
@@ -232,5 +206,5 @@ def _read_reply(request: Request[object], reader: TextReader, buffer: ReceiveBuf
     if reply is not None:
         return reply
     irregular = reader.begin(exchange, _ANY_SIZE).read_irregular(buffer, exchange, _ANY_SIZE)
-    assert not isinstance(irregular, Silence)
+    assert not isinstance(irregular, model.Silence)
     return irregular

@@ -7,35 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from memproto import model
 from memproto._fields import check_fields
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import I32, I64, U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import (
-    Add,
-    Append,
-    ClassicEnvelope,
-    Decrement,
-    Delete,
-    Increment,
-    Item,
-    MetaEnvelope,
-    Prepend,
-    Replace,
-    Set,
-)
+from memproto.model import ClassicEnvelope, Item, MetaEnvelope
 
 TextEnvelope: TypeAlias = ClassicEnvelope | MetaEnvelope
 
 CRLF = b"\r\n"
 
 # Kinds of requests, once made: a union that is written where it is asked for is made anew each time.
-WITH_FLAGS = (Set, Add, Replace)
-CONCATENATIONS = (Append, Prepend)
+WITH_FLAGS = (model.Set, model.Add, model.Replace)
+CONCATENATIONS = (model.Append, model.Prepend)
 STORES = (*WITH_FLAGS, *CONCATENATIONS)
-COUNTS = (Increment, Decrement)
-OF_ONE_KEY = (*STORES, Delete, *COUNTS)
+COUNTS = (model.Increment, model.Decrement)
+OF_ONE_KEY = (*STORES, model.Delete, *COUNTS)
 
 # The ``cas`` of a request that compares with a CAS of 0. As the 0 of a request is no comparison, this one is not 0.
 CAS_ZERO = -1

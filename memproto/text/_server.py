@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from memproto import model
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    AnyReply,
-    ClassicEnvelope,
-    Dialect,
-    Envelope,
-    Failure,
-    InvalidRequest,
-    MetaEnvelope,
-    SaslAuth,
-    Status,
-)
+from memproto.model import AnyReply, ClassicEnvelope, Dialect, Envelope, Failure, InvalidRequest, MetaEnvelope, Status
 from memproto.text._lines import CRLF, Block, TextEnvelope, take_line, unsigned_of, words_of
 from memproto.text.classic import _server as _classic
 from memproto.text.meta import _server as _meta
@@ -54,7 +45,7 @@ def _parse_credentials(words: list[bytes], line: bytes, limits: Limits) -> TextE
             reply = Failure(Status.INVALID_ARGUMENTS, b"bad authentication token format")
             refused = InvalidRequest(reply, "no space between user and password")
             return ClassicEnvelope(refused, words[0], False, line)
-        return ClassicEnvelope(SaslAuth(b"PLAIN", b"\0" + user + b"\0" + password), words[0], False, line)
+        return ClassicEnvelope(model.SaslAuth(b"PLAIN", b"\0" + user + b"\0" + password), words[0], False, line)
 
     return Block(size, finish)
 

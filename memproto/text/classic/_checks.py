@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from memproto import model
 from memproto._wire.checks import U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY
-from memproto.model import (
-    Add,
-    AdminCommand,
-    Append,
-    Decrement,
-    Delete,
-    Flush,
-    Get,
-    Increment,
-    Prepend,
-    Replace,
-    Request,
-    SaslAuth,
-    Set,
-    Stats,
-    Touch,
-    Verbosity,
-)
+from memproto.model import Request
 from memproto.text._lines import (
     CAS_ZERO,
     HUGE,
@@ -51,11 +35,11 @@ _MAX_PASSWORD: Final = 1024
 
 def verb_for(request: Request[object]) -> bytes:
     """The command word of this request. Raises LocalProtocolError where classic text has none."""
-    if isinstance(request, Get):
+    if isinstance(request, model.Get):
         return b"gets" if request.exptime is None else b"gats"
-    if isinstance(request, Set) and request.cas:
+    if isinstance(request, model.Set) and request.cas:
         return CAS_VERB
-    if isinstance(request, AdminCommand):
+    if isinstance(request, model.AdminCommand):
         verb = request.words[0] if request.words else b""
     else:
         command = BY_REQUEST.get(type(request))
@@ -67,7 +51,7 @@ def verb_for(request: Request[object]) -> bytes:
 
 def check_request(request: Request[object]) -> None:
     """Raise LocalProtocolError, which names what does not fit, unless classic text can say this request."""
-    if isinstance(request, Get) and not request.keys and request.exptime is None:
+    if isinstance(request, model.Get) and not request.keys and request.exptime is None:
         raise LocalProtocolError("keys are 0, the least is 1")
     check_arguments(request, verb_for(request))
 
@@ -75,37 +59,37 @@ def check_request(request: Request[object]) -> None:
 def check_arguments(request: Request[object], verb: bytes) -> None:
     """Raise LocalProtocolError, which names the field, unless each field fits its place in the line of this command."""
     match request:
-        case Get(keys, exptime):
+        case model.Get(keys, exptime):
             check_keys(keys)
             if exptime is not None:
                 check_exptime(exptime)
-        case Set() | Add() | Replace() | Append() | Prepend():
+        case model.Set() | model.Add() | model.Replace() | model.Append() | model.Prepend():
             _check_store(request, verb)
-        case Delete(key, cas):
+        case model.Delete(key, cas):
             check_word("key", key)
             if cas:
                 raise LocalProtocolError(f"cas is {cas}, delete cannot compare one in classic text")
-        case Increment(key, delta, _, exptime, cas) | Decrement(key, delta, _, exptime, cas):
+        case model.Increment(key, delta, _, exptime, cas) | model.Decrement(key, delta, _, exptime, cas):
             check_word("key", key)
             check_number("delta", delta, 0, U64)
             if exptime is not None or cas:
                 raise LocalProtocolError("classic text can neither create a counter (exptime) nor compare a cas")
-        case Touch(key, exptime):
+        case model.Touch(key, exptime):
             check_word("key", key)
             check_exptime(exptime)
-        case Flush(exptime) if exptime is not None:
+        case model.Flush(exptime) if exptime is not None:
             check_exptime(exptime)
-        case Verbosity(level):
+        case model.Verbosity(level):
             check_number("level", level, 0, U32)
-        case Stats(group):
+        case model.Stats(group):
             _check_group(group)
-        case AdminCommand(words):
+        case model.AdminCommand(words):
             _check_admin(words)
-        case SaslAuth(mechanism, data):
+        case model.SaslAuth(mechanism, data):
             _check_credentials(mechanism, data)
 
 
-def _check_store(request: Set | Add | Replace | Append | Prepend, verb: bytes) -> None:
+def _check_store(request: model.Set | model.Add | model.Replace | model.Append | model.Prepend, verb: bytes) -> None:
     check_word("key", request.key)
     check_bytes("value", request.value, HUGE - 1)
     if isinstance(request, WITH_FLAGS):

@@ -7,28 +7,9 @@ import struct
 from itertools import pairwise
 from typing import Final
 
+from memproto import model
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import (
-    Add,
-    AdminCommand,
-    AnyRequest,
-    Append,
-    Decrement,
-    Delete,
-    Flush,
-    Get,
-    Increment,
-    Noop,
-    Prepend,
-    Replace,
-    Request,
-    SaslAuth,
-    Set,
-    Stats,
-    Touch,
-    Verbosity,
-    Version,
-)
+from memproto.model import AnyRequest, Request
 from memproto.model._meta_options import without_meta_options
 from memproto.text._client_readers import Parts, TextReader
 from memproto.text._lines import CONCATENATIONS, COUNTS, CRLF, HUGE, WITH_FLAGS
@@ -71,7 +52,7 @@ class _Get(CommandEncoder):
     layout = b" %b"
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        assert isinstance(request, Get)
+        assert isinstance(request, model.Get)
         keys = request.keys
         if type(keys) is not tuple or len(keys) != 1 or request.exptime is not None or request.meta is not None:
             return None
@@ -112,7 +93,7 @@ class _Delete(CommandEncoder):
     layout = b" %b"
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        assert isinstance(request, Delete)
+        assert isinstance(request, model.Delete)
         key, cas = request.key, request.cas
         if not isinstance(key, _BYTES) or not _IS_WORD(key) or request.meta is not None:
             return None
@@ -147,7 +128,7 @@ class _Touch(CommandEncoder):
     layout = b" %b %d"
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        assert isinstance(request, Touch)
+        assert isinstance(request, model.Touch)
         key, exptime = request.key, request.exptime
         if not isinstance(key, _BYTES) or not _IS_WORD(key):
             return None
@@ -194,13 +175,13 @@ def _encoders(kind: type[CommandEncoder], *requests: type[AnyRequest]) -> dict[t
 
 #: The regular requests; ``encode_irregular`` encodes every request.
 ENCODERS: Final[dict[type[Request[object]], CommandEncoder]] = {
-    Get: _Get(b"gets", ONE_ITEM),
-    **_encoders(_Store, Set, Add, Replace),
-    **_encoders(_Concatenate, Append, Prepend),
-    **_encoders(_Delete, Delete),
-    **_encoders(_Count, Increment, Decrement),
-    **_encoders(_Touch, Touch),
-    **_encoders(_Bare, Version, Noop),
+    model.Get: _Get(b"gets", ONE_ITEM),
+    **_encoders(_Store, model.Set, model.Add, model.Replace),
+    **_encoders(_Concatenate, model.Append, model.Prepend),
+    **_encoders(_Delete, model.Delete),
+    **_encoders(_Count, model.Increment, model.Decrement),
+    **_encoders(_Touch, model.Touch),
+    **_encoders(_Bare, model.Version, model.Noop),
 }
 
 
@@ -208,12 +189,12 @@ def encode_irregular(request: Request[object], limits: Limits) -> tuple[Parts, T
     """The bytes of any request and the reader of its reply. Raises LocalProtocolError that names what does not fit."""
     request = without_meta_options(request)
     verb = verb_for(request)
-    if isinstance(request, Get) and len(request.keys) > 1:
+    if isinstance(request, model.Get) and len(request.keys) > 1:
         return _encode_keys(request, verb, limits)
     return encode(request, verb), reader_for(request, limits)
 
 
-def _encode_keys(request: Get, verb: bytes, limits: Limits) -> tuple[Parts, TextReader]:
+def _encode_keys(request: model.Get, verb: bytes, limits: Limits) -> tuple[Parts, TextReader]:
     """One line, or as many as are needed for the keys."""
     check_arguments(request, verb)
     keys, exptime = request.keys, request.exptime
@@ -259,23 +240,23 @@ def _encode_checked(request: Request[object], verb: bytes) -> Parts:
     """The bytes of a request that is never regular, and whose fields are known to fit."""
     words: tuple[bytes, ...] = ()
     match request:
-        case Get(keys, exptime):
+        case model.Get(keys, exptime):
             return (_get_line(verb, exptime, keys),)
-        case SaslAuth(_, data):
+        case model.SaslAuth(_, data):
             # The data are user and password.
             data = data[1:].replace(b"\0", b" ", 1)
             return b"set auth 0 0 %d\r\n" % len(data), data, CRLF
-        case Flush(exptime) if exptime is not None:
+        case model.Flush(exptime) if exptime is not None:
             words = (b"%d" % exptime,)
-        case Verbosity(level):
+        case model.Verbosity(level):
             words = (b"%d" % level,)
-        case Stats(group) if group:
+        case model.Stats(group) if group:
             words = (group,)
-        case AdminCommand(words):
+        case model.AdminCommand(words):
             words = words[1:]
     return (b" ".join((verb, *words)) + CRLF,)
 
 
-def _encode_cas(request: Set | Add | Replace) -> Parts:
+def _encode_cas(request: model.Set | model.Add | model.Replace) -> Parts:
     key, value, cas = request.key, request.value, max(request.cas, 0)
     return b"cas %b %d %d %d %d\r\n" % (key, request.flags, request.exptime, len(value), cas), value, CRLF

@@ -6,34 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from memproto import model
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U64
 from memproto._wire.exchange import Exchange
 from memproto._wire.growing import GrowingStatistics, too_large
 from memproto.limits import Limits
-from memproto.model import (
-    AdminCommand,
-    AdminReply,
-    AnyReply,
-    Authenticated,
-    Counter,
-    Decrement,
-    Deleted,
-    Failure,
-    Get,
-    Increment,
-    Noop,
-    Ok,
-    RawReply,
-    Request,
-    Stats,
-    StatsReply,
-    Stored,
-    Touched,
-    UnknownLine,
-    Version,
-    VersionReply,
-)
+from memproto.model import AnyReply, Failure, Request
 from memproto.text._client_readers import TextReader
 from memproto.text._failures import unexpected
 from memproto.text._lines import CRLF, read_line, unsigned
@@ -52,7 +31,7 @@ from memproto.text.classic._commands import (
 )
 
 _WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
-    kind: kind for kind in (Stored, Deleted, Touched, Ok, Authenticated)
+    kind: kind for kind in (model.Stored, model.Deleted, model.Touched, model.Ok, model.Authenticated)
 }
 # NOT_STORED and the end of the line.
 _LONGEST_WORD: Final = 12
@@ -120,12 +99,12 @@ class CounterReader(LineReader):
         if number > U64:
             return None
         buffer.at = line.end()
-        return Counter(number)
+        return model.Counter(number)
 
     def success(self, line: bytes) -> AnyReply | None:
         # Older servers pad the number as it is stored.
         number = unsigned(line.rstrip(b" "), U64)
-        return None if number is None else Counter(number)
+        return None if number is None else model.Counter(number)
 
 
 class VersionReader(LineReader):
@@ -140,7 +119,7 @@ class VersionReader(LineReader):
         word, space, version = line.partition(b" ")
         if word != VERSION or not space:
             return None
-        return Ok() if self._is_noop else VersionReply(version)
+        return model.Ok() if self._is_noop else model.VersionReply(version)
 
 
 class AdminReader(LineReader):
@@ -149,7 +128,7 @@ class AdminReader(LineReader):
     __slots__ = ()
 
     def success(self, line: bytes) -> AnyReply | None:
-        return AdminReply((line,))
+        return model.AdminReply((line,))
 
 
 class RawReader(LineReader):
@@ -158,7 +137,7 @@ class RawReader(LineReader):
     __slots__ = ()
 
     def success(self, line: bytes) -> AnyReply | None:
-        return RawReply(value=line + CRLF)
+        return model.RawReply(value=line + CRLF)
 
 
 # --- replies of many lines
@@ -169,7 +148,7 @@ class StatisticsReader(TextReader):
 
     __slots__ = ("_alone", "_growing")
 
-    def __init__(self, request: Stats, limits: Limits) -> None:
+    def __init__(self, request: model.Stats, limits: Limits) -> None:
         # The line that is a reply by itself as long as no statistic has been read.
         self._alone = STATS_WITHOUT_LINES.get(request.group)
         self._growing = GrowingStatistics(limits)
@@ -232,7 +211,7 @@ class PrefixReader(LinesReader):
     __slots__ = ()
 
     def reply(self, lines: list[bytes]) -> AnyReply:
-        return StatsReply(((b"detailed", b"".join(line + CRLF for line in lines)),))
+        return model.StatsReply(((b"detailed", b"".join(line + CRLF for line in lines)),))
 
 
 class DumpReader(LinesReader):
@@ -244,7 +223,7 @@ class DumpReader(LinesReader):
         return line.split(b" ")[0] in DUMP_REFUSALS
 
     def reply(self, lines: list[bytes]) -> AnyReply:
-        return AdminReply(tuple(lines))
+        return model.AdminReply(tuple(lines))
 
 
 # --- the reader of each request
@@ -252,20 +231,20 @@ class DumpReader(LinesReader):
 #: The readers of replies that need no more than the kind of request.
 READERS: Final[dict[type[Request[object]], TextReader]] = {
     **{kind: WordReader(command) for kind, command in BY_REQUEST.items() if command.success},
-    **dict.fromkeys((Increment, Decrement), CounterReader()),
-    Version: VersionReader(is_noop=False),
-    Noop: VersionReader(is_noop=True),
-    AdminCommand: AdminReader(),
-    UnknownLine: RawReader(),
+    **dict.fromkeys((model.Increment, model.Decrement), CounterReader()),
+    model.Version: VersionReader(is_noop=False),
+    model.Noop: VersionReader(is_noop=True),
+    model.AdminCommand: AdminReader(),
+    model.UnknownLine: RawReader(),
 }
 _FAILURES_ONLY: Final = LineReader()
 
 
 def reader_for(request: Request[object], limits: Limits) -> TextReader:
     """What reads the reply to this request."""
-    if isinstance(request, Get):
+    if isinstance(request, model.Get):
         return ONE_ITEM if len(request.keys) == 1 else ItemsReader(request.keys, limits)
-    if isinstance(request, Stats):
+    if isinstance(request, model.Stats):
         return PrefixReader() if request.group == DETAIL_DUMP else StatisticsReader(request, limits)
-    last = DUMPS.get(request.words[1:2]) if isinstance(request, AdminCommand) else None
+    last = DUMPS.get(request.words[1:2]) if isinstance(request, model.AdminCommand) else None
     return READERS.get(type(request), _FAILURES_ONLY) if last is None else DumpReader(last)

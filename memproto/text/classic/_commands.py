@@ -8,31 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeAlias
 
-from memproto.model import (
-    Add,
-    AdminCommand,
-    AnyRequest,
-    Append,
-    Decrement,
-    Delete,
-    Failure,
-    Flush,
-    Get,
-    Increment,
-    Noop,
-    Prepend,
-    Quit,
-    Replace,
-    Request,
-    SaslAuth,
-    Set,
-    Stats,
-    Status,
-    Touch,
-    UnknownLine,
-    Verbosity,
-    Version,
-)
+from memproto import model
+from memproto.model import AnyRequest, Failure, Request, Status
 from memproto.text._failures import error_line, failure_in
 from memproto.text._lines import CRLF
 
@@ -132,30 +109,30 @@ class Command:
 
 
 _TABLE: Final = (
-    Command(b"get", Get, (KEYS,), b"", _MISS),
-    Command(b"gets", Get, (KEYS,), b"", _MISS),
-    Command(b"gat", Get, (EXPTIME, ANY_KEYS), b"", _MISS),
-    Command(b"gats", Get, (EXPTIME, ANY_KEYS), b"", _MISS),
-    Command(b"set", Set, _STORE, b"STORED", _REFUSED, noreply=True),
-    Command(b"add", Add, _STORE, b"STORED", _NOT_ADDED, noreply=True),
-    Command(b"replace", Replace, _STORE, b"STORED", _NOT_REPLACED, noreply=True),
-    Command(b"append", Append, _CONCATENATE, b"STORED", _REFUSED, noreply=True),
-    Command(b"prepend", Prepend, _CONCATENATE, b"STORED", _REFUSED, noreply=True),
-    Command(CAS_VERB, Set, (*_STORE, CAS), b"STORED", _REFUSED, noreply=True),
-    Command(b"delete", Delete, (KEY, ZERO), b"DELETED", _REFUSED, noreply=True),
-    Command(b"incr", Increment, (KEY, DELTA), b"", _REFUSED, noreply=True),
-    Command(b"decr", Decrement, (KEY, DELTA), b"", _REFUSED, noreply=True),
-    Command(b"touch", Touch, (KEY, EXPTIME), b"TOUCHED", _REFUSED, noreply=True),
-    Command(b"flush_all", Flush, (DELAY,), b"OK", _NOT_FLUSHED, noreply=True),
-    Command(b"verbosity", Verbosity, (LEVEL,), b"OK", noreply=True),
-    Command(STATS, Stats, (WORDS,), b"", _NO_GROUP),
-    Command(b"version", Version, (WORDS,)),
-    Command(b"quit", Quit, (WORDS,)),
-    Command(SHUTDOWN, AdminCommand, (WORDS,)),
-    Command(b"cache_memlimit", AdminCommand, (WORDS,), noreply=True),
-    Command(b"slabs", AdminCommand, (WORDS,)),
-    Command(b"lru", AdminCommand, (WORDS,)),
-    Command(b"lru_crawler", AdminCommand, (WORDS,)),
+    Command(b"get", model.Get, (KEYS,), b"", _MISS),
+    Command(b"gets", model.Get, (KEYS,), b"", _MISS),
+    Command(b"gat", model.Get, (EXPTIME, ANY_KEYS), b"", _MISS),
+    Command(b"gats", model.Get, (EXPTIME, ANY_KEYS), b"", _MISS),
+    Command(b"set", model.Set, _STORE, b"STORED", _REFUSED, noreply=True),
+    Command(b"add", model.Add, _STORE, b"STORED", _NOT_ADDED, noreply=True),
+    Command(b"replace", model.Replace, _STORE, b"STORED", _NOT_REPLACED, noreply=True),
+    Command(b"append", model.Append, _CONCATENATE, b"STORED", _REFUSED, noreply=True),
+    Command(b"prepend", model.Prepend, _CONCATENATE, b"STORED", _REFUSED, noreply=True),
+    Command(CAS_VERB, model.Set, (*_STORE, CAS), b"STORED", _REFUSED, noreply=True),
+    Command(b"delete", model.Delete, (KEY, ZERO), b"DELETED", _REFUSED, noreply=True),
+    Command(b"incr", model.Increment, (KEY, DELTA), b"", _REFUSED, noreply=True),
+    Command(b"decr", model.Decrement, (KEY, DELTA), b"", _REFUSED, noreply=True),
+    Command(b"touch", model.Touch, (KEY, EXPTIME), b"TOUCHED", _REFUSED, noreply=True),
+    Command(b"flush_all", model.Flush, (DELAY,), b"OK", _NOT_FLUSHED, noreply=True),
+    Command(b"verbosity", model.Verbosity, (LEVEL,), b"OK", noreply=True),
+    Command(STATS, model.Stats, (WORDS,), b"", _NO_GROUP),
+    Command(b"version", model.Version, (WORDS,)),
+    Command(b"quit", model.Quit, (WORDS,)),
+    Command(SHUTDOWN, model.AdminCommand, (WORDS,)),
+    Command(b"cache_memlimit", model.AdminCommand, (WORDS,), noreply=True),
+    Command(b"slabs", model.AdminCommand, (WORDS,)),
+    Command(b"lru", model.AdminCommand, (WORDS,)),
+    Command(b"lru_crawler", model.AdminCommand, (WORDS,)),
 )
 
 #: The commands by their word.
@@ -164,10 +141,10 @@ COMMANDS: Final[dict[bytes, Command]] = {command.verb: command for command in _T
 #: The same words with another meaning, and lines without a known command.
 SPECIAL: Final = (
     # Before authentication: its data are user and password.
-    Command(b"set", SaslAuth, _STORE, b"STORED", _NOT_AUTHENTICATED),
+    Command(b"set", model.SaslAuth, _STORE, b"STORED", _NOT_AUTHENTICATED),
     # Classic has no command that does nothing; clients send this.
-    Command(b"version", Noop, ()),
-    Command(b"", UnknownLine, (WORDS,)),
+    Command(b"version", model.Noop, ()),
+    Command(b"", model.UnknownLine, (WORDS,)),
 )
 
 #: The command of each request; of several the first, whose replies are those of the others.
@@ -175,7 +152,7 @@ BY_REQUEST: Final[dict[type[Request[object]], Command]] = {
     command.request: command for command in (*SPECIAL, *reversed(_TABLE))
 }
 
-ADMIN_VERBS: Final = tuple(command.verb for command in _TABLE if command.request is AdminCommand)
+ADMIN_VERBS: Final = tuple(command.verb for command in _TABLE if command.request is model.AdminCommand)
 
 #: The commands whose VALUE lines have a CAS.
 WITH_CAS: Final = (b"gets", b"gats")
@@ -235,12 +212,12 @@ _LINES: Final = {kind: _lines_of(command.refusals) for kind, command in BY_REQUE
 
 def failure_line(failure: Failure, request: Request[object]) -> bytes:
     """The line, with its end, that says a failure to this request. Raises LocalProtocolError."""
-    if failure == UNKNOWN_GROUP and isinstance(request, Stats) and request.group.startswith(b"detail"):
+    if failure == UNKNOWN_GROUP and isinstance(request, model.Stats) and request.group.startswith(b"detail"):
         # An unknown group like any other in binary; here memcached says which groups there are.
         return error_line(DETAIL_USAGE)
     # With a CAS they compare it, as ``cas`` does.
-    kind = Set if isinstance(request, Add | Replace) and request.cas else type(request)
-    line = _LINES.get(kind, _LINES[UnknownLine]).get(failure.status)
+    kind = model.Set if isinstance(request, model.Add | model.Replace) and request.cas else type(request)
+    line = _LINES.get(kind, _LINES[model.UnknownLine]).get(failure.status)
     # A code has no room for a text; a sentence gives way to the text that the failure has.
     if line is None or (failure.text is not None and b" " in line):
         return error_line(failure)
@@ -253,4 +230,4 @@ def failure_of(line: bytes, request: Request[object]) -> Failure | None:
     if command is not None and line in command.refusals:
         return Failure(command.refusals[line])
     failure = failure_in(line)
-    return UNKNOWN_GROUP if failure == DETAIL_USAGE and isinstance(request, Stats) else failure
+    return UNKNOWN_GROUP if failure == DETAIL_USAGE and isinstance(request, model.Stats) else failure

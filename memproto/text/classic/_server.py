@@ -9,43 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
+from memproto import model
 from memproto._wire.checks import U32, U64, check_failure, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import (
-    Add,
-    AdminCommand,
-    AdminReply,
-    AnyReply,
-    AnyRequest,
-    Append,
-    ClassicEnvelope,
-    Counter,
-    Decrement,
-    Delete,
-    Failure,
-    Flush,
-    Get,
-    Increment,
-    InvalidRequest,
-    Item,
-    Noop,
-    Prepend,
-    Quit,
-    RawReply,
-    Replace,
-    Request,
-    Set,
-    Stats,
-    StatsReply,
-    Status,
-    Touch,
-    UnknownLine,
-    Values,
-    Verbosity,
-    Version,
-    VersionReply,
-)
+from memproto.model import AnyReply, AnyRequest, ClassicEnvelope, Failure, InvalidRequest, Item, Request, Status
 from memproto.text._lines import (
     CAS_ZERO,
     CRLF,
@@ -95,7 +63,7 @@ def client_error(text: bytes | None, reason: str, request: AnyRequest | None = N
 
 def unknown(words: list[bytes], line: bytes) -> ClassicEnvelope:
     """A line whose command no dialect knows."""
-    return ClassicEnvelope(UnknownLine(line), words[0] if words else b"", False, line)
+    return ClassicEnvelope(model.UnknownLine(line), words[0] if words else b"", False, line)
 
 
 def _reader(command: Command, parser: _Parser) -> _Reader:
@@ -134,14 +102,16 @@ def _parse_store(command: Command, words: list[bytes], line: bytes, limits: Limi
 
 def _stored(command: Command, key: bytes, data: bytes, flags: int, exptime: int, cas: int) -> AnyRequest:
     kind = command.request
-    if kind is Set:
+    if kind is model.Set:
         # Unlike a binary SET with a CAS.
-        return Set(key, data, flags, exptime, cas, strict=True, unlink=False) if cas else Set(key, data, flags, exptime)
-    if kind is Add:
-        return Add(key, data, flags, exptime)
-    if kind is Replace:
-        return Replace(key, data, flags, exptime)
-    return (Append if kind is Append else Prepend)(key, data, flags=flags)
+        if cas:
+            return model.Set(key, data, flags, exptime, cas, strict=True, unlink=False)
+        return model.Set(key, data, flags, exptime)
+    if kind is model.Add:
+        return model.Add(key, data, flags, exptime)
+    if kind is model.Replace:
+        return model.Replace(key, data, flags, exptime)
+    return (model.Append if kind is model.Append else model.Prepend)(key, data, flags=flags)
 
 
 def _refuse_store(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
@@ -185,7 +155,7 @@ def _parse_get(command: Command, words: list[bytes], line: bytes, limits: Limits
     if len(keys) > limits.keys:
         refused = client_error(None, f"keys are {len(keys)}, limit is {limits.keys}")
         return ClassicEnvelope(refused, command.verb, line=line)
-    return ClassicEnvelope(Get(tuple(keys), exptime), command.verb, False, line)
+    return ClassicEnvelope(model.Get(tuple(keys), exptime), command.verb, False, line)
 
 
 def _not_exptime(name: str, word: bytes) -> InvalidRequest:
@@ -194,7 +164,7 @@ def _not_exptime(name: str, word: bytes) -> InvalidRequest:
 
 def _parse_delete(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     key, behind = words[1], words[2:]
-    request: AnyRequest = Delete(key)
+    request: AnyRequest = model.Delete(key)
     if behind and behind not in ([b"0"], [NOREPLY], [b"0", NOREPLY]):
         usage = b"bad command line format.  Usage: delete <key> [noreply]"
         request = client_error(usage, f"words behind the key are {behind!r}, only 0 and noreply may stand there")
@@ -211,7 +181,7 @@ def _parse_count(command: Command, words: list[bytes], line: bytes, limits: Limi
     elif delta is None:
         request = client_error(b"invalid numeric delta argument", f"delta is {words[2]!r}, must be 0 to 2**64 - 1")
     else:
-        request = Increment(words[1], delta) if command.request is Increment else Decrement(words[1], delta)
+        request = (model.Increment if command.request is model.Increment else model.Decrement)(words[1], delta)
     return ClassicEnvelope(request, command.verb, words[-1] == NOREPLY, line)
 
 
@@ -223,16 +193,16 @@ def _parse_touch(command: Command, words: list[bytes], line: bytes, limits: Limi
     elif exptime is None:
         request = _not_exptime("exptime", words[2])
     else:
-        request = Touch(words[1], exptime)
+        request = model.Touch(words[1], exptime)
     return ClassicEnvelope(request, command.verb, words[-1] == NOREPLY, line)
 
 
 def _parse_flush(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     noreply = words[-1] == NOREPLY
-    request: AnyRequest = Flush()
+    request: AnyRequest = model.Flush()
     if len(words) > 1 + noreply:
         exptime = exptime_of(words[1])
-        request = Flush(exptime) if exptime is not None else _not_exptime("delay", words[1])
+        request = model.Flush(exptime) if exptime is not None else _not_exptime("delay", words[1])
     return ClassicEnvelope(request, command.verb, noreply, line)
 
 
@@ -240,39 +210,40 @@ def _parse_verbosity(command: Command, words: list[bytes], line: bytes, limits: 
     level = unsigned_of(words[1], U32)
     request: AnyRequest = client_error(None, f"level is {words[1]!r}, must be a number")
     if level is not None:
-        request = Verbosity(level)
+        request = model.Verbosity(level)
     elif words[1:] == [NOREPLY]:
         # Without a level; 1.6.18 takes it, and says nothing.
-        request = Verbosity(0)
+        request = model.Verbosity(0)
     return ClassicEnvelope(request, command.verb, words[-1] == NOREPLY, line)
 
 
 def _parse_stats(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     if words[1:2] == [CACHEDUMP]:
         return _parse_admin(command, words, line, limits)
-    return ClassicEnvelope(Stats(stats_group(words[1:])), command.verb, False, line)
+    return ClassicEnvelope(model.Stats(stats_group(words[1:])), command.verb, False, line)
 
 
 def _parse_bare(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    return ClassicEnvelope(Quit() if command.request is Quit else Version(), command.verb, False, line)
+    request = model.Quit() if command.request is model.Quit else model.Version()
+    return ClassicEnvelope(request, command.verb, False, line)
 
 
 def _parse_admin(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     noreply = command.noreply and words[-1] == NOREPLY
-    return ClassicEnvelope(AdminCommand(tuple(words[:-1] if noreply else words)), command.verb, noreply, line)
+    return ClassicEnvelope(model.AdminCommand(tuple(words[:-1] if noreply else words)), command.verb, noreply, line)
 
 
 _PARSERS: Final[dict[type[Request[object]], _Parser]] = {
-    Get: _parse_get,
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), _parse_store),
-    Delete: _parse_delete,
-    **dict.fromkeys((Increment, Decrement), _parse_count),
-    Touch: _parse_touch,
-    Flush: _parse_flush,
-    Verbosity: _parse_verbosity,
-    Stats: _parse_stats,
-    **dict.fromkeys((Version, Quit), _parse_bare),
-    AdminCommand: _parse_admin,
+    model.Get: _parse_get,
+    **dict.fromkeys((model.Set, model.Add, model.Replace, model.Append, model.Prepend), _parse_store),
+    model.Delete: _parse_delete,
+    **dict.fromkeys((model.Increment, model.Decrement), _parse_count),
+    model.Touch: _parse_touch,
+    model.Flush: _parse_flush,
+    model.Verbosity: _parse_verbosity,
+    model.Stats: _parse_stats,
+    **dict.fromkeys((model.Version, model.Quit), _parse_bare),
+    model.AdminCommand: _parse_admin,
 }
 
 #: Command word -> what reads the words of its line.
@@ -294,7 +265,7 @@ _STATISTIC: Final = STAT + b" %b %b\r\n"
 _SUCCESSES: Final[dict[type[Request[object]], tuple[type[AnyReply], Parts]]] = {
     kind: (command.request.reply_types()[0], (command.success + CRLF,) if command.success else ())
     for kind, command in BY_REQUEST.items()
-    if kind is not Noop
+    if kind is not model.Noop
 }
 
 
@@ -310,7 +281,7 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
         parts = (failure_line(reply, request),)
     elif type(reply) is not kind:
         raise LocalProtocolError(f"{type(reply).__name__} does not answer {type(request).__name__}")
-    elif type(reply) is Values:
+    elif type(reply) is model.Values:
         parts = _values(reply, envelope)
     elif not parts:
         parts = _content(reply, envelope)
@@ -319,10 +290,10 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
 
 def part_of_reply(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
     """Some of the items of a get, or some of the lines of a dump, without the end. Raises LocalProtocolError."""
-    if isinstance(reply, Values) and isinstance(envelope.request, Get):
+    if isinstance(reply, model.Values) and isinstance(envelope.request, model.Get):
         written = _values(reply, envelope)
         return (*written[:2], CRLF) if len(reply.items) == 1 else written[:-1]
-    if isinstance(reply, AdminReply) and isinstance(envelope.request, AdminCommand):
+    if isinstance(reply, model.AdminReply) and isinstance(envelope.request, model.AdminCommand):
         return _lines(reply)
     raise LocalProtocolError(f"{type(reply).__name__} for {type(envelope.request).__name__} has no parts")
 
@@ -330,25 +301,25 @@ def part_of_reply(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
 def _content(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
     """The lines of a success that has content."""
     match reply:
-        case Counter():
+        case model.Counter():
             check_number("counter", reply.value, 0, U64)
             return (b"%d\r\n" % reply.value,)
-        case VersionReply():
+        case model.VersionReply():
             check_text("version", reply.version)
             return (VERSION + b" " + reply.version + CRLF,)
-        case StatsReply():
+        case model.StatsReply():
             return _statistics(reply, envelope.request)
-        case AdminReply():
+        case model.AdminReply():
             return _admin(reply, envelope.request)
-        case RawReply():
+        case model.RawReply():
             return (reply.value,)
     # The Ok of Quit: the server closes the connection.
     return ()
 
 
-def _values(reply: Values, envelope: ClassicEnvelope) -> Parts:
+def _values(reply: model.Values, envelope: ClassicEnvelope) -> Parts:
     with_cas = envelope.verb in WITH_CAS
-    keys: Collection[bytes] = envelope.request.keys if isinstance(envelope.request, Get) else ()
+    keys: Collection[bytes] = envelope.request.keys if isinstance(envelope.request, model.Get) else ()
     if len(reply.items) > 1:
         # Of a tuple each answer would take as long as there are keys, and the client chooses how many.
         keys = frozenset(keys)
@@ -373,8 +344,8 @@ def _item_line(item: Item, with_cas: bool) -> bytes:
     return _ITEM % (item.key, item.flags, len(item.value))
 
 
-def _statistics(reply: StatsReply, request: Request[object]) -> Parts:
-    group = request.group if isinstance(request, Stats) else b""
+def _statistics(reply: model.StatsReply, request: Request[object]) -> Parts:
+    group = request.group if isinstance(request, model.Stats) else b""
     if not reply.stats and group in STATS_WITHOUT_LINES:
         return (STATS_WITHOUT_LINES[group] + CRLF,)
     if group == DETAIL_DUMP:
@@ -390,9 +361,9 @@ def _statistics(reply: StatsReply, request: Request[object]) -> Parts:
     return *lines, _END
 
 
-def _admin(reply: AdminReply, request: Request[object]) -> Parts:
+def _admin(reply: model.AdminReply, request: Request[object]) -> Parts:
     lines = _lines(reply)
-    words = request.words if isinstance(request, AdminCommand) else ()
+    words = request.words if isinstance(request, model.AdminCommand) else ()
     if words[:1] == (SHUTDOWN,) and not lines:
         # A server that obeys says nothing and closes.
         return ()
@@ -403,7 +374,7 @@ def _admin(reply: AdminReply, request: Request[object]) -> Parts:
     return lines
 
 
-def _lines(reply: AdminReply) -> Parts:
+def _lines(reply: model.AdminReply) -> Parts:
     for line in reply.lines:
         check_text("line", line)
     return tuple(line + CRLF for line in reply.lines)

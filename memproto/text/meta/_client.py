@@ -10,36 +10,12 @@ import re
 import struct
 from typing import Final
 
+from memproto import model
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
 from memproto._wire.exchange import Exchange
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import (
-    Add,
-    AnyReply,
-    Append,
-    Counter,
-    Decrement,
-    Delete,
-    Deleted,
-    Failure,
-    Get,
-    Increment,
-    Item,
-    MetaDebug,
-    MetaOptions,
-    Noop,
-    Ok,
-    Prepend,
-    Replace,
-    Request,
-    Set,
-    Status,
-    Stored,
-    Touch,
-    Touched,
-    Values,
-)
+from memproto.model import AnyReply, Failure, Item, Request, Status
 from memproto.model._checks import check_request
 from memproto.text._client_readers import Parts, TextReader
 from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
@@ -84,7 +60,7 @@ def _flags_in(line: bytes) -> tuple[bytes, ...]:
     return tuple(words[3 if words[0] == b"ms" else 2 :])
 
 
-def _word_and_flag(key: bytes, options: MetaOptions | None) -> tuple[bytes, bytes]:
+def _word_and_flag(key: bytes, options: model.MetaOptions | None) -> tuple[bytes, bytes]:
     """The key as a word, and the flag that says so where only base64 can carry it. Raises LocalProtocolError."""
     if options is not None and options.base64:
         # The flag is among those for the options.
@@ -98,7 +74,7 @@ class _GetCommand(MetaCommand):
     __slots__ = ()
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        assert isinstance(request, Get)
+        assert isinstance(request, model.Get)
         keys, fields, base64 = request.keys, b"", b""
         single = type(keys) is tuple and len(keys) == 1
         if single and request.meta is None and request.exptime is None and is_word(keys[0]):
@@ -113,7 +89,7 @@ class _GetCommand(MetaCommand):
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
-        assert isinstance(request, Get)
+        assert isinstance(request, model.Get)
         data, key = buffer.data, request.keys[0]
         line = _ITEM(data, buffer.at)
         if line is None:
@@ -123,7 +99,7 @@ class _GetCommand(MetaCommand):
             if not data.startswith(miss, buffer.at):
                 return None
             buffer.at += len(miss)
-            return Values()
+            return model.Values()
         size_word, flags_word, cas_word, returned_key, opaque = line.groups()
         # With options the reply may say more of the item.
         if returned_key != key or int(opaque) != exchange._opaque or request.meta is not None:
@@ -134,7 +110,7 @@ class _GetCommand(MetaCommand):
         if size > limits.value or flags > U32 or cas > U64 or data[end : end + 2] != CRLF:
             return None
         buffer.at = end + 2
-        return Values((Item(key, data[start:end], flags, cas),))
+        return model.Values((Item(key, data[start:end], flags, cas),))
 
 
 class _StoreCommand(MetaCommand):
@@ -166,7 +142,7 @@ class _StoreCommand(MetaCommand):
         if cas > U64 or opaque != exchange._opaque:
             return None
         buffer.at = line.end()
-        return Stored(cas)
+        return model.Stored(cas)
 
 
 class _ConcatCommand(_StoreCommand):
@@ -176,7 +152,7 @@ class _ConcatCommand(_StoreCommand):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
-        assert isinstance(request, Append | Prepend)
+        assert isinstance(request, model.Append | model.Prepend)
         value, fields = request.value, flags_of(request)
         key, base64 = _word_and_flag(request.key, request.meta)
         return _MS % (key, len(value), fields, opaque, base64), value, CRLF
@@ -188,7 +164,7 @@ class _DeleteCommand(MetaCommand):
     __slots__ = ()
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        assert isinstance(request, Delete)
+        assert isinstance(request, model.Delete)
         key, cas, fields, base64 = request.key, request.cas, b"", b""
         if request.meta is not None or cas or type(cas) is not int or not is_word(key):
             check_request(request)
@@ -201,7 +177,7 @@ class _DeleteCommand(MetaCommand):
         if not buffer.data.startswith(expected, buffer.at):
             return None
         buffer.at += len(expected)
-        return Deleted()
+        return model.Deleted()
 
 
 class _CountCommand(MetaCommand):
@@ -229,7 +205,7 @@ class _CountCommand(MetaCommand):
         if not digits.isdigit() or int(digits) > U64 or data[end : end + 2] != CRLF:
             return None
         buffer.at = end + 2
-        return Counter(int(digits), cas)
+        return model.Counter(int(digits), cas)
 
 
 class _TouchCommand(MetaCommand):
@@ -239,14 +215,14 @@ class _TouchCommand(MetaCommand):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
-        assert isinstance(request, Touch)
-        fields = flags_of(Get((request.key,), request.exptime))
+        assert isinstance(request, model.Touch)
+        fields = flags_of(model.Get((request.key,), request.exptime))
         key, base64 = _word_and_flag(request.key, None)
         return (b"mg %b%b f c k O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
-        assert isinstance(request, Touch)
+        assert isinstance(request, model.Touch)
         line = _TOUCHED(buffer.data, buffer.at)
         if line is None or line[3] != request.key or int(line[4]) != exchange._opaque:
             return None
@@ -257,7 +233,7 @@ class _TouchCommand(MetaCommand):
         if flags > U32 or cas > U64:
             return None
         buffer.at = line.end()
-        return Touched(flags, cas)
+        return model.Touched(flags, cas)
 
 
 class _NoopCommand(MetaCommand):
@@ -272,7 +248,7 @@ class _NoopCommand(MetaCommand):
         if not buffer.data.startswith(_MN, buffer.at):
             return None
         buffer.at += len(_MN)
-        return Ok()
+        return model.Ok()
 
 
 class _DebugCommand(MetaCommand):
@@ -282,14 +258,14 @@ class _DebugCommand(MetaCommand):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
-        assert isinstance(request, MetaDebug)
+        assert isinstance(request, model.MetaDebug)
         return (b"me %b%b\r\n" % _word_and_flag(request.key, None),)
 
 
 # --- a get of many keys: a command for each
 
 
-def _encode_many(request: Get, opaque: int, limits: Limits) -> tuple[Parts, MultiGetReply]:
+def _encode_many(request: model.Get, opaque: int, limits: Limits) -> tuple[Parts, MultiGetReply]:
     keys, options, fields = request.keys, request.meta, flags_of(request)
     # One opaque for all: within a get the key says which reply it is.
     tail = (_MG % (b"", fields, opaque, b"")).removeprefix(b"mg ")
@@ -306,21 +282,21 @@ def _encode_many(request: Get, opaque: int, limits: Limits) -> tuple[Parts, Mult
 
 #: What encodes each kind of request, and reads its reply. Other requests are sent in classic text.
 BY_REQUEST: Final[dict[type[Request[object]], MetaCommand]] = {
-    Get: _GetCommand(),
-    **dict.fromkeys((Set, Add, Replace), _StoreCommand()),
-    **dict.fromkeys((Append, Prepend), _ConcatCommand()),
-    Delete: _DeleteCommand(),
-    **dict.fromkeys((Increment, Decrement), _CountCommand()),
-    Touch: _TouchCommand(),
-    Noop: _NoopCommand(),
-    MetaDebug: _DebugCommand(),
+    model.Get: _GetCommand(),
+    **dict.fromkeys((model.Set, model.Add, model.Replace), _StoreCommand()),
+    **dict.fromkeys((model.Append, model.Prepend), _ConcatCommand()),
+    model.Delete: _DeleteCommand(),
+    **dict.fromkeys((model.Increment, model.Decrement), _CountCommand()),
+    model.Touch: _TouchCommand(),
+    model.Noop: _NoopCommand(),
+    model.MetaDebug: _DebugCommand(),
 }
 
 
 def encode(request: Request[object], opaque: int, limits: Limits) -> tuple[Parts, TextReader]:
     """The bytes of any of these requests, in pieces, and what reads its reply. Raises LocalProtocolError."""
     check_request(request)
-    if isinstance(request, Get) and len(request.keys) != 1:
+    if isinstance(request, model.Get) and len(request.keys) != 1:
         return _encode_many(request, opaque, limits)
     command = BY_REQUEST[type(request)]
     parts = command.encode(request, opaque)

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from memproto import model
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.checks import U32, U64
 from memproto._wire.exchange import Exchange
 from memproto._wire.growing import too_large
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    Add,
-    AnyReply,
-    Counter,
-    Decrement,
-    Delete,
-    Deleted,
-    Failure,
-    Get,
-    Increment,
-    Item,
-    ItemMeta,
-    MetaDebug,
-    MetaDebugReply,
-    Noop,
-    Ok,
-    Replace,
-    Request,
-    Status,
-    Stored,
-    Touch,
-    Touched,
-    Values,
-)
+from memproto.model import AnyReply, Failure, Item, Request, Status
 from memproto.text._client_readers import TextReader
 from memproto.text._failures import failure_in, unexpected
 from memproto.text._lines import CRLF, OF_ONE_KEY, read_line, unsigned, words_of
@@ -41,7 +19,7 @@ from memproto.text.meta._flags import BASE64, FLAGS_OF, KEY, OPAQUE, RETURNED, U
 from memproto.text.meta._keys import decoded_key
 
 # The requests whose replies may have a value.
-_VALUED = (Get, Increment, Decrement)
+_VALUED = (model.Get, model.Increment, model.Decrement)
 
 # Letter -> the field of a reply that it carries as a number.
 _NUMBERS: Final = {
@@ -52,7 +30,7 @@ _ITEM_META_NUMBERS: Final = frozenset({"ttl", "hit_before", "last_access"})
 _ITEM_META_FLAGS: Final = frozenset(
     flag.letter for flag in FLAGS_OF[b"mg"].values() if flag.option in ("details", "vivify", "recache")
 )
-_NO_ITEM_META: Final = ItemMeta()
+_NO_ITEM_META: Final = model.ItemMeta()
 
 
 class IrregularReply(TextReader):
@@ -90,7 +68,7 @@ class IrregularReply(TextReader):
 
     def _words_of(self, line: bytes) -> list[bytes]:
         """The words of a reply. A key with spaces is not among them: binary clients can store such keys."""
-        if not isinstance(self.request, Get | Touch):
+        if not isinstance(self.request, model.Get | model.Touch):
             return words_of(line)
         key = b" k" + self._key()
         at = line.find(key) if b" " in key[1:] else -1
@@ -101,9 +79,9 @@ class IrregularReply(TextReader):
 
     def _key(self) -> bytes:
         request = self.request
-        if isinstance(request, Get):
+        if isinstance(request, model.Get):
             return request.keys[0]
-        return request.key if isinstance(request, (*OF_ONE_KEY, Touch, MetaDebug)) else b""
+        return request.key if isinstance(request, (*OF_ONE_KEY, model.Touch, model.MetaDebug)) else b""
 
     # --- a reply with a value
 
@@ -137,18 +115,18 @@ class IrregularReply(TextReader):
         failure = None if code == b"HD" else failure_in(line)
         if failure is not None:
             return failure
-        if code == b"MN" and isinstance(request, Noop):
-            return Ok()
-        if code == b"ME" and isinstance(request, MetaDebug):
+        if code == b"MN" and isinstance(request, model.Noop):
+            return model.Ok()
+        if code == b"ME" and isinstance(request, model.MetaDebug):
             return self._debug_info(line, words, request.key)
-        if code == b"EN" and isinstance(request, Get | Touch | MetaDebug):
+        if code == b"EN" and isinstance(request, model.Get | model.Touch | model.MetaDebug):
             self._check_echo(words[1:])
-            return Values() if isinstance(request, Get) else Failure(Status.KEY_NOT_FOUND)
+            return model.Values() if isinstance(request, model.Get) else Failure(Status.KEY_NOT_FOUND)
         status = _status_of(code, request)
         if status is not None:
             self._check_echo(words[1:])
             return Failure(status)
-        if code != b"HD" or isinstance(request, Noop | MetaDebug) or self._must_have_value():
+        if code != b"HD" or isinstance(request, model.Noop | model.MetaDebug) or self._must_have_value():
             raise unexpected(line, type(request).__name__)
         return self._success(words[1:], None)
 
@@ -156,13 +134,13 @@ class IrregularReply(TextReader):
         """Whether a value is asked for; it is left out if the client named the CAS of the one that it has."""
         if VALUE not in self.flags or not isinstance(self.request, _VALUED):
             return False
-        return not (isinstance(self.request, Get) and any(word[:1] == b"C" for word in self.flags))
+        return not (isinstance(self.request, model.Get) and any(word[:1] == b"C" for word in self.flags))
 
-    def _debug_info(self, line: bytes, words: list[bytes], key: bytes) -> MetaDebugReply:
+    def _debug_info(self, line: bytes, words: list[bytes], key: bytes) -> model.MetaDebugReply:
         if words[1:2] != [key] and decoded_key(b"".join(words[1:2])) != key:
             raise unexpected(line, f"MetaDebug of {key!r}")
         pairs = [word.partition(b"=") for word in words[2:]]
-        return MetaDebugReply(tuple((name, value) for name, _, value in pairs))
+        return model.MetaDebugReply(tuple((name, value) for name, _, value in pairs))
 
     # --- what the flags say
 
@@ -171,27 +149,27 @@ class IrregularReply(TextReader):
         request = self.request
         numbers = _numbers_in(words)
         cas = numbers.get("cas", 0)
-        if isinstance(request, Get):
+        if isinstance(request, model.Get):
             meta = self._item_meta(words, numbers, value is not None)
             encoded = BASE64 in words
-            return Values((Item(request.keys[0], value or b"", numbers.get("flags", 0), cas, encoded, meta),))
-        if isinstance(request, Touch):
-            return Touched(numbers.get("flags", 0), cas)
-        if isinstance(request, Delete):
-            return Deleted(cas)
-        if isinstance(request, Increment | Decrement):
+            return model.Values((Item(request.keys[0], value or b"", numbers.get("flags", 0), cas, encoded, meta),))
+        if isinstance(request, model.Touch):
+            return model.Touched(numbers.get("flags", 0), cas)
+        if isinstance(request, model.Delete):
+            return model.Deleted(cas)
+        if isinstance(request, model.Increment | model.Decrement):
             number = unsigned(value or b"", U64) if VALUE in self.flags else 0
             if number is None:
                 raise RemoteProtocolError(f"counter is {(value or b'')[:30]!r}, must be a number")
-            return Counter(number, cas, ItemMeta(numbers["ttl"]) if "ttl" in numbers else None)
-        return Stored(cas)
+            return model.Counter(number, cas, model.ItemMeta(numbers["ttl"]) if "ttl" in numbers else None)
+        return model.Stored(cas)
 
-    def _item_meta(self, words: list[bytes], numbers: dict[str, int], with_value: bool) -> ItemMeta | None:
+    def _item_meta(self, words: list[bytes], numbers: dict[str, int], with_value: bool) -> model.ItemMeta | None:
         asked = any(word[:1] in _ITEM_META_FLAGS for word in self.flags)
         said = not (UNASKED.keys().isdisjoint(words) and _ITEM_META_NUMBERS.isdisjoint(numbers))
         if with_value and not asked and not said:
             return None
-        meta = ItemMeta(
+        meta = model.ItemMeta(
             ttl=numbers.get("ttl", -1),
             hit_before=bool(numbers.get("hit_before", 0)),
             last_access=numbers.get("last_access", 0),
@@ -225,9 +203,9 @@ def _status_of(code: bytes, request: Request[object]) -> Status | None:
     if not isinstance(request, OF_ONE_KEY):
         return None
     if code == b"NS":
-        if isinstance(request, Add):
+        if isinstance(request, model.Add):
             return Status.KEY_EXISTS
-        return Status.KEY_NOT_FOUND if isinstance(request, Replace) else Status.NOT_STORED
+        return Status.KEY_NOT_FOUND if isinstance(request, model.Replace) else Status.NOT_STORED
     return {b"EX": Status.KEY_EXISTS, b"NF": Status.KEY_NOT_FOUND}.get(code)
 
 

@@ -9,21 +9,9 @@ from __future__ import annotations
 import enum
 from typing import Final, NamedTuple
 
+from memproto import model
 from memproto._wire.checks import U32, U64
-from memproto.model import (
-    Add,
-    AnyRequest,
-    Append,
-    Decrement,
-    Delete,
-    Get,
-    Increment,
-    MetaDebug,
-    Noop,
-    Prepend,
-    Replace,
-    Set,
-)
+from memproto.model import AnyRequest
 from memproto.text._lines import BAD_FORMAT, exptime_of, unsigned_of
 
 #: The longest opaque token, in bytes; its letter comes on top.
@@ -177,28 +165,28 @@ FLAGS_OF: Final[dict[bytes, dict[bytes, Flag]]] = {command: _accepted(command) f
 
 #: Request -> its command.
 COMMANDS: Final[dict[type[AnyRequest], bytes]] = {
-    Noop: b"mn",
-    Get: b"mg",
-    **dict.fromkeys((Set, Add, Replace, Append, Prepend), b"ms"),
-    Delete: b"md",
-    **dict.fromkeys((Increment, Decrement), b"ma"),
-    MetaDebug: b"me",
+    model.Noop: b"mn",
+    model.Get: b"mg",
+    **dict.fromkeys((model.Set, model.Add, model.Replace, model.Append, model.Prepend), b"ms"),
+    model.Delete: b"md",
+    **dict.fromkeys((model.Increment, model.Decrement), b"ma"),
+    model.MetaDebug: b"me",
 }
 
 #: Modes of ms -> the request that it makes; the first is meant where none is given.
-STORE_MODES: Final[dict[bytes, type[Set | Add | Append | Prepend | Replace]]] = {
-    b"S": Set,
-    b"E": Add,
-    b"A": Append,
-    b"P": Prepend,
-    b"R": Replace,
+STORE_MODES: Final[dict[bytes, type[model.Set | model.Add | model.Append | model.Prepend | model.Replace]]] = {
+    b"S": model.Set,
+    b"E": model.Add,
+    b"A": model.Append,
+    b"P": model.Prepend,
+    b"R": model.Replace,
 }
 #: The same for ma.
-COUNT_MODES: Final[dict[bytes, type[Increment | Decrement]]] = {
-    b"I": Increment,
-    b"+": Increment,
-    b"D": Decrement,
-    b"-": Decrement,
+COUNT_MODES: Final[dict[bytes, type[model.Increment | model.Decrement]]] = {
+    b"I": model.Increment,
+    b"+": model.Increment,
+    b"D": model.Decrement,
+    b"-": model.Decrement,
 }
 _MODES: dict[bytes, frozenset[bytes]] = {b"ms": frozenset(STORE_MODES), b"ma": frozenset(COUNT_MODES)}
 

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeAlias
 
+from memproto import model
 from memproto._wire.checks import U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
-from memproto.model import (
-    Add,
-    Append,
-    Decrement,
-    Delete,
-    Get,
-    Increment,
-    MetaDebug,
-    MetaEnvelope,
-    MetaOptions,
-    Noop,
-    Prepend,
-    Replace,
-    Request,
-    Set,
-)
-from memproto.text._lines import BREAK, CAS_ZERO, COUNTS, HUGE, WITH_FLAGS, check_exptime
+from memproto.model import MetaEnvelope, Request
+from memproto.text._lines import BREAK, CAS_ZERO, COUNTS, HUGE, OF_ONE_KEY, STORES, WITH_FLAGS, check_exptime
 from memproto.text.meta._flags import (
     BASE64,
     COMMANDS,
@@ -39,28 +25,32 @@ from memproto.text.meta._flags import (
 )
 from memproto.text.meta._keys import key_word, needs_base64
 
-_Store = Set | Add | Replace | Append | Prepend
-_Count = Increment | Decrement
+_Store: TypeAlias = model.Set | model.Add | model.Replace | model.Append | model.Prepend
+_Count: TypeAlias = model.Increment | model.Decrement
+_ItemRequest: TypeAlias = model.Get | _Store | model.Delete | _Count
+#: The requests that meta can say.
+MetaRequest: TypeAlias = _ItemRequest | model.Noop | model.MetaDebug
 
-_NO_OPTIONS: Final = MetaOptions()
+_WITH_OPTIONS: Final = (model.Get, *OF_ONE_KEY)
+_NO_OPTIONS: Final = model.MetaOptions()
 
 # --- from flags to a request
 
 
-def request_of(command: bytes, key: bytes, value: bytes, flags: ParsedFlags) -> Get | _Store | Delete | _Count:
+def request_of(command: bytes, key: bytes, value: bytes, flags: ParsedFlags) -> _ItemRequest:
     """The request that a command with these flags is; only ms has a value."""
     if command == b"mg":
         # The reply to a plain mg, too, says whether the item is stale, so its options are never None.
-        return Get((key,), flags.fields.get("exptime"), _options(flags) or _NO_OPTIONS)
+        return model.Get((key,), flags.fields.get("exptime"), _options(flags) or _NO_OPTIONS)
     if command == b"ms":
         return _store_of(key, value, flags)
     return _delete_of(key, flags) if command == b"md" else _count_of(key, flags)
 
 
-def _options(flags: ParsedFlags) -> MetaOptions | None:
+def _options(flags: ParsedFlags) -> model.MetaOptions | None:
     if not flags.options:
         return None
-    options = MetaOptions(**flags.options)  # type: ignore[arg-type]  # the table has fields of the right types
+    options = model.MetaOptions(**flags.options)  # type: ignore[arg-type]  # the table has fields of the right types
     return None if options == _NO_OPTIONS else options
 
 
@@ -73,23 +63,23 @@ def _store_of(key: bytes, value: bytes, flags: ParsedFlags) -> _Store:
     kind = STORE_MODES[flags.mode or b"S"]
     fields, options = flags.fields, _options(flags)
     client_flags, exptime = fields.get("flags", 0), fields.get("exptime", 0)
-    if kind is Append or kind is Prepend:
+    if kind is model.Append or kind is model.Prepend:
         # These and arithmetic take C0 for no comparison.
         return kind(key, value, fields.get("cas", 0), options, client_flags, unlink=True)
-    if kind is Add:
+    if kind is model.Add:
         # An add compares no CAS in meta, even if one is given.
-        return Add(key, value, client_flags, exptime, 0, options, unlink=True)
+        return model.Add(key, value, client_flags, exptime, 0, options, unlink=True)
     cas = _compared(flags)
-    if kind is Replace:
-        return Replace(key, value, client_flags, exptime, cas, options, strict=True, unlink=True)
-    return Set(key, value, client_flags, exptime, cas, options, strict=True, unlink=True)
+    if kind is model.Replace:
+        return model.Replace(key, value, client_flags, exptime, cas, options, strict=True, unlink=True)
+    return model.Set(key, value, client_flags, exptime, cas, options, strict=True, unlink=True)
 
 
-def _delete_of(key: bytes, flags: ParsedFlags) -> Delete:
+def _delete_of(key: bytes, flags: ParsedFlags) -> model.Delete:
     # How the key was spelt makes no difference, and only an item that stays has an expiry and a CAS.
     flags.options.pop("base64", None)
     stays = "invalidate" in flags.options or "drop_value" in flags.options
-    return Delete(key, _compared(flags), _options(flags) if stays else None)
+    return model.Delete(key, _compared(flags), _options(flags) if stays else None)
 
 
 def _count_of(key: bytes, flags: ParsedFlags) -> _Count:
@@ -101,8 +91,8 @@ def _count_of(key: bytes, flags: ParsedFlags) -> _Count:
 # --- from a request to flags
 
 # The options, in the order of the class: what gives the value of each, and the value that says nothing.
-_OPTIONS: Final[dict[str, Callable[[MetaOptions], bool | int | None]]] = {
-    name: attrgetter(name) for name in MetaOptions.__match_args__
+_OPTIONS: Final[dict[str, Callable[[model.MetaOptions], bool | int | None]]] = {
+    name: attrgetter(name) for name in model.MetaOptions.__match_args__
 }
 _DEFAULTS: Final[dict[str, object]] = {name: of(_NO_OPTIONS) for name, of in _OPTIONS.items()}
 
@@ -127,7 +117,7 @@ _DELTA, _INITIAL, _CREATE, _COUNT_CAS = (flag_for(b"ma", field) for field in ("d
 _MODE: Final[dict[type[Request[object]], bytes]] = {
     **{kind: b" M" + mode for mode, kind in reversed((*STORE_MODES.items(), *COUNT_MODES.items()))},
     # Set is meant where there is no mode.
-    Set: b"",
+    model.Set: b"",
 }
 
 
@@ -136,9 +126,9 @@ def flags_of(request: Request[object]) -> bytes:
 
     Raises LocalProtocolError.
     """
-    if isinstance(request, Noop | MetaDebug):
+    if isinstance(request, model.Noop | model.MetaDebug):
         return b""
-    if not isinstance(request, Get | Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement):
+    if not isinstance(request, _WITH_OPTIONS):
         raise LocalProtocolError(f"{type(request).__name__} cannot be said in meta")
     options = request.meta
     if options is None or options == _NO_OPTIONS:
@@ -147,10 +137,10 @@ def flags_of(request: Request[object]) -> bytes:
     return _with_options(COMMANDS[type(request)], options, _flags_for_fields(request))
 
 
-def _flags_for_fields(request: Get | _Store | Delete | _Count) -> bytes:
-    if isinstance(request, Get):
+def _flags_for_fields(request: _ItemRequest) -> bytes:
+    if isinstance(request, model.Get):
         return _get_flags(request.exptime)
-    if isinstance(request, Delete):
+    if isinstance(request, model.Delete):
         check_number("cas", request.cas, CAS_ZERO, U64)
         return _DELETE_CAS % max(request.cas, 0) if request.cas else b""
     if isinstance(request, COUNTS):
@@ -202,7 +192,7 @@ def _count_flags(request: _Count) -> bytes:
     return flags
 
 
-def _with_options(command: bytes, options: MetaOptions, flags: bytes) -> bytes:
+def _with_options(command: bytes, options: model.MetaOptions, flags: bytes) -> bytes:
     """These flags and those that say the meta options, in the order of the table."""
     words = flags.split()
     for flag in FLAGS_OF[command].values():
@@ -224,7 +214,7 @@ def _with_options(command: bytes, options: MetaOptions, flags: bytes) -> bytes:
     return b"".join([b" " + word for word in sorted(words, key=lambda word: order.index(word[0]))])
 
 
-def _check_options(request: Get | _Store | Delete | _Count, options: MetaOptions) -> None:
+def _check_options(request: _ItemRequest, options: model.MetaOptions) -> None:
     """Raise LocalProtocolError if the command of this request has no flags for these options."""
     command = COMMANDS[type(request)]
     for name, of in _OPTIONS.items():
@@ -232,7 +222,7 @@ def _check_options(request: Get | _Store | Delete | _Count, options: MetaOptions
         if value != _DEFAULTS[name] and name not in _OPTIONS_OF[command]:
             raise LocalProtocolError(f"{name} is {value!r}, {type(request).__name__} has no flag for it")
     stays = options.invalidate or options.drop_value
-    if isinstance(request, Delete) and not stays and (options.exptime is not None or options.new_cas):
+    if isinstance(request, model.Delete) and not stays and (options.exptime is not None or options.new_cas):
         raise LocalProtocolError("exptime and new_cas of a Delete need invalidate or drop_value")
     if options.ttl_first and not options.details:
         raise LocalProtocolError("ttl_first is for details, which are not asked")
@@ -241,28 +231,25 @@ def _check_options(request: Get | _Store | Delete | _Count, options: MetaOptions
 # --- whole requests without bytes
 
 
-_KEYED = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, MetaDebug)
-
-
 def envelope_of(request: Request[object], asked: tuple[bytes, ...] = ()) -> MetaEnvelope:
     """The envelope that a server makes of this request; ``asked`` are flags to be returned.
 
     Raises LocalProtocolError if meta cannot say the request, naming the reason.
     """
     flags = (*flags_of(request).split(), *asked)
-    if isinstance(request, Noop):
-        return MetaEnvelope(request, COMMANDS[Noop])
-    assert isinstance(request, _KEYED)
-    if isinstance(request, Get) and len(request.keys) != 1:
+    if isinstance(request, model.Noop):
+        return MetaEnvelope(request, COMMANDS[model.Noop])
+    assert isinstance(request, (*_WITH_OPTIONS, model.MetaDebug))
+    if isinstance(request, model.Get) and len(request.keys) != 1:
         raise LocalProtocolError(f"keys are {len(request.keys)}, one meta command carries 1")
     command = COMMANDS[type(request)]
-    key = request.keys[0] if isinstance(request, Get) else request.key
+    key = request.keys[0] if isinstance(request, model.Get) else request.key
     if BASE64 not in flags and needs_base64(key):
         flags = (*flags, BASE64)
     key_word(key, BASE64 in flags)
     if any(not word or BREAK(word) for word in flags):
         raise LocalProtocolError(f"flags are {flags!r}, not words of a line")
-    if isinstance(request, MetaDebug):
+    if isinstance(request, model.MetaDebug):
         return MetaEnvelope(request, command, flags)
     try:
         parsed = parse_flags(command, list(flags))
@@ -270,5 +257,5 @@ def envelope_of(request: Request[object], asked: tuple[bytes, ...] = ()) -> Meta
         raise LocalProtocolError(error.reason) from None
     if parsed.words != flags:
         raise LocalProtocolError(f"flags are {flags!r}, not words of a line")
-    value = b"" if isinstance(request, Get | Delete | Increment | Decrement) else request.value
+    value = request.value if isinstance(request, STORES) else b""
     return MetaEnvelope(request_of(command, key, value, parsed), command, flags)

@@ -6,32 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from memproto import model
 from memproto._wire.checks import U64, check_failure, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import (
-    Add,
-    AnyReply,
-    Counter,
-    Delete,
-    Deleted,
-    Failure,
-    Get,
-    InvalidRequest,
-    Item,
-    ItemMeta,
-    MetaDebug,
-    MetaDebugReply,
-    MetaEnvelope,
-    Noop,
-    Ok,
-    Replace,
-    Request,
-    Set,
-    Status,
-    Stored,
-    Values,
-)
+from memproto.model import AnyReply, Failure, InvalidRequest, Item, MetaEnvelope, Request, Status
 from memproto.model._checks import is_item_meta
 from memproto.text._failures import error_line
 from memproto.text._lines import (
@@ -119,13 +98,13 @@ def _store(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
     if size > limits.value:
         reason = f"value is {size} bytes, limit is {limits.value}"
         # memcached drops the old item in every mode of ms, so the refused request is a Set.
-        refused = InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, Set(key, b""))
+        refused = InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, model.Set(key, b""))
         return Block(size, finish, MetaEnvelope(refused, words[0], flags.words, line))
     return Block(size, finish)
 
 
 def _noop(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    return MetaEnvelope(Noop(), words[0], (), line)
+    return MetaEnvelope(model.Noop(), words[0], (), line)
 
 
 def _debug(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
@@ -135,7 +114,7 @@ def _debug(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
         key = _key(words, BASE64 in words[2:])
     except FlagError as error:
         return _refused(BAD_FORMAT, error.reason, words, line)
-    return MetaEnvelope(MetaDebug(key), words[0], tuple(words[2:]), line)
+    return MetaEnvelope(model.MetaDebug(key), words[0], tuple(words[2:]), line)
 
 
 #: Command word -> what reads the rest of its line.
@@ -153,7 +132,7 @@ PARSERS: dict[bytes, Callable[[list[bytes], bytes, Limits], Parsed]] = {
 
 Parts = tuple[bytes, ...]
 
-_NO_ITEM_META = ItemMeta()
+_NO_ITEM_META = model.ItemMeta()
 
 # Command -> by letter the fields that come back as flags, each with the template of its number; a key or an opaque has
 # none.
@@ -175,19 +154,19 @@ def reply_parts(reply: AnyReply, envelope: MetaEnvelope) -> Parts:
     Raises LocalProtocolError if the reply does not answer this kind of request.
     """
     request = envelope.request
-    if isinstance(request, Get) and isinstance(reply, Values):
+    if isinstance(request, model.Get) and isinstance(reply, model.Values):
         return _write_values(request, reply, envelope)
-    if isinstance(reply, Stored) and isinstance(request, STORES):
+    if isinstance(reply, model.Stored) and isinstance(request, STORES):
         return _write_done(request.key, {"cas": reply.cas}, envelope)
     if isinstance(reply, Failure):
         return _write_failure(reply, envelope)
-    if isinstance(reply, Counter) and isinstance(request, COUNTS):
+    if isinstance(reply, model.Counter) and isinstance(request, COUNTS):
         return _write_counter(request.key, reply, envelope)
-    if isinstance(reply, Deleted) and isinstance(request, Delete):
+    if isinstance(reply, model.Deleted) and isinstance(request, model.Delete):
         return _write_done(request.key, {}, envelope)
-    if isinstance(reply, Ok) and isinstance(request, Noop):
+    if isinstance(reply, model.Ok) and isinstance(request, model.Noop):
         return (b"MN\r\n",)
-    if isinstance(reply, MetaDebugReply) and isinstance(request, MetaDebug):
+    if isinstance(reply, model.MetaDebugReply) and isinstance(request, model.MetaDebug):
         return _write_debug(request.key, reply, envelope)
     raise LocalProtocolError(f"{type(reply).__name__} does not answer {type(request).__name__}")
 
@@ -222,7 +201,7 @@ def _returned(
     return words
 
 
-def _write_values(request: Get, reply: Values, envelope: MetaEnvelope) -> Parts:
+def _write_values(request: model.Get, reply: model.Values, envelope: MetaEnvelope) -> Parts:
     flags = envelope.flags
     if not reply.items:
         return () if QUIET in flags else _line(b"EN", _returned_by_failure(envelope))
@@ -260,7 +239,7 @@ def _write_done(key: bytes, numbers: dict[str, int], envelope: MetaEnvelope) -> 
     return () if QUIET in flags else _line(b"HD", _returned(envelope, key, BASE64 in flags, numbers))
 
 
-def _write_counter(key: bytes, reply: Counter, envelope: MetaEnvelope) -> Parts:
+def _write_counter(key: bytes, reply: model.Counter, envelope: MetaEnvelope) -> Parts:
     numbers = {"cas": reply.cas, "ttl": (reply.meta or _NO_ITEM_META).ttl}
     if VALUE not in envelope.flags or QUIET in envelope.flags:
         return _write_done(key, numbers, envelope)
@@ -270,7 +249,7 @@ def _write_counter(key: bytes, reply: Counter, envelope: MetaEnvelope) -> Parts:
     return (b" ".join((b"VA", b"%d" % len(text), *words)) + CRLF + text + CRLF,)
 
 
-def _write_debug(key: bytes, reply: MetaDebugReply, envelope: MetaEnvelope) -> Parts:
+def _write_debug(key: bytes, reply: model.MetaDebugReply, envelope: MetaEnvelope) -> Parts:
     for name, value in reply.facts:
         for part in (name, value):
             check_word("fact", part)
@@ -283,9 +262,9 @@ def _write_debug(key: bytes, reply: MetaDebugReply, envelope: MetaEnvelope) -> P
 def _write_failure(failure: Failure, envelope: MetaEnvelope) -> Parts:
     check_failure(failure)
     request, status = envelope.request, failure.status
-    if status == Status.KEY_NOT_FOUND and isinstance(request, Get):
+    if status == Status.KEY_NOT_FOUND and isinstance(request, model.Get):
         return () if QUIET in envelope.flags else _line(b"EN", _returned_by_failure(envelope))
-    if status == Status.KEY_NOT_FOUND and isinstance(request, MetaDebug):
+    if status == Status.KEY_NOT_FOUND and isinstance(request, model.MetaDebug):
         # Of the words behind the key memcached looks at b and no other.
         return _line(b"EN", [])
     code = _code_of(status, request)
@@ -298,7 +277,7 @@ def _returned_by_failure(envelope: MetaEnvelope) -> list[bytes]:
 
 
 def _key_of(request: Request[object]) -> bytes:
-    if isinstance(request, Get):
+    if isinstance(request, model.Get):
         return request.keys[0]
     assert isinstance(request, OF_ONE_KEY)
     return request.key
@@ -307,11 +286,11 @@ def _key_of(request: Request[object]) -> bytes:
 def _code_of(status: int, request: Request[object]) -> bytes | None:
     if not isinstance(request, OF_ONE_KEY):
         return None
-    plain = isinstance(request, Add | Replace) and not request.cas
+    plain = isinstance(request, model.Add | model.Replace) and not request.cas
     if status == Status.NOT_STORED:
         return b"NS"
     if status == Status.KEY_EXISTS:
-        return b"NS" if plain and isinstance(request, Add) else b"EX"
+        return b"NS" if plain and isinstance(request, model.Add) else b"EX"
     if status == Status.KEY_NOT_FOUND:
-        return b"NS" if plain and isinstance(request, Replace) else b"NF"
+        return b"NS" if plain and isinstance(request, model.Replace) else b"NF"
     return None
