@@ -14,6 +14,16 @@ from memproto.binary._layout import OPCODES, Body, OpcodeSpec, Presence, Quiet
 from memproto.connection._state import ClientState, ServerState
 from memproto.connection.client import ClientConnection, Exchange
 from memproto.connection.events import ClientEvent, ConnectionClosed, ReplyReceived, ServerEvent
+from memproto.connection.observer import Observer
+from memproto.connection.observer_events import (
+    NoReply,
+    ObservedExchange,
+    ObserverEvent,
+    Side,
+    SkippedBytes,
+    SkipReason,
+    UnmatchedReply,
+)
 from memproto.connection.server import ServerConnection
 from memproto.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
@@ -34,6 +44,10 @@ __all__ = [
     "Layout",
     "Limits",
     "LocalProtocolError",
+    "NoReply",
+    "ObservedExchange",
+    "Observer",
+    "ObserverEvent",
     "OpcodeSpec",
     "Presence",
     "ProtocolError",
@@ -45,7 +59,11 @@ __all__ = [
     "ServerDialect",
     "ServerEvent",
     "ServerState",
+    "Side",
+    "SkipReason",
+    "SkippedBytes",
     "TranslationError",
+    "UnmatchedReply",
     "__version__",
     "decode_packet",
     "encode_packet",

@@ -180,7 +180,7 @@ class BinaryClient:
             failure = self._over_limit(extras_length, key_length, body_length)
             if failure is None and not buffer.gather(HEADER_SIZE + body_length):
                 return None
-            passed = _answered(opaque, waiting)
+            passed = self.passed_over(buffer, opaque, waiting)
             if passed:
                 # The packet is read again once those before it have got their silence.
                 self._silent = passed - 1
@@ -201,6 +201,19 @@ class BinaryClient:
                 reply = reader.read(buffer, exchange, self._limits)
             if reply is not None:
                 return reply
+
+    def passed_over(self, buffer: ReceiveBuffer, opaque: int, waiting: Iterable[Exchange[object]]) -> int:
+        """How many of the exchanges are silent because the next packet answers a later one.
+
+        Raises RemoteProtocolError if it answers none.
+        """
+        for index, exchange in enumerate(waiting):
+            assert isinstance(exchange._reader, PacketReader)
+            if (opaque - exchange._opaque) % OPAQUES <= exchange._reader.more:
+                return index
+            if not exchange.quiet:
+                raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange._opaque:#010x}")
+        raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")
 
     def _has_header(self, buffer: ReceiveBuffer) -> bool:
         # A wrong first byte is reported as soon as it is there.
@@ -231,17 +244,6 @@ def _check_keys(keys: tuple[bytes, ...]) -> None:
             return
     for key in keys:
         check_bytes("key", key, MAX_KEY, 1)
-
-
-def _answered(opaque: int, waiting: Iterable[Exchange[object]]) -> int:
-    """The index of the exchange that this opaque belongs to. Raises RemoteProtocolError."""
-    for index, exchange in enumerate(waiting):
-        assert isinstance(exchange._reader, PacketReader)
-        if (opaque - exchange._opaque) % OPAQUES <= exchange._reader.more:
-            return index
-        if not exchange.quiet:
-            raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange._opaque:#010x}")
-    raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")
 
 
 def reader_for(request: Request[object], spec: OpcodeSpec, limits: Limits) -> PacketReader:

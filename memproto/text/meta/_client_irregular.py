@@ -89,9 +89,9 @@ class IrregularReply(TextReader):
         size = unsigned(words[1], U32) if len(words) > 1 else None
         if size is None or VALUE not in self.flags or not isinstance(self.request, _VALUED):
             raise unexpected(line, type(self.request).__name__)
+        self._check_echo(words[2:], success=True)
         self._head = size, size, words[2:]
         if size > self.limits.value:
-            self._check_echo(words[2:], success=True)
             self._refusal = too_large(f"value is {size} bytes, limit is {self.limits.value}")
             buffer.discard(size)
             self._head = size, 0, []
@@ -128,6 +128,7 @@ class IrregularReply(TextReader):
             return Failure(status)
         if code != b"HD" or isinstance(request, model.Noop | model.MetaDebug) or self._must_have_value():
             raise unexpected(line, type(request).__name__)
+        self._check_echo(words[1:], success=True)
         return self._success(words[1:], None)
 
     def _must_have_value(self) -> bool:
@@ -145,7 +146,6 @@ class IrregularReply(TextReader):
     # --- what the flags say
 
     def _success(self, words: list[bytes], value: bytes | None) -> AnyReply:
-        self._check_echo(words, success=True)
         request = self.request
         numbers = _numbers_in(words)
         cas = numbers.get("cas", 0)
