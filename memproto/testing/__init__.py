@@ -11,25 +11,7 @@ from typing import TYPE_CHECKING
 from memproto.testing.pipe import Pipe
 
 if TYPE_CHECKING:
-    from memproto.testing.strategies import (
-        binary_envelopes,
-        classic_envelopes,
-        cuts,
-        failures,
-        keys,
-        meta_envelopes,
-        meta_lines,
-        multi_gets,
-        packets,
-        pieces,
-        replies,
-        replies_to,
-        requests,
-        text_keys,
-        text_replies_to,
-        unknown_requests,
-        values,
-    )
+    from memproto.testing.strategies import *
 
 __all__ = [
     "Pipe",

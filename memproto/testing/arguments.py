@@ -5,22 +5,20 @@ from __future__ import annotations
 from memproto import LocalProtocolError
 
 
-def _described(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return "None" if value is None else type(value).__name__
-
-
 def misuse(name: str, value: object, expected: str) -> LocalProtocolError:
     """The error of an argument that must be what ``expected`` says."""
-    seen = f"{value!r:.60}" if isinstance(value, str | bytes | int | float) else _described(value)
+    seen = type(value).__name__
+    if value is None or isinstance(value, str | bytes | int | float):
+        seen = f"{value!r:.60}"
+    elif isinstance(value, type):
+        seen = f"the class {value.__name__}"
     return LocalProtocolError(f"{name} is {seen}, must be {expected}")
 
 
 def check_type(name: str, value: object, kinds: tuple[type, ...], expected: str) -> None:
     """Raise LocalProtocolError unless the value is of one of these kinds."""
     if not isinstance(value, kinds):
-        raise LocalProtocolError(f"{name} is {_described(value)}, must be {expected}")
+        raise misuse(name, value, expected)
 
 
 def check_data(data: object) -> None:

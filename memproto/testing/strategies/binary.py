@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from hypothesis import strategies as st
 
-from memproto import (
-    MAX_KEY,
-    MAX_MECHANISM,
-    OPCODES,
-    Add,
-    AnyRequest,
-    Append,
-    BinaryEnvelope,
-    Decrement,
-    Delete,
-    Flush,
-    Get,
-    Increment,
-    Layout,
-    LocalProtocolError,
-    Magic,
-    Noop,
-    Opcode,
-    Packet,
-    Prepend,
-    Quit,
-    Replace,
-    SaslAuth,
-    SaslList,
-    SaslStep,
-    Set,
-    Stats,
-    Touch,
-    Unknown,
-    Verbosity,
-    Version,
-)
+from memproto import MAX_KEY, MAX_MECHANISM, OPCODES, Layout, LocalProtocolError, model
 from memproto.binary import HEADER, NO_CREATE, REQUESTS
-from memproto.testing.strategies.items import exptimes, given_or, pooled, pooled_keys, values_or
-from memproto.testing.strategies.kinds import chosen, weighted
+from memproto.testing.strategies.items import Bytes, exptimes, given_or, pooled, pooled_keys, values_or
+from memproto.testing.strategies.kinds import Kinds, chosen, weighted
 
 # Long enough to cross every header, short enough to keep examples readable.
 TEXT = 64
@@ -61,7 +28,7 @@ def of_extras(name: str, opcode: int) -> st.SearchStrategy[int]:
     return _numbers(name, OPCODES[opcode].request.extras or ())
 
 
-def extras() -> st.SearchStrategy[bytes]:
+def extras() -> Bytes:
     """Extras of no particular layout."""
     return st.binary(max_size=32)
 
@@ -70,76 +37,52 @@ def extras() -> st.SearchStrategy[bytes]:
 _EXPTIMES, _CREATING_EXPTIMES = exptimes(0, NO_CREATE), exptimes(0, NO_CREATE - 1)
 
 
-def _asked_cas() -> st.SearchStrategy[int]:
-    """Mostly none: a request with a CAS of its own hardly ever finds an item that has it."""
-    return pooled(of_header("cas"), 0)
-
-
-def _requests_of(
-    keys: st.SearchStrategy[bytes], values: st.SearchStrategy[bytes]
-) -> dict[type[AnyRequest], st.SearchStrategy[AnyRequest]]:
-    cas, flags, exptime = _asked_cas(), of_extras("flags", Opcode.SET), _EXPTIMES
-    stored = keys, values, flags, exptime, cas
-    delta, initial = (of_extras(name, Opcode.INCREMENT) for name in ("delta", "initial"))
+def _requests_of(keys: Bytes, values: Bytes) -> dict[type[model.AnyRequest], st.SearchStrategy[model.AnyRequest]]:
+    # Mostly none: a request with a CAS of its own hardly ever finds an item that has it.
+    cas = pooled(of_header("cas"), 0)
+    stored = keys, values, of_extras("flags", model.Opcode.SET), _EXPTIMES, cas
+    delta, initial = (of_extras(name, model.Opcode.INCREMENT) for name in ("delta", "initial"))
     counted = keys, delta, initial, st.none() | _CREATING_EXPTIMES, cas
     sasl = st.binary(min_size=1, max_size=MAX_MECHANISM), st.binary(max_size=TEXT)
     return {
-        Noop: st.just(Noop()),
-        Version: st.just(Version()),
-        Quit: st.just(Quit()),
-        SaslList: st.just(SaslList()),
-        Get: st.builds(Get, st.tuples(keys), st.none() | exptime),
-        Delete: st.builds(Delete, keys, cas),
-        Touch: st.builds(Touch, keys, exptime),
-        Flush: st.builds(Flush, st.none() | exptime),
-        Stats: st.builds(Stats, st.just(b"") | keys),
-        Verbosity: st.builds(Verbosity, of_extras("level", Opcode.VERBOSITY)),
-        Append: st.builds(Append, keys, values, cas),
-        Prepend: st.builds(Prepend, keys, values, cas),
-        Set: st.builds(Set, *stored),
-        Add: st.builds(Add, *stored),
-        Replace: st.builds(Replace, *stored),
-        Increment: st.builds(Increment, *counted),
-        Decrement: st.builds(Decrement, *counted),
-        SaslAuth: st.builds(SaslAuth, *sasl),
-        SaslStep: st.builds(SaslStep, *sasl),
-        Unknown: unknown_requests(keys=keys, values=values),
+        model.Noop: st.just(model.Noop()),
+        model.Version: st.just(model.Version()),
+        model.Quit: st.just(model.Quit()),
+        model.SaslList: st.just(model.SaslList()),
+        model.Get: st.builds(model.Get, st.tuples(keys), st.none() | _EXPTIMES),
+        model.Delete: st.builds(model.Delete, keys, cas),
+        model.Touch: st.builds(model.Touch, keys, _EXPTIMES),
+        model.Flush: st.builds(model.Flush, st.none() | _EXPTIMES),
+        model.Stats: st.builds(model.Stats, st.just(b"") | keys),
+        model.Verbosity: st.builds(model.Verbosity, of_extras("level", model.Opcode.VERBOSITY)),
+        model.Append: st.builds(model.Append, keys, values, cas),
+        model.Prepend: st.builds(model.Prepend, keys, values, cas),
+        model.Set: st.builds(model.Set, *stored),
+        model.Add: st.builds(model.Add, *stored),
+        model.Replace: st.builds(model.Replace, *stored),
+        model.Increment: st.builds(model.Increment, *counted),
+        model.Decrement: st.builds(model.Decrement, *counted),
+        model.SaslAuth: st.builds(model.SaslAuth, *sasl),
+        model.SaslStep: st.builds(model.SaslStep, *sasl),
+        model.Unknown: unknown_requests(keys=keys, values=values),
     }
 
 
-def unknown_requests(
-    *, keys: st.SearchStrategy[bytes] | None = None, values: st.SearchStrategy[bytes] | None = None
-) -> st.SearchStrategy[Unknown]:
+def unknown_requests(*, keys: Bytes | None = None, values: Bytes | None = None) -> st.SearchStrategy[model.Unknown]:
     """Requests under every opcode that has no message of its own, with any body."""
-    return st.builds(
-        Unknown,
-        st.builds(
-            Packet,
-            magic=st.just(Magic.REQUEST),
-            opcode=of_header("opcode").filter(lambda opcode: opcode not in REQUESTS),
-            extras=extras(),
-            key=st.just(b"") | pooled_keys(keys),
-            value=values_or(values),
-            vbucket_or_status=of_header("vbucket_or_status"),
-            data_type=of_header("data_type"),
-            opaque=of_header("opaque"),
-            cas=of_header("cas"),
-        ),
-    )
+    opcode = of_header("opcode").filter(lambda opcode: opcode not in REQUESTS)
+    return _packets(st.just(model.Magic.REQUEST), opcode, st.just(b"") | pooled_keys(keys), values).map(model.Unknown)
 
 
-def multi_gets(max_keys: int = 8, *, keys: st.SearchStrategy[bytes] | None = None) -> st.SearchStrategy[Get]:
+def multi_gets(max_keys: int = 8, *, keys: Bytes | None = None) -> st.SearchStrategy[model.Get]:
     """Gets of 2 to ``max_keys`` keys, which a client connection sends as many packets; a key may be there twice."""
     several = st.lists(pooled_keys(keys), min_size=2, max_size=max_keys).map(tuple)
-    return st.builds(Get, several, st.none() | _EXPTIMES)
+    return st.builds(model.Get, several, st.none() | _EXPTIMES)
 
 
 def requests(
-    *,
-    keys: st.SearchStrategy[bytes] | None = None,
-    values: st.SearchStrategy[bytes] | None = None,
-    kinds: Collection[type[AnyRequest]] | None = None,
-) -> st.SearchStrategy[AnyRequest]:
+    *, keys: Bytes | None = None, values: Bytes | None = None, kinds: Kinds | None = None
+) -> st.SearchStrategy[model.AnyRequest]:
     """Every request that one binary packet can say.
 
     Three of four keys are from a small pool, so that requests meet: some gets hit, some adds fail. ``keys`` and
@@ -150,11 +93,11 @@ def requests(
     return weighted(chosen(kinds, made)).flatmap(made.__getitem__)
 
 
-def _opcodes_for(request: AnyRequest) -> st.SearchStrategy[int]:
-    if isinstance(request, Unknown):
+def _opcodes_for(request: model.AnyRequest) -> st.SearchStrategy[int]:
+    if isinstance(request, model.Unknown):
         return st.just(request.packet.opcode)
     opcodes = [opcode for opcode, kind in REQUESTS.items() if kind is type(request)]
-    if isinstance(request, Get):
+    if isinstance(request, model.Get):
         # With an expiry it needs the opcodes that have room for one.
         bare = request.exptime is None
         opcodes = [opcode for opcode in opcodes if bare == (OPCODES[opcode].request.extras_of(0) is not None)]
@@ -162,12 +105,12 @@ def _opcodes_for(request: AnyRequest) -> st.SearchStrategy[int]:
 
 
 def binary_envelopes(
-    request: st.SearchStrategy[AnyRequest] | None = None,
+    request: st.SearchStrategy[model.AnyRequest] | None = None,
     *,
-    keys: st.SearchStrategy[bytes] | None = None,
-    values: st.SearchStrategy[bytes] | None = None,
-    kinds: Collection[type[AnyRequest]] | None = None,
-) -> st.SearchStrategy[BinaryEnvelope]:
+    keys: Bytes | None = None,
+    values: Bytes | None = None,
+    kinds: Kinds | None = None,
+) -> st.SearchStrategy[model.BinaryEnvelope]:
     """A request and all that the binary protocol wraps around it, under each opcode that can say it.
 
     ``request`` is where the requests come from; without it they are those of :func:`requests`, which takes ``keys``,
@@ -181,39 +124,28 @@ def binary_envelopes(
 
 
 @st.composite
-def _enveloped(draw: st.DrawFn, request: st.SearchStrategy[AnyRequest]) -> BinaryEnvelope:
+def _enveloped(draw: st.DrawFn, request: st.SearchStrategy[model.AnyRequest]) -> model.BinaryEnvelope:
     asked = draw(request)
     opcode = draw(_opcodes_for(asked))
-    if isinstance(asked, Unknown):
+    if isinstance(asked, model.Unknown):
         packet = asked.packet
-        return BinaryEnvelope(asked, opcode, packet.opaque, packet.vbucket_or_status, packet.data_type)
+        return model.BinaryEnvelope(asked, opcode, packet.opaque, packet.vbucket_or_status, packet.data_type)
     ignored_cas = st.just(0) if hasattr(asked, "cas") else of_header("cas")
-    return BinaryEnvelope(
-        asked,
-        opcode,
-        draw(of_header("opaque")),
-        draw(of_header("vbucket_or_status")),
-        draw(of_header("data_type")),
-        draw(ignored_cas),
-    )
+    opaque, vbucket, data_type = (draw(of_header(name)) for name in ("opaque", "vbucket_or_status", "data_type"))
+    return model.BinaryEnvelope(asked, opcode, opaque, vbucket, data_type, draw(ignored_cas))
 
 
-def packets(
-    *, keys: st.SearchStrategy[bytes] | None = None, values: st.SearchStrategy[bytes] | None = None
-) -> st.SearchStrategy[Packet]:
+def packets(*, keys: Bytes | None = None, values: Bytes | None = None) -> st.SearchStrategy[model.Packet]:
     """Raw packets of both directions with any opcode, status and body, sensible or not.
 
     A key may be up to 250 bytes, and there may be none.
     """
-    return st.builds(
-        Packet,
-        magic=st.sampled_from((Magic.REQUEST, Magic.RESPONSE)),
-        opcode=of_header("opcode"),
-        extras=extras(),
-        key=given_or("keys", keys, st.binary(max_size=MAX_KEY)),
-        value=values_or(values),
-        vbucket_or_status=of_header("vbucket_or_status"),
-        data_type=of_header("data_type"),
-        opaque=of_header("opaque"),
-        cas=of_header("cas"),
-    )
+    magic = st.sampled_from((model.Magic.REQUEST, model.Magic.RESPONSE))
+    return _packets(magic, of_header("opcode"), given_or("keys", keys, st.binary(max_size=MAX_KEY)), values)
+
+
+def _packets(
+    magic: st.SearchStrategy[int], opcode: st.SearchStrategy[int], key: Bytes, values: Bytes | None
+) -> st.SearchStrategy[model.Packet]:
+    numbers = {name: of_header(name) for name in ("vbucket_or_status", "data_type", "opaque", "cas")}
+    return st.builds(model.Packet, magic, opcode, extras(), key, values_or(values), **numbers)

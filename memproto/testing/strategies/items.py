@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
@@ -11,6 +11,8 @@ from memproto.engine import MONTH
 from memproto.testing.arguments import misuse
 
 T = TypeVar("T")
+#: Where keys or values come from.
+Bytes: TypeAlias = st.SearchStrategy[bytes]
 
 # Requests must meet each other's items, or every get is a miss: three of four keys are from here.
 POOL: Final[tuple[bytes, ...]] = (b"a", b"b", b"key")
@@ -36,33 +38,33 @@ U64: Final[st.SearchStrategy[int]] = st.integers(0, (1 << 64) - 1)
 EXPTIMES: Final[st.SearchStrategy[int]] = exptimes(-(1 << 31), (1 << 31) - 1)
 
 
-def long(words: st.SearchStrategy[bytes], size: int) -> st.SearchStrategy[bytes]:
+def long(words: Bytes, size: int) -> Bytes:
     """Words repeated up to ``size`` bytes or one less; of itself hypothesis hardly ever makes anything that long."""
     return st.builds(lambda word, length: (word * length)[:length], words, st.integers(size - 1, size))
 
 
-def keys() -> st.SearchStrategy[bytes]:
+def keys() -> Bytes:
     """Every key of the binary protocol: 1 to 250 bytes of any kind."""
     return st.binary(min_size=1, max_size=MAX_KEY) | long(st.binary(min_size=1, max_size=4), MAX_KEY)
 
 
-def values(max_size: int = 256) -> st.SearchStrategy[bytes]:
+def values(max_size: int = 256) -> Bytes:
     """Values of up to ``max_size`` bytes, the empty one included; some look like lines of a text dialect."""
     lines = st.lists(st.sampled_from(_LINES), min_size=1, max_size=3)
     return st.binary(max_size=max_size) | lines.map(lambda parts: b"".join(parts)[:max_size])
 
 
-def words(max_size: int = _TEXT) -> st.SearchStrategy[bytes]:
+def words(max_size: int = _TEXT) -> Bytes:
     """Words of a line."""
     return st.binary(min_size=1, max_size=max_size).map(lambda word: word.translate(_LEGAL))
 
 
-def texts() -> st.SearchStrategy[bytes]:
+def texts() -> Bytes:
     """What can stand at the end of a line."""
     return st.binary(max_size=_TEXT).map(lambda line: line.translate(_LEGAL_TEXT))
 
 
-def text_keys() -> st.SearchStrategy[bytes]:
+def text_keys() -> Bytes:
     """Every key that can stand in a line as it is: 1 to 250 bytes, none of them a space, CR, LF or NUL."""
     return words(MAX_KEY) | long(words(4), MAX_KEY)
 
@@ -74,7 +76,7 @@ def pooled(draw: st.DrawFn, anything: st.SearchStrategy[T], *usual: T) -> T:
     return draw(st.sampled_from(usual)) if draw(st.integers(0, 3)) < 3 else draw(anything)
 
 
-def given_or(name: str, given: object, usual: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+def given_or(name: str, given: object, usual: Bytes) -> Bytes:
     """The strategy that a user gives, or the usual one for ``None``. Raises LocalProtocolError."""
     if given is None:
         return usual
@@ -83,16 +85,16 @@ def given_or(name: str, given: object, usual: st.SearchStrategy[bytes]) -> st.Se
     return given
 
 
-def pooled_keys(given: object) -> st.SearchStrategy[bytes]:
+def pooled_keys(given: object) -> Bytes:
     """The keys that a user gives; without them those of binary requests."""
     return given_or("keys", given, pooled(keys(), *POOL))
 
 
-def pooled_text_keys(given: object) -> st.SearchStrategy[bytes]:
+def pooled_text_keys(given: object) -> Bytes:
     """The keys that a user gives; without them those of text requests."""
     return given_or("keys", given, pooled(text_keys(), *POOL))
 
 
-def values_or(given: object) -> st.SearchStrategy[bytes]:
+def values_or(given: object) -> Bytes:
     """The values that a user gives, or any."""
     return given_or("values", given, values())

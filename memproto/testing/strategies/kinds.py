@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeAlias
 
 from hypothesis import strategies as st
 
 from memproto import AnyRequest, Get, Set
 from memproto.testing.arguments import misuse
+
+#: Which classes of requests a user wants.
+Kinds: TypeAlias = Collection[type[AnyRequest]]
 
 
 def chosen(kinds: object, made: Collection[type[AnyRequest]]) -> list[type[AnyRequest]]:

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
 
 from hypothesis import strategies as st
 
-from memproto import (
-    MAX_KEY,
-    AnyReply,
-    AnyRequest,
-    Counter,
-    Decrement,
-    Delete,
-    Deleted,
-    Get,
-    Increment,
-    Item,
-    ItemMeta,
-    MetaDebug,
-    MetaDebugReply,
-    MetaEnvelope,
-    Noop,
-    Ok,
-    Stored,
-    Values,
-    text,
-)
+from memproto import MAX_KEY, model, text
 from memproto.testing.strategies.items import (
     BREAKS,
     EXPTIMES,
     POOL,
     U32,
     U64,
+    Bytes,
     given_or,
     long,
     pooled,
@@ -41,7 +21,7 @@ from memproto.testing.strategies.items import (
     values_or,
     words,
 )
-from memproto.testing.strategies.kinds import chosen, weighted
+from memproto.testing.strategies.kinds import Kinds, chosen, weighted
 from memproto.text import MAX_FLAGS, MAX_OPAQUE, META_FLAGS, META_MODES, Flag, Token
 
 # --- requests
@@ -50,23 +30,23 @@ from memproto.text import MAX_FLAGS, MAX_OPAQUE, META_FLAGS, META_MODES, Flag, T
 _MAX_BASE64_KEY = MAX_KEY // 4 * 3
 
 # The words of each request that has a mode, and which requests are meant where it is left out.
-_MODES: dict[type[AnyRequest], list[bytes]] = {
+_MODES: dict[type[model.AnyRequest], list[bytes]] = {
     kind: [b"M" + letter for letter, made in modes.items() if made is kind]
     for modes in META_MODES.values()
     for kind in modes.values()
 }
 _UNMARKED = [next(iter(modes.values())) for modes in META_MODES.values()]
-_COMMANDS: dict[type[AnyRequest], bytes] = {
-    Noop: b"mn",
-    Get: b"mg",
+_COMMANDS: dict[type[model.AnyRequest], bytes] = {
+    model.Noop: b"mn",
+    model.Get: b"mg",
     **{kind: command for command, modes in META_MODES.items() for kind in modes.values()},
-    Delete: b"md",
-    MetaDebug: b"me",
+    model.Delete: b"md",
+    model.MetaDebug: b"me",
 }
 
 
-def _tokens(flag: Flag) -> st.SearchStrategy[bytes]:
-    tokens: dict[Token, st.SearchStrategy[bytes]] = {
+def _tokens(flag: Flag) -> Bytes:
+    tokens: dict[Token, Bytes] = {
         Token.NONE: st.just(b""),
         Token.ANY: st.just(b"") | words(),
         Token.OPAQUE: st.just(b"") | words(MAX_OPAQUE) | long(words(4), MAX_OPAQUE),
@@ -79,14 +59,8 @@ def _tokens(flag: Flag) -> st.SearchStrategy[bytes]:
     return tokens[flag.token].map(lambda token: flag.letter + token)
 
 
-def _mode(kind: type[AnyRequest]) -> st.SearchStrategy[bytes]:
-    """The word of the mode, empty for none."""
-    marked = st.sampled_from(_MODES[kind])
-    return st.just(b"") | marked if kind in _UNMARKED else marked
-
-
 @st.composite
-def _flags(draw: st.DrawFn, kind: type[AnyRequest]) -> list[bytes]:
+def _flags(draw: st.DrawFn, kind: type[model.AnyRequest]) -> list[bytes]:
     command = _COMMANDS[kind]
     if command == b"me":
         return list(draw(st.sampled_from([(), (b"b",), (b"b", b"x")])))
@@ -94,19 +68,13 @@ def _flags(draw: st.DrawFn, kind: type[AnyRequest]) -> list[bytes]:
     letters = sorted(table.keys() - {b"M"} if kind in _MODES else table)
     wanted = draw(st.lists(st.sampled_from(letters), unique=True, max_size=MAX_FLAGS - (kind in _MODES)))
     flags = [draw(_tokens(table[letter])) for letter in wanted]
-    if kind in _MODES and (mode := draw(_mode(kind))):
-        flags.insert(draw(st.integers(0, len(flags))), mode)
+    if kind in _MODES and (kind not in _UNMARKED or draw(st.booleans())):
+        flags.insert(draw(st.integers(0, len(flags))), draw(st.sampled_from(_MODES[kind])))
     return flags
 
 
 @st.composite
-def _line(
-    draw: st.DrawFn,
-    kinds: list[type[AnyRequest]],
-    keys: st.SearchStrategy[bytes],
-    encoded: st.SearchStrategy[bytes],
-    values: st.SearchStrategy[bytes],
-) -> bytes:
+def _line(draw: st.DrawFn, kinds: list[type[model.AnyRequest]], keys: Bytes, encoded: Bytes, values: Bytes) -> bytes:
     kind = draw(weighted(kinds))
     command = _COMMANDS[kind]
     if command == b"mn":
@@ -123,12 +91,7 @@ def _line(
     return b" ".join((command, key, b"%d" % len(data), *flags)) + b"\r\n" + data + b"\r\n"
 
 
-def meta_lines(
-    *,
-    keys: st.SearchStrategy[bytes] | None = None,
-    values: st.SearchStrategy[bytes] | None = None,
-    kinds: Collection[type[AnyRequest]] | None = None,
-) -> st.SearchStrategy[bytes]:
+def meta_lines(*, keys: Bytes | None = None, values: Bytes | None = None, kinds: Kinds | None = None) -> Bytes:
     """Every request of the meta dialect as bytes: each command, its flags in any order, plain and base64 keys.
 
     ``keys``, ``values`` and ``kinds`` are as in :func:`requests`; keys must be able to stand in a line, and those of
@@ -140,18 +103,15 @@ def meta_lines(
     return _line(chosen(kinds, _COMMANDS), pooled_text_keys(keys), encoded, values_or(values))
 
 
-def _enveloped(line: bytes) -> MetaEnvelope:
+def _enveloped(line: bytes) -> model.MetaEnvelope:
     envelope = text.decode_request(line)
-    assert isinstance(envelope, MetaEnvelope)
+    assert isinstance(envelope, model.MetaEnvelope)
     return envelope.replace(line=b"")
 
 
 def meta_envelopes(
-    *,
-    keys: st.SearchStrategy[bytes] | None = None,
-    values: st.SearchStrategy[bytes] | None = None,
-    kinds: Collection[type[AnyRequest]] | None = None,
-) -> st.SearchStrategy[MetaEnvelope]:
+    *, keys: Bytes | None = None, values: Bytes | None = None, kinds: Kinds | None = None
+) -> st.SearchStrategy[model.MetaEnvelope]:
     """Every request of the meta dialect, as :func:`meta_lines` spells them."""
     return meta_lines(keys=keys, values=values, kinds=kinds).map(_enveloped)
 
@@ -160,11 +120,11 @@ def meta_envelopes(
 
 
 @st.composite
-def _item(draw: st.DrawFn, request: Get, letters: frozenset[bytes], values: st.SearchStrategy[bytes]) -> Values:
+def _item(draw: st.DrawFn, request: model.Get, letters: frozenset[bytes], values: Bytes) -> model.Values:
     (key,) = request.keys
     unchanged = b"v" in letters and b"C" in letters and draw(st.booleans())
     with_value = b"v" in letters and not unchanged
-    meta = ItemMeta(
+    meta = model.ItemMeta(
         ttl=draw(st.integers(-1, 1 << 32)) if b"t" in letters else -1,
         hit_before=b"h" in letters and draw(st.booleans()),
         last_access=draw(U32) if b"l" in letters else 0,
@@ -174,9 +134,9 @@ def _item(draw: st.DrawFn, request: Get, letters: frozenset[bytes], values: st.S
         unchanged=unchanged,
         size=draw(U32) if b"s" in letters and not with_value else None,
     )
-    told = meta != ItemMeta() or not letters.isdisjoint((b"h", b"l", b"t", b"N", b"R"))
+    told = meta != model.ItemMeta() or not letters.isdisjoint((b"h", b"l", b"t", b"N", b"R"))
     spelt = not set(BREAKS).isdisjoint(key) or draw(st.booleans())
-    item = Item(
+    item = model.Item(
         key,
         draw(values) if with_value else b"",
         draw(U32) if b"f" in letters else 0,
@@ -184,26 +144,26 @@ def _item(draw: st.DrawFn, request: Get, letters: frozenset[bytes], values: st.S
         b"k" in letters and spelt,
         meta if told else None,
     )
-    return Values((item,))
+    return model.Values((item,))
 
 
-def meta_successes(envelope: MetaEnvelope, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[AnyReply]:
+def meta_successes(envelope: model.MetaEnvelope, values: Bytes) -> st.SearchStrategy[model.AnyReply]:
     """The replies that say a success or a miss."""
     request = envelope.request
     letters = frozenset(word[:1] for word in envelope.flags)
     cas = U64 if b"c" in letters else st.just(0)
     match request:
-        case Get():
-            return st.just(Values()) | _item(request, letters, values)
-        case Increment() | Decrement():
-            left = st.integers(-1, 1 << 32).map(ItemMeta) if b"t" in letters else st.none()
-            return st.builds(Counter, U64 if b"v" in letters else st.just(0), cas, left)
-        case Delete():
-            return st.just(Deleted())
-        case Noop():
-            return st.just(Ok())
-        case MetaDebug():
+        case model.Get():
+            return st.just(model.Values()) | _item(request, letters, values)
+        case model.Increment() | model.Decrement():
+            left = st.integers(-1, 1 << 32).map(model.ItemMeta) if b"t" in letters else st.none()
+            return st.builds(model.Counter, U64 if b"v" in letters else st.just(0), cas, left)
+        case model.Delete():
+            return st.just(model.Deleted())
+        case model.Noop():
+            return st.just(model.Ok())
+        case model.MetaDebug():
             fact = words().map(lambda word: word.replace(b"=", b"-"))
-            return st.lists(st.tuples(fact, fact), max_size=4).map(lambda facts: MetaDebugReply(tuple(facts)))
+            return st.lists(st.tuples(fact, fact), max_size=4).map(lambda facts: model.MetaDebugReply(tuple(facts)))
         case _:
-            return st.builds(Stored, cas)
+            return st.builds(model.Stored, cas)
