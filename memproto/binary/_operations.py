@@ -392,9 +392,9 @@ def _fields(request: Request[object]) -> tuple[Layout, tuple[int, ...], bytes, b
             return EXPIRATION, (request.exptime or 0,), b"", b"", 0
         case Stats(group):
             return NONE, (), group, b"", 0
-        case SaslAuth(mechanism, data) | SaslStep(mechanism, data):
-            check_bytes("mechanism", mechanism, MAX_MECHANISM)
-            return NONE, (), mechanism, data, 0
+        case SaslAuth() | SaslStep():
+            check_bytes("mechanism", request.mechanism, MAX_MECHANISM)
+            return NONE, (), request.mechanism, request.data, 0
     # The rest of the requests has no fields.
     assert isinstance(request, Verbosity)
     return VERBOSITY, (request.level,), b"", b"", 0

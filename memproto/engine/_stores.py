@@ -18,7 +18,7 @@ def store(cache: Cache, request: Set | Add | Replace, now: float) -> AnyReply:
     old = items.find(key, now)
     cache.counters["cmd_set"] += 1
     refusal = None
-    if request.cas and (cache.with_cas or request.cas < 0 or (not isinstance(request, Add) and request.strict)):
+    if request.cas and (cache.with_cas or request.cas < 0 or request.strict):
         # A CAS makes a compare-and-swap of all three, whatever the command.
         refusal = _compare(cache, request.cas, old)
         if refusal is EXISTS and old is not None and _is_outdated(request, old):

@@ -94,7 +94,7 @@ def _store(request: Set | Add | Replace) -> bool:
         and type(request.cas) is int
         and (request.meta is None or _is_meta(request.meta))
         and type(request.unlink) in _BOOLS
-        and (isinstance(request, Add) or type(request.strict) in _BOOLS)
+        and type(request.strict) in _BOOLS
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from memproto.model._message import Message
 from memproto.model.replies import Counter, Deleted, MetaDebugReply, Stored, Touched, Values
@@ -81,8 +81,18 @@ class Get(_Request):
         return (Values,)
 
 
+class _Store(_Request):
+    """The base of the requests that store a value."""
+
+    __slots__ = ()
+
+    @classmethod
+    def reply_types(cls) -> tuple[type[Stored], ...]:
+        return (Stored,)
+
+
 @final
-class Set(_Request):
+class Set(_Store):
     """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one.
 
     The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
@@ -119,47 +129,9 @@ class Set(_Request):
         #: Remove the old item if this one is too large, or if there is no memory for it.
         self.unlink: Final[bool] = unlink
 
-    @classmethod
-    def reply_types(cls) -> tuple[type[Stored], ...]:
-        return (Stored,)
 
-
-@final
-class Add(_Request):
-    """Store only if the key is absent; in binary a ``cas`` makes it a compare-and-swap, as with :class:`Set`."""
-
-    __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "unlink")
-    __slots__ = __match_args__
-    _not_compared = ("unlink",)
-    _not_shown = ("unlink",)
-
-    def __init__(
-        self,
-        key: bytes,
-        value: bytes,
-        flags: int = 0,
-        exptime: int = 0,
-        cas: int = 0,
-        meta: MetaOptions | None = None,
-        unlink: bool = False,
-    ) -> None:
-        self.key: Final[bytes] = key
-        self.value: Final[bytes] = value
-        self.flags: Final[int] = flags
-        self.exptime: Final[int] = exptime
-        self.cas: Final[int] = cas
-        self.meta: Final[MetaOptions | None] = meta
-        #: Remove the old item if this one is too large, or if there is no memory for it.
-        self.unlink: Final[bool] = unlink
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Stored], ...]:
-        return (Stored,)
-
-
-@final
-class Replace(_Request):
-    """Store only if the key is present; a ``cas`` is compared as with :class:`Set`."""
+class _StoreIf(_Store):
+    """The base of the stores that look for an item first. ``strict`` and ``unlink`` are as in :class:`Set`."""
 
     __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
     __slots__ = __match_args__
@@ -183,78 +155,63 @@ class Replace(_Request):
         self.exptime: Final[int] = exptime
         self.cas: Final[int] = cas
         self.meta: Final[MetaOptions | None] = meta
-        #: Compare a ``cas`` even in a cache without CAS, where no item has one: the text commands do, binary does not.
         self.strict: Final[bool] = strict
-        #: Remove the old item if this one is too large, or if there is no memory for it.
         self.unlink: Final[bool] = unlink
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Stored], ...]:
-        return (Stored,)
 
 
 @final
-class Append(_Request):
+class Add(_StoreIf):
+    """Store only if the key is absent; in binary a ``cas`` makes it a compare-and-swap, as with :class:`Set`."""
+
+    __slots__ = ()
+
+
+@final
+class Replace(_StoreIf):
+    """Store only if the key is present; a ``cas`` is compared as with :class:`Set`."""
+
+    __slots__ = ()
+
+
+class _Concatenation(_Store):
+    """The base of the requests that add to the stored value."""
+
+    __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
+    __slots__ = __match_args__
+    _not_compared = ("flags", "unlink")
+    _not_shown = ("flags", "unlink")
+
+    def __init__(
+        self,
+        key: bytes,
+        value: bytes,
+        cas: int = 0,
+        meta: MetaOptions | None = None,
+        flags: int = 0,
+        unlink: bool = False,
+    ) -> None:
+        self.key: Final[bytes] = key
+        self.value: Final[bytes] = value
+        self.cas: Final[int] = cas
+        self.meta: Final[MetaOptions | None] = meta
+        #: What a text client sent as flags; they count against the size of an item, and change nothing.
+        self.flags: Final[int] = flags
+        #: As in :class:`Set`.
+        self.unlink: Final[bool] = unlink
+
+
+@final
+class Append(_Concatenation):
     """Put ``value`` behind the stored one; flags and expiry stay."""
 
-    __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
-    __slots__ = __match_args__
-    _not_compared = ("flags", "unlink")
-    _not_shown = ("flags", "unlink")
-
-    def __init__(
-        self,
-        key: bytes,
-        value: bytes,
-        cas: int = 0,
-        meta: MetaOptions | None = None,
-        flags: int = 0,
-        unlink: bool = False,
-    ) -> None:
-        self.key: Final[bytes] = key
-        self.value: Final[bytes] = value
-        self.cas: Final[int] = cas
-        self.meta: Final[MetaOptions | None] = meta
-        #: What a text client sent as flags; they count against the size of an item, and change nothing.
-        self.flags: Final[int] = flags
-        #: Remove the old item if this one is too large, or if there is no memory for it.
-        self.unlink: Final[bool] = unlink
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Stored], ...]:
-        return (Stored,)
+    __slots__ = ()
 
 
 @final
-class Prepend(_Request):
+class Prepend(_Concatenation):
     """Put ``value`` in front of the stored one; flags and expiry stay."""
 
-    __match_args__: ClassVar = ("key", "value", "cas", "meta", "flags", "unlink")
-    __slots__ = __match_args__
-    _not_compared = ("flags", "unlink")
-    _not_shown = ("flags", "unlink")
-
-    def __init__(
-        self,
-        key: bytes,
-        value: bytes,
-        cas: int = 0,
-        meta: MetaOptions | None = None,
-        flags: int = 0,
-        unlink: bool = False,
-    ) -> None:
-        self.key: Final[bytes] = key
-        self.value: Final[bytes] = value
-        self.cas: Final[int] = cas
-        self.meta: Final[MetaOptions | None] = meta
-        #: What a text client sent as flags; they count against the size of an item, and change nothing.
-        self.flags: Final[int] = flags
-        #: Remove the old item if this one is too large, or if there is no memory for it.
-        self.unlink: Final[bool] = unlink
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Stored], ...]:
-        return (Stored,)
+    __slots__ = ()
 
 
 @final
@@ -274,64 +231,49 @@ class Delete(_Request):
         return (Deleted,)
 
 
+class _Arithmetic(_Request):
+    """The base of the requests that count."""
+
+    __match_args__: ClassVar = ("key", "delta", "initial", "exptime", "cas", "meta")
+    __slots__ = __match_args__
+
+    def __init__(
+        self,
+        key: bytes,
+        delta: int = 1,
+        initial: int = 0,
+        exptime: int | None = None,
+        cas: int = 0,
+        meta: MetaOptions | None = None,
+    ) -> None:
+        self.key: Final[bytes] = key
+        self.delta: Final[int] = delta
+        self.initial: Final[int] = initial
+        self.exptime: Final[int | None] = exptime
+        self.cas: Final[int] = cas
+        self.meta: Final[MetaOptions | None] = meta
+
+    @classmethod
+    def reply_types(cls) -> tuple[type[Counter], ...]:
+        return (Counter,)
+
+
 @final
-class Increment(_Request):
+class Increment(_Arithmetic):
     """Add ``delta`` to the decimal number stored as text, modulo 2**64.
 
     On a missing key the item is created with ``initial`` (the delta is not added) and ``exptime``; with
     ``exptime=None`` it is not created.
     """
 
-    __match_args__: ClassVar = ("key", "delta", "initial", "exptime", "cas", "meta")
-    __slots__ = __match_args__
-
-    def __init__(
-        self,
-        key: bytes,
-        delta: int = 1,
-        initial: int = 0,
-        exptime: int | None = None,
-        cas: int = 0,
-        meta: MetaOptions | None = None,
-    ) -> None:
-        self.key: Final[bytes] = key
-        self.delta: Final[int] = delta
-        self.initial: Final[int] = initial
-        self.exptime: Final[int | None] = exptime
-        self.cas: Final[int] = cas
-        self.meta: Final[MetaOptions | None] = meta
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Counter], ...]:
-        return (Counter,)
+    __slots__ = ()
 
 
 @final
-class Decrement(_Request):
+class Decrement(_Arithmetic):
     """Subtract ``delta``, stopping at 0; everything else as with :class:`Increment`."""
 
-    __match_args__: ClassVar = ("key", "delta", "initial", "exptime", "cas", "meta")
-    __slots__ = __match_args__
-
-    def __init__(
-        self,
-        key: bytes,
-        delta: int = 1,
-        initial: int = 0,
-        exptime: int | None = None,
-        cas: int = 0,
-        meta: MetaOptions | None = None,
-    ) -> None:
-        self.key: Final[bytes] = key
-        self.delta: Final[int] = delta
-        self.initial: Final[int] = initial
-        self.exptime: Final[int | None] = exptime
-        self.cas: Final[int] = cas
-        self.meta: Final[MetaOptions | None] = meta
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Counter], ...]:
-        return (Counter,)
+    __slots__ = ()
 
 
 @final
@@ -363,3 +305,8 @@ class MetaDebug(_Request):
     @classmethod
     def reply_types(cls) -> tuple[type[MetaDebugReply], ...]:
         return (MetaDebugReply,)
+
+
+ItemRequest: TypeAlias = (
+    Get | Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement | Touch | MetaDebug
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from memproto.model.packet import Packet
 from memproto.model.replies import (
@@ -20,8 +20,18 @@ from memproto.model.request_base import _Request
 from memproto.model.request_type import Request
 
 
+class _Order(_Request):
+    """The base of the requests whose reply says only that they succeeded."""
+
+    __slots__ = ()
+
+    @classmethod
+    def reply_types(cls) -> tuple[type[Ok], ...]:
+        return (Ok,)
+
+
 @final
-class Flush(_Request):
+class Flush(_Order):
     """Forget all items, now or after a delay; ``exptime=None`` leaves the delay out, which is now."""
 
     __match_args__: ClassVar = ("exptime",)
@@ -29,10 +39,6 @@ class Flush(_Request):
 
     def __init__(self, exptime: int | None = None) -> None:
         self.exptime: Final[int | None] = exptime
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Ok], ...]:
-        return (Ok,)
 
 
 @final
@@ -62,7 +68,7 @@ class Version(_Request):
 
 
 @final
-class Verbosity(_Request):
+class Verbosity(_Order):
     """Set how much the server logs. memcached does not know it in binary."""
 
     __match_args__: ClassVar = ("level",)
@@ -71,31 +77,19 @@ class Verbosity(_Request):
     def __init__(self, level: int) -> None:
         self.level: Final[int] = level
 
-    @classmethod
-    def reply_types(cls) -> tuple[type[Ok], ...]:
-        return (Ok,)
-
 
 @final
-class Noop(_Request):
+class Noop(_Order):
     """Do nothing; its answer proves that all before it has been answered."""
 
     __slots__ = ()
 
-    @classmethod
-    def reply_types(cls) -> tuple[type[Ok], ...]:
-        return (Ok,)
-
 
 @final
-class Quit(_Request):
+class Quit(_Order):
     """End the connection."""
 
     __slots__ = ()
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Ok], ...]:
-        return (Ok,)
 
 
 @final
@@ -109,36 +103,33 @@ class SaslList(_Request):
         return (Mechanisms,)
 
 
+class _Sasl(_Request):
+    """The base of the steps of an authentication."""
+
+    __match_args__: ClassVar = ("mechanism", "data")
+    __slots__ = __match_args__
+
+    def __init__(self, mechanism: bytes, data: bytes = b"") -> None:
+        self.mechanism: Final[bytes] = mechanism
+        self.data: Final[bytes] = data
+
+    @classmethod
+    def reply_types(cls) -> tuple[type[Authenticated | Challenge], ...]:
+        return Authenticated, Challenge
+
+
 @final
-class SaslAuth(_Request):
+class SaslAuth(_Sasl):
     """Begin to authenticate; ``data`` is the mechanism's initial response, which may be empty."""
 
-    __match_args__: ClassVar = ("mechanism", "data")
-    __slots__ = __match_args__
-
-    def __init__(self, mechanism: bytes, data: bytes = b"") -> None:
-        self.mechanism: Final[bytes] = mechanism
-        self.data: Final[bytes] = data
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Authenticated | Challenge], ...]:
-        return Authenticated, Challenge
+    __slots__ = ()
 
 
 @final
-class SaslStep(_Request):
+class SaslStep(_Sasl):
     """Answer a challenge."""
 
-    __match_args__: ClassVar = ("mechanism", "data")
-    __slots__ = __match_args__
-
-    def __init__(self, mechanism: bytes, data: bytes = b"") -> None:
-        self.mechanism: Final[bytes] = mechanism
-        self.data: Final[bytes] = data
-
-    @classmethod
-    def reply_types(cls) -> tuple[type[Authenticated | Challenge], ...]:
-        return Authenticated, Challenge
+    __slots__ = ()
 
 
 @final
@@ -187,7 +178,7 @@ class AdminCommand(_Request):
 
 
 @final
-class InvalidRequest(_Request):
+class InvalidRequest(_Order):
     """A request that the connection refuses on an intact stream; ``reply`` is memcached's own answer to it.
 
     ``reason`` names the field, the value seen and the rule. ``request`` is what was understood of it, with
@@ -203,6 +194,19 @@ class InvalidRequest(_Request):
         self.reason: Final[str] = reason
         self.request: Final[Request[object] | None] = request
 
-    @classmethod
-    def reply_types(cls) -> tuple[type[Ok], ...]:
-        return (Ok,)
+
+ServerRequest: TypeAlias = (
+    Flush
+    | Stats
+    | Version
+    | Verbosity
+    | Noop
+    | Quit
+    | SaslList
+    | SaslAuth
+    | SaslStep
+    | Unknown
+    | UnknownLine
+    | AdminCommand
+    | InvalidRequest
+)

@@ -69,10 +69,10 @@ def check_arguments(request: Request[object], verb: bytes) -> None:
             check_word("key", key)
             if cas:
                 raise LocalProtocolError(f"cas is {cas}, delete cannot compare one in classic text")
-        case model.Increment(key, delta, _, exptime, cas) | model.Decrement(key, delta, _, exptime, cas):
-            check_word("key", key)
-            check_number("delta", delta, 0, U64)
-            if exptime is not None or cas:
+        case model.Increment() | model.Decrement():
+            check_word("key", request.key)
+            check_number("delta", request.delta, 0, U64)
+            if request.exptime is not None or request.cas:
                 raise LocalProtocolError("classic text can neither create a counter (exptime) nor compare a cas")
         case model.Touch(key, exptime):
             check_word("key", key)
@@ -85,7 +85,7 @@ def check_arguments(request: Request[object], verb: bytes) -> None:
             _check_group(group)
         case model.AdminCommand(words):
             _check_admin(words)
-        case model.SaslAuth(mechanism, data):
+        case model.SaslAuth(mechanism=mechanism, data=data):
             _check_credentials(mechanism, data)
 
 

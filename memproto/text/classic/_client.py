@@ -242,7 +242,7 @@ def _encode_checked(request: Request[object], verb: bytes) -> Parts:
     match request:
         case model.Get(keys, exptime):
             return (_get_line(verb, exptime, keys),)
-        case model.SaslAuth(_, data):
+        case model.SaslAuth(data=data):
             # The data are user and password.
             data = data[1:].replace(b"\0", b" ", 1)
             return b"set auth 0 0 %d\r\n" % len(data), data, CRLF
