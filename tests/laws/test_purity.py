@@ -36,7 +36,8 @@ OUTER: dict[str, set[str]] = {
     "clients": set(),
     "server": set(),
     "testing": set(),
-    "cli": {"clients", "server"},
+    "capture": set(),
+    "cli": {"capture", "clients", "server"},
 }
 #: The modules of the inner ring whose names are public: the outer ring imports from nowhere else.
 PUBLIC = {"", "binary", "text", "udp", "commands", "translate", "conventions", "engine", "model"}
