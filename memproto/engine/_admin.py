@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from memproto.engine._cache import Cache
 from memproto.engine._dump import Dump, cachedump, metadump
 from memproto.engine._items import Items
-from memproto.model import AdminReply, AnyReply, Failure, Status
+from memproto.model import AdminCommand, AdminReply, AnyReply, Failure, Status
 
 _OK = AdminReply()
 _NOTHING = AdminReply((b"END",))
@@ -51,8 +52,9 @@ _CLASS_IDS = re.compile(rb"all|hash|[0-9]{1,2}(?:,[0-9]{1,2})*")
 _CLASSES = 64
 
 
-def administer(words: tuple[bytes, ...], items: Items) -> AnyReply | Dump:
+def administer(cache: Cache, request: AdminCommand, now: float) -> AnyReply | Dump:
     """The reply to an administrative command, after its effect if it has one here."""
+    words, items = request.words, cache.items
     if words[:1] == (b"cache_memlimit",):
         return _limit_memory(words, items)
     if words[:2] == (b"stats", b"cachedump"):

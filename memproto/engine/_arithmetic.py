@@ -37,7 +37,7 @@ def count(cache: Cache, request: Increment | Decrement, now: float) -> AnyReply:
     expires = expiry_after(request.meta, before, now)
     if len(value) > len(old.value):
         if cache.is_too_large(old.key, len(value), old.flags) or not cache.has_room(old.key, len(value)):
-            return cache.no_memory(request, _NO_MEMORY_TO_COUNT)
+            return cache.refuse(request, _NO_MEMORY_TO_COUNT)
         item = Item(old.key, value, old.flags, cache.next_cas(request.meta))
         cache.put(item, expires, now)
     else:
@@ -49,7 +49,7 @@ def count(cache: Cache, request: Increment | Decrement, now: float) -> AnyReply:
 def _create(cache: Cache, request: Increment | Decrement, exptime: int, now: float) -> AnyReply:
     key, value = request.key, str(request.initial).encode()
     if cache.is_too_large(key, len(value), 0) or not cache.has_room(key, len(value)):
-        return cache.no_memory(request, _NO_MEMORY_TO_CREATE)
+        return cache.refuse(request, _NO_MEMORY_TO_CREATE)
     item = Item(key, value, 0, cache.next_cas(request.meta))
     expires = expires_at(exptime, now)
     cache.put(item, expires, now)

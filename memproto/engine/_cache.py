@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from memproto._fields import check_time
 from memproto.engine._items import FLAGS_SIZE, Entry, Items, stored_size
-from memproto.engine._journal import Journal
+from memproto.engine._journal import JournalState
 from memproto.engine._rules import NEVER
-from memproto.engine._statistics import COUNTERS
-from memproto.model import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set, Status
+from memproto.model import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set, Status, VersionReply
 
 NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 EXISTS = Failure(Status.KEY_EXISTS)
-_TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
-_NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
+TOO_LARGE = Failure(Status.VALUE_TOO_LARGE)
+NO_MEMORY = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating item")
 
 _STORES = (Set, Add, Replace, Append, Prepend)
+
+# Above this a CAS can only be one that a meta command chose.
+_CHOSEN_CAS = 1 << 63
+
+# What the rules count, by the names in STAT; ``cmd_get`` and ``cmd_touch`` are sums of hits and misses.
+_HITS_AND_MISSES = ("get", "delete", "incr", "decr", "cas", "touch")
+_COUNTERS = (
+    *("cmd_set", "cmd_flush", "cas_badval", "store_too_large", "store_no_memory", "total_items"),
+    *(f"{command}_{outcome}" for command in _HITS_AND_MISSES for outcome in ("hits", "misses")),
+)
 
 
 class Cache:
@@ -29,21 +38,35 @@ class Cache:
         "item_size_max",
         "items",
         "last_cas",
+        "may_flush",
+        "version",
         "with_cas",
     )
 
     def __init__(
-        self, memory_limit: int, item_size_max: int, evict: bool, with_cas: bool, journal: Journal | None
+        self,
+        items: Items,
+        item_size_max: int,
+        evict: bool,
+        with_cas: bool,
+        may_flush: bool,
+        version: VersionReply,
+        state: JournalState,
     ) -> None:
-        self.items = Items(memory_limit, journal)
+        self.items = items
         self.item_size_max = item_size_max
         # How many bytes of an item's size its key, value and flags may take.
         self._item_room = item_size_max - stored_size(b"", 0, 0, with_cas)
         self.evict = evict
         self.with_cas = with_cas
-        self.last_cas = 0
-        self.flush_at = NEVER
-        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.may_flush = may_flush
+        self.version = version
+        loaded = (entry.item.cas for entry in items.entries.values())
+        self.last_cas = max((number for number in loaded if number < _CHOSEN_CAS), default=0)
+        self.last_cas = max(self.last_cas, state.cas)
+        self.flush_at = state.flush_at
+        # One table with what the items count.
+        self.counters = items.counters = dict.fromkeys(_COUNTERS, 0) | items.counters
         #: How many bytes of values append and prepend have copied.
         self.copied = 0
 
@@ -74,17 +97,9 @@ class Cache:
         """Whether a value of this length can be stored: without eviction it must fit into the budget."""
         return self.evict or self.items.fits(key, length)
 
-    def too_large(self, request: object) -> Failure:
-        """The reply to a store over the item size limit."""
-        self.counters["store_too_large"] += 1
-        return self._failed(request, _TOO_LARGE)
-
-    def no_memory(self, request: object, reply: Failure = _NO_MEMORY) -> Failure:
-        """The reply to a store for which there is no room."""
-        self.counters["store_no_memory"] += 1
-        return self._failed(request, reply)
-
-    def _failed(self, request: object, reply: Failure) -> Failure:
+    def refuse(self, request: object, reply: Failure) -> Failure:
+        """Count a store that is over the item size limit or has no room, and return its reply."""
+        self.counters["store_too_large" if reply.status == Status.VALUE_TOO_LARGE else "store_no_memory"] += 1
         # Some stores that fail must not leave the value that they were to replace.
         if isinstance(request, _STORES) and request.unlink:
             self.items.discard(request.key)

@@ -6,7 +6,9 @@ from memproto.engine._cache import EXISTS, NOT_FOUND, Cache
 from memproto.engine._items import Entry
 from memproto.engine._meta import expiry_after
 from memproto.engine._rules import NEVER, flushes_at
-from memproto.model import AnyReply, Delete, Deleted, Flush, Item, MetaOptions, Ok
+from memproto.model import AnyReply, Delete, Deleted, Failure, Flush, Item, MetaOptions, Ok, Status
+
+_FORBIDDEN = Failure(Status.AUTH_ERROR)
 
 
 def delete(cache: Cache, request: Delete, now: float) -> AnyReply:
@@ -39,6 +41,8 @@ def _mark_stale_or_drop_value(cache: Cache, entry: Entry, options: MetaOptions, 
 
 def flush(cache: Cache, request: Flush, now: float) -> AnyReply:
     """Remove all items, now or later. Their memory is freed by ``cache.items.work()``."""
+    if not cache.may_flush:
+        return _FORBIDDEN
     cache.counters["cmd_flush"] += 1
     cache.flush_at = flushes_at(request.exptime, now)
     if cache.flush_at <= now:

@@ -4,67 +4,73 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from memproto._fields import check_least, check_time, check_value
+from memproto import model
+from memproto._fields import check_least, check_value
 from memproto.engine._admin import administer
 from memproto.engine._arithmetic import count
-from memproto.engine._cache import Cache
+from memproto.engine._cache import TOO_LARGE, Cache
 from memproto.engine._deletes import delete, flush
 from memproto.engine._dump import Dump
+from memproto.engine._items import Items
 from memproto.engine._journal import Journal, JournalState, StoredItem
 from memproto.engine._meta import debug_info
 from memproto.engine._reads import get, touch
-from memproto.engine._statistics import COUNTERS, settings, statistics
+from memproto.engine._statistics import statistics
 from memproto.engine._stores import concatenate, store
 from memproto.errors import LocalProtocolError
-from memproto.model import (
-    Add,
-    AdminCommand,
-    AdminReply,
-    AnyReply,
-    Append,
-    Decrement,
-    Delete,
-    Failure,
-    Flush,
-    Get,
-    Increment,
-    InvalidRequest,
-    MetaDebug,
-    Noop,
-    Ok,
-    Prepend,
-    Quit,
-    Replace,
-    Request,
-    SaslAuth,
-    SaslList,
-    SaslStep,
-    Set,
-    Stats,
-    StatsReply,
-    Status,
-    Touch,
-    Unknown,
-    UnknownLine,
-    Verbosity,
-    Version,
-    VersionReply,
-)
+from memproto.model import AnyReply, Failure, InvalidRequest, Request, Status, VersionReply
 from memproto.model._checks import check_request
 
-_FORBIDDEN = Failure(Status.AUTH_ERROR)
 _UNKNOWN = Failure(Status.UNKNOWN_COMMAND)
-_OK = Ok()
-_BUSY = AdminReply((b"BUSY currently processing crawler request",))
+_OK = model.Ok()
+_BUSY = model.AdminReply((b"BUSY currently processing crawler request",))
 _NEW = JournalState()
-_NOOP = Noop()
-
-# Above this a CAS can only be one that a meta command chose.
-_CHOSEN_CAS = 1 << 63
 
 R = TypeVar("R")
+
+_Rule: TypeAlias = Callable[..., AnyReply | Dump]
+
+
+def _refuse(cache: Cache, request: InvalidRequest, now: float) -> AnyReply:
+    """The reply that an invalid request brings along; one that is too large counts, and may remove the old item."""
+    if request.reply.status == Status.VALUE_TOO_LARGE:
+        cache.refuse(request.request, TOO_LARGE)
+    return request.reply
+
+
+def _wholly(rule: _Rule) -> Callable[..., AnyReply]:
+    """A rule that leaves work, or a dump, and one that does all of it at once."""
+
+    def carry_out(cache: Cache, request: Request[object], now: float) -> AnyReply:
+        reply = rule(cache, request, now)
+        cache.items.finish()
+        return reply.read(now, sys.maxsize) if isinstance(reply, Dump) else reply
+
+    return carry_out
+
+
+# The rules of what concerns all items, which may leave work for later.
+_IN_SLICES: Mapping[type[Request[object]], _Rule] = {model.Flush: flush, model.AdminCommand: administer}
+_RULES: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
+    model.Get: get,
+    **dict.fromkeys((model.Set, model.Add, model.Replace), store),
+    **dict.fromkeys((model.Append, model.Prepend), concatenate),
+    model.Delete: delete,
+    **dict.fromkeys((model.Increment, model.Decrement), count),
+    model.Touch: touch,
+    model.MetaDebug: debug_info,
+    **{kind: _wholly(rule) for kind, rule in _IN_SLICES.items()},
+    model.Stats: statistics,
+    InvalidRequest: _refuse,
+    model.Version: lambda cache, _request, _now: cache.version,
+    **dict.fromkeys((model.Noop, model.Quit, model.Verbosity), lambda _cache, _request, _now: _OK),
+    **dict.fromkeys(
+        (model.SaslList, model.SaslAuth, model.SaslStep, model.Unknown, model.UnknownLine),
+        lambda _cache, _request, _now: _UNKNOWN,
+    ),
+}
 
 
 class Engine:
@@ -105,38 +111,12 @@ class Engine:
         check_value("version", version, bytes)
         if item_size_max < 1 or memory_limit < item_size_max:
             raise LocalProtocolError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
-        self._cache = cache = Cache(memory_limit, item_size_max, evict, cas, journal)
-        loaded = (entry.item.cas for entry in cache.items.entries.values())
-        cache.last_cas = max((number for number in loaded if number < _CHOSEN_CAS), default=0)
-        cache.last_cas = max(cache.last_cas, journal_state.cas)
-        cache.flush_at = journal_state.flush_at
-        self._may_flush = flush
-        self._version = VersionReply(version)
+        self._cache = cache = Cache(
+            Items(memory_limit, journal), item_size_max, evict, cas, flush, VersionReply(version), journal_state
+        )
         # The last one that was begun.
         self._dump = Dump(cache.items, lambda _entry: None)
         self._dump.close()
-        self._handlers: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
-            Get: get,
-            Set: store,
-            Add: store,
-            Replace: store,
-            Append: concatenate,
-            Prepend: concatenate,
-            Delete: delete,
-            Increment: count,
-            Decrement: count,
-            Touch: touch,
-            MetaDebug: debug_info,
-            Flush: self._flush_wholly,
-            Stats: self._stats,
-            AdminCommand: self._administer_wholly,
-            InvalidRequest: _refuse,
-            Version: lambda _cache, _request, _now: self._version,
-            **dict.fromkeys((Noop, Quit, Verbosity), lambda _cache, _request, _now: _OK),
-            **dict.fromkeys(
-                (SaslList, SaslAuth, SaslStep, Unknown, UnknownLine), lambda _cache, _request, _now: _UNKNOWN
-            ),
-        }
 
     def execute(self, request: Request[R], now: float) -> R | Failure:
         """Carry out one request at the time ``now``, in Unix seconds, and return its reply.
@@ -155,7 +135,7 @@ class Engine:
         if not usual:
             self._cache.carry_out_delayed_flush(now)
         # The table gives each request the rule that makes its own kind of reply.
-        return self._handlers[type(request)](self._cache, request, now)  # type: ignore[return-value]
+        return _RULES[type(request)](self._cache, request, now)  # type: ignore[return-value]
 
     def begin(self, request: Request[R], now: float) -> R | Failure | Dump:
         """Carry out one request as :meth:`execute` does, but what concerns all items in slices.
@@ -168,43 +148,17 @@ class Engine:
 
         Raises what :meth:`execute` raises.
         """
-        checked: Request[object] = request
-        if not isinstance(checked, Flush | AdminCommand):
+        rule = _IN_SLICES.get(type(request))
+        if rule is None:
             return self.execute(request, now)
-        check_request(checked)
-        # This checks ``now``, and carries out a delayed flush whose time has come.
-        self.execute(_NOOP, now)
-        if isinstance(checked, Flush):
-            return self._flush(checked, now)  # type: ignore[return-value]
-        reply = administer(checked.words, self._cache.items)
+        check_request(request)
+        self._cache.carry_out_delayed_flush(now)
+        reply = rule(self._cache, request, now)
         if isinstance(reply, Dump):
             if not self._dump.done:
                 return _BUSY  # type: ignore[return-value]
             self._dump = reply
         return reply  # type: ignore[return-value]
-
-    def _flush(self, request: Flush, now: float) -> AnyReply:
-        return flush(self._cache, request, now) if self._may_flush else _FORBIDDEN
-
-    def _flush_wholly(self, cache: Cache, request: Flush, now: float) -> AnyReply:
-        reply = self._flush(request, now)
-        cache.items.finish()
-        return reply
-
-    def _administer_wholly(self, cache: Cache, request: AdminCommand, now: float) -> AnyReply:
-        reply = administer(request.words, cache.items)
-        cache.items.finish()
-        return reply.read(now, sys.maxsize) if isinstance(reply, Dump) else reply
-
-    def _stats(self, cache: Cache, request: Stats, now: float) -> AnyReply:
-        items = cache.items
-        if request.group == b"reset":
-            cache.counters = dict.fromkeys(COUNTERS, 0)
-            items.reset_counts()
-            return StatsReply()
-        if request.group == b"settings":
-            return StatsReply(settings(items.budget, cache.item_size_max, cache.evict, cache.with_cas, self._may_flush))
-        return statistics(request.group, cache.counters, items)
 
     # --- memory
 
@@ -260,7 +214,6 @@ class Engine:
         asks for it, or until it is the least recently used when room is needed.
         Raises :class:`~memproto.LocalProtocolError` for a negative number, and for a ``now`` that is no finite number.
         """
-        check_time("now", now)
         check_least("most", most, 0)
         self._cache.carry_out_delayed_flush(now)
         return self._cache.items.crawl(now, most)
@@ -289,10 +242,3 @@ class Engine:
     def reload(self) -> None:
         """Hold the items that the journal has and nothing else. The journal state and the counters stay."""
         self._cache.items.load()
-
-
-def _refuse(cache: Cache, request: InvalidRequest, now: float) -> AnyReply:
-    """The reply that an invalid request brings along; one that is too large counts, and may remove the old item."""
-    if request.reply.status == Status.VALUE_TOO_LARGE:
-        cache.too_large(request.request)
-    return request.reply

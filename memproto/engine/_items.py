@@ -21,6 +21,9 @@ _HEADER = 48 + 1 + 2
 FLAGS_SIZE = 4
 _CAS = 8
 
+# What is counted here, by the names in STAT.
+_COUNTERS = ("get_expired", "evictions", "evicted_unfetched", "expired_unfetched", "crawler_reclaimed")
+
 
 def stored_size(key: bytes, value_length: int, flags: int, cas: bool = True) -> int:
     """The size of an item as memcached counts it against the item size limit (``-I``), in bytes."""
@@ -58,12 +61,8 @@ class Items:
         "_room",
         "_uncrawled",
         "budget",
+        "counters",
         "entries",
-        "evicted",
-        "evicted_unfetched",
-        "expired",
-        "expired_unfetched",
-        "reclaimed",
         "size",
     )
 
@@ -71,11 +70,7 @@ class Items:
         self.entries: OrderedDict[bytes, Entry] = OrderedDict()
         self.budget: int = budget
         self.size: int = 0
-        self.evicted: int = 0
-        self.evicted_unfetched: int = 0
-        self.expired: int = 0
-        self.expired_unfetched: int = 0
-        self.reclaimed: int = 0
+        self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
         self._uncrawled: list[bytes] = []
         # Tables of entries that were cleared, not yet freed, and how many bytes of the budget they still take.
         self._cleared: list[OrderedDict[bytes, Entry]] = []
@@ -127,34 +122,28 @@ class Items:
             return None
         return entry
 
-    def expire(self, key: bytes, entry: Entry) -> None:
+    def expire(self, key: bytes, entry: Entry, counter: str = "get_expired") -> None:
         """Remove an entry that was found to have expired."""
-        self.expired += 1
-        self.expired_unfetched += not entry.fetched
+        self.counters[counter] += 1
+        self.counters["expired_unfetched"] += not entry.fetched
         self.discard(key)
 
     def crawl(self, now: float, most: int) -> int:
         """Look at the next ``most`` entries, all of them in turn, and remove those that have expired; how many."""
         if not self._uncrawled:
             self._uncrawled = self.keys()
-        before = self.reclaimed
+        before = self.counters["crawler_reclaimed"]
         for _ in range(min(most, len(self._uncrawled))):
             key = self._uncrawled.pop()
             entry = self.entries.get(key)
             if entry is not None and entry.expires <= now:
-                self.reclaimed += 1
-                self.expired_unfetched += not entry.fetched
-                self.discard(key)
-        return self.reclaimed - before
+                self.expire(key, entry, "crawler_reclaimed")
+        return self.counters["crawler_reclaimed"] - before
 
     def keys(self) -> list[bytes]:
         """All keys, in no special order, which changes all the time."""
         # The iterator of OrderedDict itself looks each key up, and takes 30 times as long.
         return list(dict.__iter__(self.entries))
-
-    def reset_counts(self) -> None:
-        """Set the counters of evictions and expiries to 0."""
-        self.evicted = self.evicted_unfetched = self.expired = self.expired_unfetched = self.reclaimed = 0
 
     def fits(self, key: bytes, length: int) -> bool:
         """Whether a value of this length fits in the budget without evicting any other than its own predecessor."""
@@ -205,11 +194,15 @@ class Items:
 
     def shrink(self, size: int, most: int = sys.maxsize) -> int:
         """Evict the least recently used, at most so many, until no more than ``size`` bytes are used; how many."""
-        before = self.evicted
+        evicted = 0
         # The last one stays, whatever its size: it has just been stored.
-        while self.size > size and len(self.entries) > 1 and self.evicted - before < most:
-            self._evict()
-        return self.evicted - before
+        while self.size > size and len(self.entries) > 1 and evicted < most:
+            key, entry = next(iter(self.entries.items()))
+            evicted += 1
+            self.counters["evictions"] += 1
+            self.counters["evicted_unfetched"] += not entry.fetched
+            self.discard(key)
+        return evicted
 
     def resize(self, budget: int) -> None:
         """Change the budget. What no longer fits is evicted by :meth:`work`; until then ``size`` does not grow."""
@@ -250,12 +243,6 @@ class Items:
         self._room += cost
         if not table:
             self._cleared.pop()
-
-    def _evict(self) -> None:
-        key, entry = next(iter(self.entries.items()))
-        self.evicted += 1
-        self.evicted_unfetched += not entry.fetched
-        self.discard(key)
 
     def discard(self, key: bytes) -> None:
         """Remove the entry of a key, if there is one."""

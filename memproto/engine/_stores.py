@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memproto.engine._cache import EXISTS, NOT_FOUND, Cache
+from memproto.engine._cache import EXISTS, NO_MEMORY, NOT_FOUND, TOO_LARGE, Cache
 from memproto.engine._items import Entry
 from memproto.engine._rules import expires_at
 from memproto.model import Add, AnyReply, Append, Failure, Item, Prepend, Replace, Set, Status, Stored
@@ -14,7 +14,7 @@ def store(cache: Cache, request: Set | Add | Replace, now: float) -> AnyReply:
     """Store an item, if the command's condition and the CAS allow it."""
     items, key = cache.items, request.key
     if cache.is_too_large(key, len(request.value), request.flags):
-        return cache.too_large(request)
+        return cache.refuse(request, TOO_LARGE)
     old = items.find(key, now)
     cache.counters["cmd_set"] += 1
     refusal = None
@@ -34,7 +34,7 @@ def store(cache: Cache, request: Set | Add | Replace, now: float) -> AnyReply:
     if refusal is not None:
         return refusal
     if not cache.evict and not cache.has_room(key, len(request.value)):
-        return cache.no_memory(request)
+        return cache.refuse(request, NO_MEMORY)
     item = _item(cache, request)
     cache.put(item, expires_at(request.exptime, now), now)
     return Stored(item.cas)
@@ -81,7 +81,7 @@ def concatenate(cache: Cache, request: Append | Prepend, now: float) -> AnyReply
     key = request.key
     # The flags that are sent change nothing, but memcached allocates room for them.
     if cache.is_too_large(key, len(request.value), request.flags):
-        return cache.too_large(request)
+        return cache.refuse(request, TOO_LARGE)
     entry = cache.items.find(key, now)
     cache.counters["cmd_set"] += 1
     if entry is None:
@@ -93,7 +93,7 @@ def concatenate(cache: Cache, request: Append | Prepend, now: float) -> AnyReply
     if cache.is_too_large(key, length, old.flags):
         return _NOT_STORED
     if not cache.has_room(key, length):
-        return cache.no_memory(request)
+        return cache.refuse(request, NO_MEMORY)
     value = old.value + request.value if isinstance(request, Append) else request.value + old.value
     cache.copied += length
     # As with memcached the new item does not remember a base64 key.
