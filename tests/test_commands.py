@@ -25,8 +25,10 @@ from memproto import (
     Get,
     Increment,
     Item,
+    ItemMeta,
     Limits,
     LocalProtocolError,
+    MetaOptions,
     Noop,
     Ok,
     Prepend,
@@ -47,7 +49,7 @@ from memproto import (
     Version,
     VersionReply,
 )
-from memproto.commands import RAW, AuthenticationError, Command, Commands, Serde, ServerError, authenticate
+from memproto.commands import RAW, AuthenticationError, Command, Commands, Lease, Serde, ServerError, authenticate
 
 R = TypeVar("R")
 
@@ -55,6 +57,11 @@ CALLS = Commands(RAW)
 FOUND = Values((Item(b"k", b"v", 7, 3),))
 EXISTS, ABSENT = Failure(Status.KEY_EXISTS), Failure(Status.KEY_NOT_FOUND)
 NOT_STORED, NO_NUMBER = Failure(Status.NOT_STORED), Failure(Status.DELTA_BAD_VALUE)
+
+
+def leased(value: bytes, won: bool = False, lost: bool = False, stale: bool = False) -> Values:
+    return Values((Item(b"k", value, 0, 3, meta=ItemMeta(won=won, lost=lost, stale=stale)),))
+
 
 # The call, its requests, and a reply to each of them with what the call then comes to.
 TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object], object]]]] = [
@@ -85,6 +92,24 @@ TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object
         ],
     ),
     (CALLS.set_multi({}), [], [([], [])]),
+    (
+        CALLS.add_multi({b"k": b"v", b"l": b"w"}, 5, 7),
+        [Add(b"k", b"v", 7, 5), Add(b"l", b"w", 7, 5)],
+        [([Stored(1), Stored(2)], []), ([EXISTS, Silence()], [b"k"])],
+    ),
+    (CALLS.get(b"k", 0), [Get((b"k",))], [([FOUND], b"v"), ([Values()], 0)]),
+    (CALLS.gat_multi([b"k", b"l"], 9), [Get((b"k", b"l"), 9)], [([FOUND], {b"k": b"v"})]),
+    (
+        CALLS.touch_multi([b"k", b"l"], 9),
+        [Touch(b"k", 9), Touch(b"l", 9)],
+        [([Touched(), ABSENT], [b"k"])],
+    ),
+    (
+        CALLS.incr_multi([b"k", b"l"], 2),
+        [Increment(b"k", 2, 0, None), Increment(b"l", 2, 0, None)],
+        [([Counter(8), ABSENT], {b"k": 8})],
+    ),
+    (CALLS.incr_multi([b"k"], 2, 3, 4), [Increment(b"k", 2, 3, 4)], [([Counter(3)], {b"k": 3})]),
     (CALLS.delete(b"k"), [Delete(b"k")], [([Deleted()], True), ([ABSENT], False)]),
     (
         CALLS.delete_multi(iter([b"k", b"l", b"k"])),
@@ -109,7 +134,38 @@ TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object
     (CALLS.noop(), [Noop()], [([Ok()], True)]),
     (authenticate("me", "p\xe4ss"), [SaslAuth(b"PLAIN", b"\0me\0p\xc3\xa4ss")], [([Authenticated()], None)]),
 ]
+META_TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object], object]]]] = [
+    (
+        CALLS.get_or_lease(b"k", 30, 5),
+        [Get((b"k",), meta=MetaOptions(vivify=30, recache=5))],
+        [
+            ([leased(b"v")], Lease(b"v", False, cas=3)),
+            ([leased(b"v", won=True)], Lease(b"v", True, cas=3)),
+            ([leased(b"v", lost=True, stale=True)], Lease(b"v", False, True, 3)),
+            ([leased(b"", won=True)], Lease(None, True, cas=3)),
+            ([leased(b"", lost=True)], Lease(None, False, cas=3)),
+            ([leased(b"")], Lease(b"", False, cas=3)),
+            ([FOUND], Lease(b"v", False, cas=3)),
+            ([Values()], Lease(None, True)),
+        ],
+    ),
+    (
+        CALLS.invalidate(b"k", 30),
+        [Delete(b"k", meta=MetaOptions(invalidate=True, exptime=30))],
+        [([Deleted()], True), ([ABSENT], False)],
+    ),
+]
 NAMES = [f"{number}-{type(row[1][0]).__name__ if row[1] else 'nothing'}" for number, row in enumerate(TABLE)]
+
+
+@pytest.mark.parametrize(("call", "requests", "outcomes"), META_TABLE, ids=["get_or_lease", "invalidate"])
+def test_a_command_of_meta_has_these_requests_and_results(
+    call: Command[object], requests: list[Request[object]], outcomes: list[tuple[list[object], object]]
+) -> None:
+    test_what_is_asked_and_what_it_comes_to(call, requests, outcomes)
+    for dialect in (Dialect.BINARY, Dialect.CLASSIC):
+        with pytest.raises(LocalProtocolError, match="has meta options that only meta can say"):
+            call.check(Limits(), dialect)
 
 
 @pytest.mark.parametrize(("call", "requests", "outcomes"), TABLE, ids=NAMES)
@@ -259,7 +315,52 @@ def test_other_values_than_bytes() -> None:
     assert calls.gets_multi([b"k"]).result([Values((stored,))]) == {b"k": stored}
 
 
+def test_keys_with_an_encoding_and_a_prefix_are_changed_on_the_wire_only() -> None:
+    commands = Commands(RAW, encoding="utf-8", prefix="app:")
+    wire = "app:\xe4".encode()
+    assert commands.get("\xe4").requests == (Get((wire,)),)
+    assert commands.get("\xe4".encode()).requests == (Get((wire,)),)
+    assert commands.set("\xe4", b"v").requests == (Set(wire, b"v"),)
+    assert commands.incr("\xe4").requests == (Increment(wire, 1, 0, None),)
+    assert commands.encode("\xe4") == "\xe4".encode()
+    found = Values((Item(wire, b"v"),))
+    assert commands.get_multi(["\xe4", "k"]).result([found]) == {"\xe4": b"v"}
+    assert commands.get_multi(["\xe4", "k"]).requests == (Get((wire, b"app:k")),)
+    assert commands.gets_multi([b"\xc3\xa4"]).result([found]) == {b"\xc3\xa4": Item(wire, b"v")}
+    assert commands.set_multi({"k": b"v"}).result([Failure(Status.VALUE_TOO_LARGE)]) == ["k"]
+    assert commands.delete_multi(["k"]).requests == (Delete(b"app:k"),)
+    assert commands.delete_multi(["k"]).result([Silence()]) == ["k"]
+    assert Commands(RAW, prefix=b"app:").get_multi([b"k"]).requests == (Get((b"app:k",)),)
+
+
+def test_a_key_that_has_no_bytes_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match=r"^key is 'k', must be bytes; with an encoding it may be a str$"):
+        CALLS.get("k")
+    with pytest.raises(LocalProtocolError, match=r"^key is '\xe4', encoding ascii has no bytes for it$"):
+        Commands(RAW, encoding="ascii").get("\xe4")
+    with pytest.raises(LocalProtocolError, match=r"^prefix is 'app:', must be bytes"):
+        Commands(RAW, prefix="app:")
+    with pytest.raises(LocalProtocolError, match=r"^encoding is 'utf-9', Python has no such codec$"):
+        Commands(RAW, encoding="utf-9")
+    wrong: list[bytes] = [bytearray(b"k")]  # type: ignore[list-item]
+    with pytest.raises(LocalProtocolError, match=r"^key is bytearray, must be bytes"):
+        CALLS.get_multi(wrong)
+
+
+def test_a_source_of_keys_that_fails_fails_as_it_is() -> None:
+    class Key(bytes):
+        def __hash__(self) -> int:
+            raise TypeError("no hash")
+
+    with pytest.raises(TypeError, match="no hash"):
+        CALLS.get_multi([Key(b"k")])
+
+
 def test_the_types_of_the_results() -> None:
+    assert_type(CALLS.get(b"k", 0), Command[bytes | int])
+    assert_type(Commands(RAW, encoding="ascii").get_multi(["k"]), Command[dict[str, bytes]])
+    assert_type(CALLS.incr_multi([b"k"]), Command[dict[bytes, int]])
+    assert_type(CALLS.get_or_lease(b"k", 30), Command[Lease[bytes]])
     numbers = Commands(Serde[int](lambda number: (b"%d" % number, 0), lambda data, _: int(data)))
     assert_type(numbers.get(b"k"), Command[int | None])
     assert_type(numbers.get_multi([b"k"]).result([Values()]), dict[bytes, int])

@@ -11,8 +11,8 @@ values are other objects than bytes. A refusal for which a command has no result
 """
 
 from memproto.commands._command import Command, authenticate
-from memproto.commands._commands import Commands
-from memproto.commands._results import AuthenticationError, Replies, ReplyTooLargeError, ServerError
+from memproto.commands._commands import Commands, Key
+from memproto.commands._results import AuthenticationError, Lease, Replies, ReplyTooLargeError, ServerError
 from memproto.serde import RAW, Serde
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "AuthenticationError",
     "Command",
     "Commands",
+    "Key",
+    "Lease",
     "Replies",
     "ReplyTooLargeError",
     "Serde",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeAlias, TypeVar, overload
 
 from memproto._fields import check_value
 from memproto._wire.arguments import misuse
 from memproto.commands._command import Command
 from memproto.commands._results import (
+    Lease,
     Replies,
     done,
     first_item,
     is_done,
-    items_by_key,
     number,
+    only,
     refusal,
     statistics,
     swapped,
@@ -23,6 +24,7 @@ from memproto.commands._results import (
     unless_not_stored,
     version,
 )
+from memproto.errors import LocalProtocolError
 from memproto.model import (
     Add,
     Append,
@@ -32,6 +34,7 @@ from memproto.model import (
     Get,
     Increment,
     Item,
+    MetaOptions,
     Noop,
     Prepend,
     Replace,
@@ -44,6 +47,12 @@ from memproto.model import (
 from memproto.serde import Serde
 
 V = TypeVar("V")
+D = TypeVar("D")
+T = TypeVar("T")
+K = TypeVar("K", bytes, str)
+
+#: A key: bytes, or text if the commands have an encoding.
+Key: TypeAlias = bytes | str
 
 
 def _check_serde(serde: object) -> None:
@@ -51,127 +60,266 @@ def _check_serde(serde: object) -> None:
         raise misuse("serde", serde, "a Serde, a pair of functions: RAW, or what memproto.conventions.serde() makes")
 
 
-def _keys_of(keys: object) -> tuple[bytes, ...]:
+def _check_iterable(keys: object) -> None:
     # Of one key alone tuple() would make the numbers of its bytes.
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
         raise misuse("keys", keys, "an iterable of keys")
+
+
+def _keys_of(keys: Iterable[K]) -> tuple[K, ...]:
+    _check_iterable(keys)
     return tuple(keys)
+
+
+def _unchanged(keys: tuple[Key, ...]) -> tuple[bytes, ...]:
+    # Without an encoding they must be bytes, which send() checks.
+    return keys  # type: ignore[return-value]
+
+
+def _nothing(_replies: Replies) -> dict[K, V]:
+    return {}
 
 
 class Commands(Generic[V]):
     """The commands of a cache client, for values of type ``V``, which ``serde`` turns into bytes and flags and back.
 
+    Keys are bytes. With an ``encoding``, a codec of Python such as ``utf-8``, they may also be ``str``. ``prefix`` is
+    put in front of each key on the wire. Results have the keys as the caller has given them, but for ``Item.key``.
     Arguments are as in the requests: an ``exptime`` of 0 means never. ``flags`` are added to those of the serde.
     Each method returns a :class:`Command`; its documentation says what the result of that command is. They raise
     :class:`~memproto.LocalProtocolError` for an argument of a wrong type, and whatever the serde raises.
     """
 
-    __slots__ = ("_dump", "_load", "_values")
+    __slots__ = ("_dump", "_encoding", "_load", "_prefix", "_values", "_wire_keys")
 
-    def __init__(self, serde: Serde[V]) -> None:
+    def __init__(self, serde: Serde[V], *, encoding: str | None = None, prefix: Key = b"") -> None:
         _check_serde(serde)
+        check_value("encoding", encoding, str | None)
         self._dump, self._load = serde
         # Once, not with every get.
         self._values = self._value
+        self._encoding = encoding
+        try:
+            self._prefix = self.encode(prefix, "prefix")
+            "".encode(encoding or "ascii")
+        except LookupError:
+            raise LocalProtocolError(f"encoding is {encoding!r}, Python has no such codec") from None
+        self._wire_keys = self._changed if encoding is not None or self._prefix else _unchanged
+
+    def encode(self, key: Key, name: str = "key") -> bytes:
+        """Return the bytes of a key, without the prefix. Raises :class:`~memproto.LocalProtocolError`."""
+        if isinstance(key, str) and self._encoding is not None:
+            try:
+                return key.encode(self._encoding)
+            except UnicodeEncodeError:
+                raise LocalProtocolError(f"{name} is {key!r}, encoding {self._encoding} has no bytes for it") from None
+        if not isinstance(key, bytes):
+            raise misuse(name, key, "bytes; with an encoding it may be a str")
+        return key
+
+    def _wire_key(self, key: Key) -> bytes:
+        return self._prefix + (key if isinstance(key, bytes) else self.encode(key))
+
+    def _changed(self, keys: tuple[Key, ...]) -> tuple[bytes, ...]:
+        return tuple(map(self._wire_key, keys))
+
+    def _given_by_wire(self, keys: Iterable[K]) -> dict[bytes, K]:
+        given = _keys_of(keys)
+        try:
+            return dict(zip(self._wire_keys(given), given, strict=True))
+        except TypeError:
+            for key in given:
+                self.encode(key)
+            raise
 
     # --- retrieval
 
-    def get(self, key: bytes) -> Command[V | None]:
-        """The value, ``None`` if there is none."""
-        return Command((Get((key,)),), self._values, True)
+    @overload
+    def get(self, key: Key) -> Command[V | None]: ...
 
-    def gat(self, key: bytes, exptime: int) -> Command[V | None]:
+    @overload
+    def get(self, key: Key, default: D) -> Command[V | D]: ...
+
+    def get(self, key: Key, default: D | None = None) -> Command[V | D | None]:
+        """The value, ``default`` if there is none."""
+        key = self._prefix + (key if isinstance(key, bytes) else self.encode(key))
+        if default is None:
+            return Command((Get((key,)),), self._values, True)
+
+        def value(replies: Replies) -> V | D | None:
+            items = only(replies, Values).items
+            return self._load(items[0].value, items[0].flags) if items else default
+
+        return Command((Get((key,)),), value, True)
+
+    def gat(self, key: Key, exptime: int) -> Command[V | None]:
         """The value, with a new expiry set; ``None`` if there is none."""
-        return Command((Get((key,), exptime),), self._values)
+        return Command((Get((self._wire_key(key),), exptime),), self._values)
 
-    def gets(self, key: bytes) -> Command[Item | None]:
+    def gets(self, key: Key) -> Command[Item | None]:
         """The item as it is stored, with flags and CAS; ``None`` if there is none."""
-        return Command((Get((key,)),), first_item, True)
+        return Command((Get((self._wire_key(key),)),), first_item, True)
 
-    def get_multi(self, keys: Iterable[bytes]) -> Command[dict[bytes, V]]:
+    def get_multi(self, keys: Iterable[K]) -> Command[dict[K, V]]:
         """The values of those keys that have one."""
-        wanted = _keys_of(keys)
-        return Command((Get(wanted),), self._found, True) if wanted else Command((), lambda _replies: {}, True)
+        return self._get_multi(keys, None)
 
-    def gets_multi(self, keys: Iterable[bytes]) -> Command[dict[bytes, Item]]:
+    def gat_multi(self, keys: Iterable[K], exptime: int) -> Command[dict[K, V]]:
+        """The values of those keys that have one, with a new expiry set."""
+        return self._get_multi(keys, exptime)
+
+    def _get_multi(self, keys: Iterable[K], exptime: int | None) -> Command[dict[K, V]]:
+        given, load = self._given_by_wire(keys), self._load
+
+        def found(replies: Replies) -> dict[K, V]:
+            return {given[item.key]: load(item.value, item.flags) for item in only(replies, Values).items}
+
+        return Command((Get(tuple(given), exptime),) if given else (), found if given else _nothing, exptime is None)
+
+    def gets_multi(self, keys: Iterable[K]) -> Command[dict[K, Item]]:
         """The items of those keys that have one, as they are stored."""
-        wanted = _keys_of(keys)
-        return Command((Get(wanted),), items_by_key, True) if wanted else Command((), lambda _replies: {}, True)
+        given = self._given_by_wire(keys)
+
+        def found(replies: Replies) -> dict[K, Item]:
+            return {given[item.key]: item for item in only(replies, Values).items}
+
+        return Command((Get(tuple(given)),) if given else (), found if given else _nothing, True)
+
+    def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Command[Lease[V]]:
+        """The value, and whether this caller should store a new one: a :class:`Lease`. In the meta dialect only.
+
+        If there is no value, one caller gets ``won`` and has ``lease`` seconds to store one; until then the others get
+        neither. With ``recache`` one caller gets ``won`` beside the value if that expires in so many seconds.
+        """
+        options = MetaOptions(vivify=lease, recache=recache)
+
+        def leased(replies: Replies) -> Lease[V]:
+            item = first_item(replies)
+            if item is None:
+                return Lease(None, True)
+            won, lost = item.meta is not None and item.meta.won, item.meta is not None and item.meta.lost
+            absent = not item.value and (won or lost)
+            value = None if absent else self._load(item.value, item.flags)
+            return Lease(value, won, item.meta is not None and item.meta.stale, item.cas)
+
+        return Command((Get((self._wire_key(key),), meta=options),), leased)
 
     # --- storage
 
-    def set(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
+    def set(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
         """Store: true."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Set(key, data, all_flags, exptime),), done)
+        return Command((Set(self._wire_key(key), data, all_flags, exptime),), done)
 
-    def add(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
+    def add(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
         """Store if the key is absent; false if it is not."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Add(key, data, all_flags, exptime),), unless_exists)
+        return Command((Add(self._wire_key(key), data, all_flags, exptime),), unless_exists)
 
-    def replace(self, key: bytes, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
+    def replace(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
         """Store if the key is present; false if it is not."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Replace(key, data, all_flags, exptime),), unless_absent)
+        return Command((Replace(self._wire_key(key), data, all_flags, exptime),), unless_absent)
 
-    def append(self, key: bytes, value: bytes) -> Command[bool]:
+    def append(self, key: Key, value: bytes) -> Command[bool]:
         """Put bytes behind the stored ones; false if there are none."""
-        return Command((Append(key, value),), unless_not_stored)
+        return Command((Append(self._wire_key(key), value),), unless_not_stored)
 
-    def prepend(self, key: bytes, value: bytes) -> Command[bool]:
+    def prepend(self, key: Key, value: bytes) -> Command[bool]:
         """Put bytes in front of the stored ones; false if there are none."""
-        return Command((Prepend(key, value),), unless_not_stored)
+        return Command((Prepend(self._wire_key(key), value),), unless_not_stored)
 
-    def cas(self, key: bytes, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Command[bool | None]:
+    def cas(self, key: Key, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Command[bool | None]:
         """Store if the item still has this CAS; false if it has another, ``None`` if the item is gone."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Set(key, data, all_flags, exptime, cas),), swapped)
+        return Command((Set(self._wire_key(key), data, all_flags, exptime, cas),), swapped)
 
-    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Command[list[bytes]]:
+    def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
         """Store all items; the keys of those that the server has refused."""
+        return self._store_multi(Set, items, exptime, flags)
+
+    def add_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
+        """Store the items whose keys are absent; the keys of those that are not stored."""
+        return self._store_multi(Add, items, exptime, flags)
+
+    def _store_multi(
+        self, store: type[Set] | type[Add], items: Mapping[K, V], exptime: int, flags: int
+    ) -> Command[list[K]]:
         if not isinstance(items, Mapping):
             raise misuse("items", items, "a mapping of keys to values")
         keys = tuple(items)
-        requests = []
-        for key, value in items.items():
-            data, all_flags = self._dumped(value, flags)
-            requests.append(Set(key, data, all_flags, exptime))
+        dumped = [self._dumped(value, flags) for value in items.values()]
+        requests: list[Set | Add] = [
+            store(key, data, all_flags, exptime)
+            for key, (data, all_flags) in zip(self._wire_keys(keys), dumped, strict=True)
+        ]
 
-        def refused(replies: Replies) -> list[bytes]:
+        def refused(replies: Replies) -> list[K]:
             return [key for key, reply in zip(keys, replies, strict=True) if not is_done(reply)]
 
         return Command(tuple(requests), refused)
 
     # --- the rest
 
-    def delete(self, key: bytes) -> Command[bool]:
+    def delete(self, key: Key) -> Command[bool]:
         """Remove; false if there was nothing."""
-        return Command((Delete(key),), unless_absent)
+        return Command((Delete(self._wire_key(key)),), unless_absent)
 
-    def delete_multi(self, keys: Iterable[bytes]) -> Command[list[bytes]]:
+    def delete_multi(self, keys: Iterable[K]) -> Command[list[K]]:
         """Remove them all; the keys of those that were there."""
-        gone = _keys_of(keys)
+        return self._change_multi(keys, Delete)
 
-        def removed(replies: Replies) -> list[bytes]:
-            return [key for key, reply in zip(gone, replies, strict=True) if unless_absent((reply,))]
+    def touch_multi(self, keys: Iterable[K], exptime: int = 0) -> Command[list[K]]:
+        """Set a new expiry of all; the keys of those that were there."""
+        return self._change_multi(keys, lambda key: Touch(key, exptime))
 
-        return Command(tuple(map(Delete, gone)), removed)
+    def _change_multi(self, keys: Iterable[K], build: Callable[[bytes], Delete | Touch]) -> Command[list[K]]:
+        given = _keys_of(keys)
 
-    def incr(self, key: bytes, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
+        def changed(replies: Replies) -> list[K]:
+            return [key for key, reply in zip(given, replies, strict=True) if unless_absent((reply,))]
+
+        return Command(tuple(map(build, self._wire_keys(given))), changed)
+
+    def invalidate(self, key: Key, exptime: int) -> Command[bool]:
+        """Mark the value as stale, for ``exptime`` seconds at most; false if there is none. In the meta dialect only.
+
+        :meth:`get` still finds it. Of the callers of :meth:`get_or_lease` one wins, and the others get the stale value.
+        """
+        options = MetaOptions(invalidate=True, exptime=exptime)
+        return Command((Delete(self._wire_key(key), meta=options),), unless_absent)
+
+    def incr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
         """Add; the new number. A missing one is made from ``initial``, or stays missing: ``None``.
 
         Classic text has no way to do both at once, so that ``initial`` raises ``LocalProtocolError`` there.
         """
-        return Command((Increment(key, delta, initial or 0, None if initial is None else exptime),), number)
+        return Command(
+            (Increment(self._wire_key(key), delta, initial or 0, None if initial is None else exptime),), number
+        )
 
-    def decr(self, key: bytes, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
+    def incr_multi(
+        self, keys: Iterable[K], delta: int = 1, initial: int | None = None, exptime: int = 0
+    ) -> Command[dict[K, int]]:
+        """Add to all; the new numbers of those that are there or made from ``initial``, as with :meth:`incr`."""
+        given = _keys_of(keys)
+        made = None if initial is None else exptime
+
+        def numbers(replies: Replies) -> dict[K, int]:
+            found = {key: number((reply,)) for key, reply in zip(given, replies, strict=True)}
+            return {key: value for key, value in found.items() if value is not None}
+
+        return Command(tuple(Increment(key, delta, initial or 0, made) for key in self._wire_keys(given)), numbers)
+
+    def decr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
         """Subtract, down to 0 at most; otherwise as :meth:`incr`."""
-        return Command((Decrement(key, delta, initial or 0, None if initial is None else exptime),), number)
+        return Command(
+            (Decrement(self._wire_key(key), delta, initial or 0, None if initial is None else exptime),), number
+        )
 
-    def touch(self, key: bytes, exptime: int = 0) -> Command[bool]:
+    def touch(self, key: Key, exptime: int = 0) -> Command[bool]:
         """Set a new expiry; false if there is no such item."""
-        return Command((Touch(key, exptime),), unless_absent)
+        return Command((Touch(self._wire_key(key), exptime),), unless_absent)
 
     def flush(self, delay: int | None = None) -> Command[bool]:
         """Remove all items, now or ``delay`` seconds from now: true."""
@@ -205,7 +353,3 @@ class Commands(Generic[V]):
             items = reply.items
             return self._load(items[0].value, items[0].flags) if items else None
         raise refusal(reply)
-
-    def _found(self, replies: Replies) -> dict[bytes, V]:
-        load = self._load
-        return {key: load(item.value, item.flags) for key, item in items_by_key(replies).items()}

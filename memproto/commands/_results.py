@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from memproto._wire.arguments import misuse
 from memproto._wire.exchange import Exchange
@@ -26,9 +26,22 @@ from memproto.model import (
 )
 
 R = TypeVar("R")
+V = TypeVar("V")
 
 #: The replies to the requests of a command, in their order.
 Replies: TypeAlias = Sequence[object]
+
+
+class Lease(NamedTuple, Generic[V]):
+    """What a get with a lease finds: a value or none, and who should store a new one."""
+
+    value: V | None
+    #: Whether this caller, and no other, should store a new value.
+    won: bool
+    #: Whether the value was marked as stale by ``invalidate``.
+    stale: bool = False
+    #: Give it to ``cas`` with the new value, so that a value which another client has stored meanwhile stays.
+    cas: int = 0
 
 
 class ServerError(Exception):
@@ -128,11 +141,6 @@ def first_item(replies: Replies) -> Item | None:
     """The item of a get of one key."""
     items = only(replies, Values).items
     return items[0] if items else None
-
-
-def items_by_key(replies: Replies) -> dict[bytes, Item]:
-    """The items of a get of several keys."""
-    return {item.key: item for item in only(replies, Values).items}
 
 
 def number(replies: Replies) -> int | None:

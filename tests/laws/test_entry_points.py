@@ -455,8 +455,8 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Commands("raw"), "serde is 'raw', must be a Serde, a pair of functions"),  # type: ignore[arg-type]
     (lambda: Commands((1, 2)), "serde is tuple, must be a Serde, a pair of functions"),  # type: ignore[arg-type]
     (lambda: Commands(RAW).set_multi([(b"a", b"1")]), "items is list, must be a mapping"),  # type: ignore[arg-type]
-    (lambda: Commands(RAW).get_multi(b"k"), "keys is b'k', must be an iterable of keys"),  # type: ignore[arg-type]
-    (lambda: Commands(RAW).gets_multi("k"), "keys is 'k', must be an iterable of keys"),  # type: ignore[arg-type]
+    (lambda: Commands(RAW).get_multi(b"k"), "keys is b'k', must be an iterable of keys"),  # type: ignore[type-var]
+    (lambda: Commands(RAW).gets_multi("k"), "keys is 'k', must be an iterable of keys"),
     (lambda: Commands(RAW).delete_multi(None), "keys is None, must be an iterable of keys"),  # type: ignore[arg-type]
     (lambda: Commands(RAW).set(b"k", b"v", flags="1"), "flags is str, must be an int"),  # type: ignore[arg-type]
     (lambda: Commands(_TEXT).set(b"k", "v"), "what the serde made of the value is b'v', must be a tuple of bytes and"),
