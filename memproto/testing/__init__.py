@@ -1,4 +1,4 @@
-"""Help for the tests of those who use memproto: hypothesis strategies, and a pipe that joins both ends in memory.
+"""Help for the tests of those who use memcached or memproto: a fake memcached, hypothesis strategies, and a pipe.
 
 The strategies need hypothesis, which the extra ``memproto[testing]`` brings; without it the rest can be imported and
 used. Every strategy shrinks to the smallest message of its kind.
@@ -8,13 +8,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memproto.testing.fake.faults import Close, Cut, Delay, Drop, Duplicate, Fault, Garbage, Reply
+from memproto.testing.fake.items import FakeItem, FakeItems
+from memproto.testing.fake.memcached import FakeMemcached, Outage
+from memproto.testing.fake.rules import Rule
+from memproto.testing.fake.state import ReceivedRequest
 from memproto.testing.pipe import Pipe
 
 if TYPE_CHECKING:
     from memproto.testing.strategies import *
 
 __all__ = [
+    "Close",
+    "Cut",
+    "Delay",
+    "Drop",
+    "Duplicate",
+    "FakeItem",
+    "FakeItems",
+    "FakeMemcached",
+    "Fault",
+    "Garbage",
+    "Outage",
     "Pipe",
+    "ReceivedRequest",
+    "Reply",
+    "Rule",
     "binary_envelopes",
     "classic_envelopes",
     "cuts",

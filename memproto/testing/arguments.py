@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from memproto import LocalProtocolError
 
 
@@ -19,6 +21,19 @@ def check_type(name: str, value: object, kinds: tuple[type, ...], expected: str)
     """Raise LocalProtocolError unless the value is of one of these kinds."""
     if not isinstance(value, kinds):
         raise misuse(name, value, expected)
+
+
+def check_count(name: str, value: object, least: int = 0) -> None:
+    """Raise LocalProtocolError unless this is an int and not less than ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise misuse(name, value, f"an int, {least} or more")
+
+
+def check_seconds(name: str, value: object, least: float = 0) -> None:
+    """Raise LocalProtocolError unless this is a finite number and not less than ``least``."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+        raise misuse(name, value, "a finite number of seconds" + (", 0 or more" if least == 0 else ""))
 
 
 def check_data(data: object) -> None:

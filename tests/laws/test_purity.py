@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
 OUTER: dict[str, set[str]] = {
     "clients": set(),
     "server": set(),
-    "testing": set(),
+    "testing": {"server"},
     "capture": set(),
     "cli": {"capture", "clients", "server"},
 }

@@ -1,4 +1,4 @@
-"""Without hypothesis the pipe can be used, and a strategy names the extra that it needs."""
+"""Without hypothesis the pipe and the fake can be used, and a strategy names the extra that it needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import sys
 sys.modules["hypothesis"] = None
 import memproto.testing
 from memproto import Noop
-from memproto.testing import Pipe
+from memproto.testing import FakeMemcached, Pipe
+with FakeMemcached() as fake:
+    fake.items[b"k"] = b"v"
 pipe = Pipe()
 pipe.write_to_server(pipe.client.send(Noop()).data)
 pipe.deliver_to_server()
@@ -25,7 +27,7 @@ for name in memproto.testing.__all__:
     except ImportError as error:
         assert str(error) == f"memproto.testing.{name} needs hypothesis: install memproto[testing]", error
     else:
-        assert name == "Pipe", name
+        assert not name.islower(), name
 try:
     from memproto.testing import requests
 except ImportError as error:
@@ -33,7 +35,7 @@ except ImportError as error:
 """
 
 
-def test_without_hypothesis_the_pipe_works_and_a_strategy_names_the_extra() -> None:
+def test_without_hypothesis_the_pipe_and_the_fake_work_and_a_strategy_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
     assert done.stdout == "memproto.testing.requests needs hypothesis: install memproto[testing]\n"

@@ -1,0 +1,238 @@
+"""The thread that serves the clients of a fake: it owns all sockets, and never waits for a client."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from memproto.testing.fake.conversation import Conversation
+from memproto.testing.fake.link import Link
+from memproto.testing.fake.listener import Listener
+from memproto.testing.fake.state import FakeState
+
+#: How long :meth:`Loop.stop` waits for the thread, which waits for the lock at most, in seconds.
+_PATIENCE = 5.0
+#: How many turns may pass until what clients have sent is carried out.
+_MOST_TURNS = 1000
+
+
+class _Command:
+    """A function that the thread is to call."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
+        self.done = threading.Event()
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.function()
+        except Exception as error:
+            self.error = error
+        self.done.set()
+
+
+class Loop:
+    """Serves clients, from its creation until :meth:`stop`."""
+
+    def __init__(self, state: FakeState, listener: Listener, tls: ssl.SSLContext | None) -> None:
+        self._state = state
+        self._listener = listener
+        self._tls = tls
+        self._elapsed = state.clock.elapsed
+        self._links: set[Link] = set()
+        # Those that have something to do at some time.
+        self._timed: set[Link] = set()
+        self._commands: deque[_Command] = deque()
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._wakee = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakee.setblocking(False)
+        self._selector.register(self._wakee, selectors.EVENT_READ)
+        self._watch_listener()
+        self._pid = os.getpid()
+        # A daemon, so that a fake that nobody stops does not keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="FakeMemcached", daemon=True)
+        self._thread.start()
+
+    # --- called by other threads
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function in the thread that serves, and wait for it. Raises what it raises."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("the fake is served by the process that started it; a child can only stop its copy")
+        command = _Command(function)
+        self._commands.append(command)
+        self._wake()
+        while not command.done.wait(0.05) and self._thread.is_alive():
+            pass
+        if command.error is not None:
+            raise command.error
+
+    def settle(self) -> None:
+        """Carry out what clients have sent before this call, as far as it has arrived."""
+        self.call(self._settle)
+
+    def down(self) -> None:
+        """Refuse connections, and close those that there are."""
+        self.call(self._down)
+
+    def refuse(self) -> None:
+        """Refuse connections; those that there are go on."""
+        self.call(self._refuse)
+
+    def up(self) -> None:
+        """Accept connections again."""
+        self.call(self._up)
+
+    def close_delayed(self) -> None:
+        """Close the connections that have replies whose time has not come."""
+        self.call(self._close_delayed)
+
+    def stop(self) -> None:
+        """Close all. In a child process only the child's copies are closed."""
+        if os.getpid() != self._pid:
+            self._close_copies()
+            return
+        self._stopping = True
+        self._wake()
+        self._thread.join(_PATIENCE)
+        self._close_copies()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # it is full, so that the thread wakes up anyway, or closed
+            self._waker.send(b"\0")
+
+    def _close_copies(self) -> None:
+        for link in list(self._links):
+            link.socket.close()
+        self._listener.close_copy()
+        self._selector.close()
+        self._waker.close()
+        self._wakee.close()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn(self._wait())
+                while self._commands:
+                    self._commands.popleft().run()
+        finally:
+            for link in list(self._links):
+                self._drop(link)
+            self._listener.close()
+            for command in self._commands:
+                command.done.set()
+
+    def _wait(self) -> float | None:
+        """How long the thread may sleep, ``None`` for ever."""
+        times = [at for at in (link.wakes_at() for link in self._timed) if at is not None]
+        return max(min(times) - self._elapsed(), 0) if times else None
+
+    def _turn(self, timeout: float | None) -> bool:
+        """Wait, and serve each client that has sent or taken something; whether there was any."""
+        worked = False
+        for key, mask in self._selector.select(timeout):
+            if key.fileobj is self._wakee:
+                self._drain()
+                continue
+            worked = True
+            if isinstance(key.data, Link):
+                self._serve(key.data, mask)
+            else:
+                self._accept()
+        now = self._elapsed()
+        for link in list(self._timed):
+            at = link.wakes_at()
+            if at is not None and at <= now:
+                link.wake(now)
+            self._watch(link)
+        return worked
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while self._wakee.recv(4096):
+                pass
+
+    def _serve(self, link: Link, mask: int) -> None:
+        if mask & selectors.EVENT_READ:
+            link.read()
+        if not link.broken:
+            link.write(self._elapsed())
+        self._watch(link)
+
+    def _accept(self) -> None:
+        for accepted in self._listener.accept():
+            link = Link(accepted, Conversation(self._state, self._elapsed), self._tls)
+            self._links.add(link)
+            self._state.connections = len(self._links)
+            self._watch(link)
+
+    def _watch(self, link: Link) -> None:
+        """Wait for what the link needs next, or close it."""
+        if link.broken:
+            self._drop(link)
+            return
+        events = link.events
+        try:
+            known = self._selector.get_key(link.socket).events
+        except KeyError:
+            known = 0
+        if events != known:
+            if known:
+                self._selector.unregister(link.socket)
+            if events:
+                self._selector.register(link.socket, events, link)
+        if link.wakes_at() is None:
+            self._timed.discard(link)
+        else:
+            self._timed.add(link)
+
+    def _drop(self, link: Link) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(link.socket)
+        self._links.discard(link)
+        self._timed.discard(link)
+        self._state.connections = len(self._links)
+        link.close()
+
+    # --- commands
+
+    def _settle(self) -> None:
+        for _ in range(_MOST_TURNS):
+            if not self._turn(0):
+                return
+
+    def _watch_listener(self) -> None:
+        self._selector.register(self._listener.socket, selectors.EVENT_READ)
+
+    def _refuse(self) -> None:
+        if self._listener.listening:
+            self._selector.unregister(self._listener.socket)
+            self._listener.refuse()
+
+    def _down(self) -> None:
+        self._refuse()
+        for link in list(self._links):
+            self._drop(link)
+
+    def _up(self) -> None:
+        if not self._listener.listening:
+            self._listener.listen()
+            self._watch_listener()
+
+    def _close_delayed(self) -> None:
+        now = self._elapsed()
+        for link in list(self._timed):
+            at = link.conversation.due_at
+            if at is not None and at > now:
+                self._drop(link)

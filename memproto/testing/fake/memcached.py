@@ -1,0 +1,289 @@
+"""The fake memcached: what a test starts, looks at, and lets fail."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from memproto import AnyReply, AnyRequest, Dialect
+from memproto.engine import Engine
+from memproto.testing.arguments import check_count, check_type
+from memproto.testing.fake.faults import Fault
+from memproto.testing.fake.items import FakeItems
+from memproto.testing.fake.listener import Listener
+from memproto.testing.fake.loop import Loop
+from memproto.testing.fake.rules import Kinds, Rule
+from memproto.testing.fake.state import FakeOptions, FakeState, ReceivedRequest
+from memproto.testing.fake.tls import Certificate, make_certificate
+
+
+class Outage:
+    """What :meth:`FakeMemcached.down` and :meth:`FakeMemcached.refuse` return: as a context manager it ends itself."""
+
+    def __init__(self, fake: FakeMemcached) -> None:
+        self._fake = fake
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._fake.up()
+
+
+class FakeMemcached:
+    """A memcached for tests, in this process, on a thread of its own.
+
+    ``with FakeMemcached() as fake:`` listens on a free port of ``host``, on ``port``, or on the Unix socket ``path``,
+    until the end of the block. ``version`` is the reply to ``version``. ``dialects`` restricts what clients may speak
+    (:class:`~memproto.Dialect` members). With ``users``, a mapping of names to passwords, clients must authenticate,
+    by SASL PLAIN or by the text command. ``item_size_max`` and ``memory_limit`` are in bytes; without ``evict`` a full
+    cache refuses stores. With ``tls`` the fake shows a certificate that :attr:`client_context` and :attr:`ca_pem`
+    trust; this needs trustme, which ``memproto[testing]`` brings. :attr:`requests` keeps the last ``max_requests``.
+
+    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range, and ImportError if
+    trustme is missing. A fake that is not started serves clients in memory only.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: str | None = None,
+        version: str = "1.6.18",
+        dialects: Collection[Dialect] | None = None,
+        users: Mapping[str, str] | None = None,
+        item_size_max: int = 1024 * 1024,
+        memory_limit: int = 64 * 1024 * 1024,
+        evict: bool = True,
+        tls: bool = False,
+        max_requests: int = 10_000,
+    ) -> None:
+        check_type("host", host, (str,), "a str")
+        check_type("path", path, (str, type(None)), "a str or None")
+        check_type("version", version, (str,), "a str")
+        check_type("tls", tls, (bool,), "True or False")
+        check_count("port", port)
+        check_count("max_requests", max_requests)
+        self._host = host
+        self._port = port
+        self._path = path
+        self._state = FakeState(
+            FakeOptions(
+                version=version.encode(),
+                dialects=dialects,
+                users=users,
+                item_size_max=item_size_max,
+                memory_limit=memory_limit,
+                evict=evict,
+                max_requests=max_requests,
+            )
+        )
+        self._state.rules.settle = self._settle
+        self._items = FakeItems(lambda: self._state.access(self._settle))
+        self._certificate: Certificate | None = make_certificate("localhost", host) if tls else None
+        self._listener: Listener | None = None
+        self._loop: Loop | None = None
+        # The thread that is in paused().
+        self._pauser: int | None = None
+
+    # --- start and stop
+
+    def start(self) -> Self:
+        """Listen. Raises OSError if the address cannot be used, and RuntimeError if it is started already."""
+        if self._loop is not None:
+            raise RuntimeError("the fake is started already")
+        self._listener = Listener(self._host, self._port, self._path)
+        context = None if self._certificate is None else self._certificate.server_context
+        self._loop = Loop(self._state, self._listener, context)
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and stop listening; a fake that is not started stays so.
+
+        Raises the first error that a connection met with because of the test, such as a rule whose reply does not
+        answer the request.
+        """
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.stop()
+        errors, self._state.errors = self._state.errors, []
+        if errors:
+            raise errors[0]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        except Exception:
+            # The error of the test itself says more.
+            if error is None:
+                raise
+
+    # --- where it is
+
+    @property
+    def host(self) -> str:
+        """The host that it listens on."""
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on. Raises RuntimeError if it is not started, or listens on a Unix socket."""
+        if self._listener is None or self._path is not None:
+            raise RuntimeError("the fake has no port: it is not started, or it listens on a Unix socket")
+        return self._listener.port
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port. Raises RuntimeError if it is not started, or listens on a Unix socket."""
+        return self._host, self.port
+
+    @property
+    def path(self) -> str | None:
+        """The Unix socket that it listens on, ``None`` if it listens on a port."""
+        return self._path
+
+    @property
+    def url(self) -> str:
+        """``memcached://HOST:PORT``, or ``memcached://PATH`` of a Unix socket. Raises as :attr:`address` does."""
+        if self._path is not None:
+            return f"memcached://{os.path.abspath(self._path)}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"memcached://{host}:{self.port}"
+
+    @property
+    def client_context(self) -> ssl.SSLContext:
+        """The TLS context of a client that trusts this fake. Raises RuntimeError without ``tls``."""
+        return self._tls.client_context
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The certificate that a client has to trust, in PEM. Raises RuntimeError without ``tls``."""
+        return self._tls.ca_pem
+
+    @property
+    def _tls(self) -> Certificate:
+        if self._certificate is None:
+            raise RuntimeError("the fake has no certificate: it was made without tls=True")
+        return self._certificate
+
+    # --- what it holds
+
+    @property
+    def items(self) -> FakeItems:
+        """The items by key, a live mapping, which any thread may use, also to prepare a test."""
+        return self._items
+
+    @property
+    def requests(self) -> list[ReceivedRequest]:
+        """All requests that clients have sent so far, the oldest first."""
+        self._settle()
+        with self._state.lock:
+            return list(self._state.requests)
+
+    @property
+    def engine(self) -> Engine:
+        """The cache itself. While clients are served, use it in a block of :meth:`paused` only."""
+        return self._state.engine
+
+    def execute(self, request: AnyRequest) -> AnyReply:
+        """Execute a request now, as if a client had sent it, without rules and without a trace in :attr:`requests`."""
+        with self.paused():
+            return self._state.execute(request)
+
+    @contextmanager
+    def paused(self) -> Iterator[Engine]:
+        """Execute no request of a client until the end of the block; what clients have sent before is carried out."""
+        self._settle()
+        with self._state.lock:
+            before, self._pauser = self._pauser, threading.get_ident()
+            try:
+                yield self._state.engine
+            finally:
+                self._pauser = before
+
+    def clear(self) -> None:
+        """Return to the state after the start: no items, requests, rules; the time of the system; not down.
+
+        Connections stay open, but those whose replies are delayed are closed.
+        """
+        if self._loop is not None:
+            self._loop.close_delayed()
+        with self.paused():
+            self._state.reset()
+        self.up()
+
+    def _settle(self) -> None:
+        if self._loop is not None and self._pauser != threading.get_ident():
+            self._loop.settle()
+
+    # --- time
+
+    @property
+    def now(self) -> float:
+        """The time of the items, in Unix seconds. It follows ``time.time()`` until it is set; then it stands still."""
+        return self._state.clock.now
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self._state.clock.now = value
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass at once: items expire, and delayed replies are sent.
+
+        Raises :class:`~memproto.LocalProtocolError` for a negative number.
+        """
+        self._settle()
+        self._state.clock.advance(seconds)
+        self._settle()
+
+    # --- faults
+
+    def down(self) -> Outage:
+        """Close all connections, and refuse new ones at the same address, until :meth:`up`. The items stay."""
+        if self._loop is not None:
+            self._loop.down()
+        return Outage(self)
+
+    def refuse(self) -> Outage:
+        """Refuse new connections until :meth:`up`; those that there are go on."""
+        if self._loop is not None:
+            self._loop.refuse()
+        return Outage(self)
+
+    def up(self) -> None:
+        """Accept connections again."""
+        if self._loop is not None:
+            self._loop.up()
+
+    def fail(
+        self,
+        request: Kinds = None,
+        *,
+        key: bytes | None = None,
+        nth: int = 1,
+        times: int | None = None,
+        how: Fault,
+    ) -> Rule:
+        """Let requests meet with a fault, until the rule is removed; as a context manager it removes itself.
+
+        ``request`` is a class of requests or several; all without it. ``key`` is a pattern with ``*``, ``?`` and
+        ``[...]`` for their keys: a get of many keys is meant if one of them fits. The ``nth`` request and those
+        behind it meet with the fault, at most ``times`` of them. Of several rules the one made last applies.
+
+        Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range.
+        """
+        with self._state.lock:
+            return self._state.rules.add(request, key, nth, times, how)

@@ -1,0 +1,135 @@
+"""Which requests meet with which fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Self, TypeAlias, get_args
+
+from memproto import AnyRequest, Failure, Get
+from memproto.testing.arguments import check_count, check_type, misuse
+from memproto.testing.fake.faults import Fault, Reply, check_fault
+
+#: The requests that a rule is for: one class, several, or ``None`` for all.
+Kinds: TypeAlias = type[AnyRequest] | tuple[type[AnyRequest], ...] | None
+
+_KINDS: tuple[type[AnyRequest], ...] = get_args(AnyRequest)
+
+
+def keys_of(request: AnyRequest) -> tuple[bytes, ...]:
+    """The keys that a request names, none for one that names no item."""
+    if isinstance(request, Get):
+        return request.keys
+    # Whether there is a key depends on the class alone.
+    return (request.key,) if hasattr(request, "key") else ()
+
+
+class Rule:
+    """A fault that some requests meet with, as long as the rule is not removed. As a context manager it removes itself.
+
+    Made by :meth:`FakeMemcached.fail`.
+    """
+
+    def __init__(self, rules: Rules, kinds: Kinds, key: bytes | None, nth: int, times: int | None, how: Fault) -> None:
+        self._rules = rules
+        self._kinds = _checked_kinds(kinds)
+        check_type("key", key, (bytes, type(None)), 'a pattern in bytes, such as b"user:*", or None')
+        self._pattern = None if key is None else key.decode("latin-1")
+        check_count("nth", nth, 1)
+        if times is not None:
+            check_count("times", times, 1)
+        self._nth = nth
+        self._times = times
+        check_fault(how)
+        #: The fault.
+        self.how: Fault = how
+        self._check_reply()
+        self._matched = 0
+        self._struck = 0
+
+    def _check_reply(self) -> None:
+        if isinstance(self.how, Reply) and not isinstance(self.how.reply, Failure):
+            for kind in self._kinds:
+                if type(self.how.reply) not in kind.reply_types():
+                    raise misuse("reply", self.how.reply, f"a Failure or a reply to {kind.__name__}")
+
+    @property
+    def matched(self) -> int:
+        """How many requests the rule was for, those before the ``nth`` included."""
+        self._rules.settle()
+        return self._matched
+
+    @property
+    def struck(self) -> int:
+        """How many requests met with the fault."""
+        self._rules.settle()
+        return self._struck
+
+    def __repr__(self) -> str:
+        return f"<Rule {self.how!r} struck={self._struck}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Let no more requests meet with the fault. Replies that are delayed already stay so."""
+        self._rules.remove(self)
+
+    def strikes(self, request: AnyRequest) -> bool:
+        """Count the request if the rule is for it; whether it is to meet with the fault."""
+        if not isinstance(request, self._kinds):
+            return False
+        pattern = self._pattern
+        if pattern is not None and not any(fnmatchcase(key.decode("latin-1"), pattern) for key in keys_of(request)):
+            return False
+        self._matched += 1
+        return self._matched >= self._nth and (self._times is None or self._struck < self._times)
+
+    def strike(self) -> Fault:
+        """Count a strike; the fault."""
+        self._struck += 1
+        return self.how
+
+
+class Rules:
+    """The rules of a fake. Of several rules for a request, the one made last applies."""
+
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        #: Called before counters are read: carries out what clients have already sent.
+        self.settle: Callable[[], None] = settle
+        self._rules: tuple[Rule, ...] = ()
+
+    def add(self, kinds: Kinds, key: bytes | None, nth: int, times: int | None, how: Fault) -> Rule:
+        """Make a rule. Raises LocalProtocolError for an argument of a wrong type or out of range."""
+        rule = Rule(self, kinds, key, nth, times, how)
+        self._rules = (rule, *self._rules)
+        return rule
+
+    def remove(self, rule: Rule) -> None:
+        """Remove a rule, if it is there."""
+        self._rules = tuple(each for each in self._rules if each is not rule)
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._rules = ()
+
+    def strike(self, request: AnyRequest) -> Fault | None:
+        """The fault that a request meets with, if any."""
+        striking = [rule for rule in self._rules if rule.strikes(request)]
+        return striking[0].strike() if striking else None
+
+
+def _checked_kinds(kinds: object) -> tuple[type[AnyRequest], ...]:
+    if kinds is None:
+        return _KINDS
+    given = kinds if isinstance(kinds, tuple) else (kinds,)
+    for kind in given:
+        if kind not in _KINDS:
+            raise misuse("request", kind, "a request class such as Get, a tuple of these, or None")
+    return given
