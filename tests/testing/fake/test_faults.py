@@ -215,7 +215,7 @@ def test_wrong_rules_are_refused_by_name(fake: FakeMemcached) -> None:
     for arguments, words in (
         ({"request": int, "how": Drop()}, "request is the class int, must be a request class"),
         ({"request": (Get, Stored), "how": Drop()}, "request is the class Stored, must be a request class"),
-        ({"key": "k", "how": Drop()}, "key is str, must be a pattern in bytes"),
+        ({"key": "k", "how": Drop()}, "key is 'k', must be a pattern in bytes"),
         ({"nth": 0, "how": Drop()}, "nth is 0, must be an int, 1 or more"),
         ({"times": True, "how": Drop()}, "times is True, must be an int, 1 or more"),
         ({"how": Close}, "how is the class Close, must be a fault"),

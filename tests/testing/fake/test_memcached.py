@@ -125,9 +125,9 @@ def test_what_is_no_item_is_refused(fake: FakeMemcached) -> None:
         _ = fake.items[b"absent"]
     with pytest.raises(KeyError):
         del fake.items[b"absent"]
-    with pytest.raises(LocalProtocolError, match="key is str, must be bytes"):
+    with pytest.raises(LocalProtocolError, match="key is 'k', must be bytes"):
         _ = fake.items["k"]  # type: ignore[index]
-    with pytest.raises(LocalProtocolError, match="value is str, must be bytes or a FakeItem"):
+    with pytest.raises(LocalProtocolError, match="value is 'text', must be bytes or a FakeItem"):
         fake.items[b"k"] = "text"  # type: ignore[assignment]
 
 
@@ -398,13 +398,13 @@ def test_threads_may_look_at_the_items_while_clients_write(fake: FakeMemcached) 
 
 def test_wrong_arguments_are_refused_by_name() -> None:
     for arguments, words in (
-        ({"host": 1}, "host is int, must be a str"),
+        ({"host": 1}, "host is 1, must be a str"),
         ({"port": -1}, "port is -1, must be an int, 0 or more"),
-        ({"version": b"1"}, "version is bytes, must be a str"),
+        ({"version": b"1"}, "version is b'1', must be a str"),
         ({"dialects": ()}, "dialects are none"),
-        ({"users": 5}, "users is int, must be a mapping"),
-        ({"users": {"name": 5}}, "the password of name is int, must be a str"),
-        ({"tls": 1}, "tls is int, must be True or False"),
+        ({"users": 5}, "users is 5, must be a mapping"),
+        ({"users": {"name": 5}}, "the password of name is 5, must be a str"),
+        ({"tls": 1}, "tls is 1, must be True or False"),
         ({"item_size_max": 0}, "limit value is 0"),
         ({"memory_limit": 5}, "item_size_max is"),
     ):
