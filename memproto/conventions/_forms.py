@@ -101,30 +101,14 @@ def _writer(accepts: type[T] | tuple[type[T], ...], encode: Callable[[T], bytes]
 # --- text and bytes
 
 
-def _read_text(data: bytes) -> str:
-    return data.decode("utf-8")
-
-
-def _write_text(value: str) -> bytes:
-    return value.encode("utf-8")
-
-
-def _same(data: bytes) -> bytes:
-    return data
-
-
-def _read_widened(data: bytes) -> bytes:
-    return data.decode("utf-8").encode("latin-1")
-
-
-def _write_widened(value: bytes) -> bytes:
-    return value.decode("latin-1").encode("utf-8")
-
-
-TEXT: Final = Form(Kind.TEXT, "UTF-8", _read_text, _writer(str, _write_text))
-BYTES: Final = Form(Kind.BYTES, "as it is", _same, _writer(bytes, _same))
+# Both methods mean UTF-8.
+TEXT: Final = Form(Kind.TEXT, "UTF-8", bytes.decode, _writer(str, str.encode))
+BYTES: Final = Form(Kind.BYTES, "as it is", bytes, _writer(bytes, bytes))
 WIDENED: Final = Form(
-    Kind.BYTES, "each byte as the character of that number, in UTF-8", _read_widened, _writer(bytes, _write_widened)
+    Kind.BYTES,
+    "each byte as the character of that number, in UTF-8",
+    lambda data: data.decode().encode("latin-1"),
+    _writer(bytes, lambda value: value.decode("latin-1").encode()),
 )
 
 # --- numbers in text
@@ -254,13 +238,11 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json_integer(text: str) -> int:
-    return _read_integer(text.encode("ascii"))
-
-
 def _read_json(data: bytes) -> object:
     try:
-        value: object = json.loads(data.decode("utf-8"), parse_int=_json_integer, parse_constant=_no_constant)
+        value: object = json.loads(
+            data.decode(), parse_int=lambda text: _read_integer(text.encode()), parse_constant=_no_constant
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value

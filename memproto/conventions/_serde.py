@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from memproto._fields import check_value
+from memproto._fields import check_least
 from memproto.conventions._forms import Compression, ConventionError, Form, Kind, _read_json
 from memproto.conventions._table import CONVENTIONS, Bits, Convention
-from memproto.conventions._values import LIMIT, read, write
+from memproto.conventions._values import LIMIT, WBITS, read, write
 from memproto.errors import LocalProtocolError
 from memproto.serde import Serde
 
@@ -45,8 +45,8 @@ _NAMED: Final = {
     "dalli": CONVENTIONS["dalli"],
 }
 _RAW: Final = "raw"
+_COMPRESSED: Final = (Compression.ZLIB, Compression.GZIP)
 _SERIALIZED: Final = frozenset({Kind.PICKLE, Kind.MARSHAL})
-_WBITS: Final = {Compression.ZLIB: 15, Compression.GZIP: 31}
 
 
 def serde(
@@ -66,12 +66,9 @@ def serde(
     :func:`read` raises it for. An unknown name, and what the convention has no bits for, is a
     :class:`~memproto.LocalProtocolError`.
     """
-    check_value("limit", limit, int)
-    check_value("compress_over", compress_over, int | None)
-    if limit < 0:
-        raise LocalProtocolError(f"limit is {limit}, the least is 0")
-    if compress_over is not None and compress_over < 0:
-        raise LocalProtocolError(f"compress_over is {compress_over}, the least is 0")
+    check_least("limit", limit, 0)
+    if compress_over is not None:
+        check_least("compress_over", compress_over, 0)
     if client == _RAW:
         if objects is not None or compress_over is not None:
             raise LocalProtocolError("raw has no flags for objects or compression")
@@ -129,10 +126,10 @@ def _has_form(value: object, convention: Convention) -> bool:
 def _compressor(convention: Convention, over: int | None) -> Callable[[bytes, int], tuple[bytes, int]]:
     if over is None:
         return lambda data, flags: (data, flags)
-    row = next((bits for bits in convention.compressions if bits.means in _WBITS), None)
+    row = next((bits for bits in convention.compressions if bits.means in _COMPRESSED), None)
     if row is None:
         raise LocalProtocolError(f"{convention.name} has no flags for compression that is known here")
-    added, wbits = row.value, _WBITS[row.means]
+    added, wbits = row.value, WBITS[row.means]
 
     def compress(data: bytes, flags: int) -> tuple[bytes, int]:
         if len(data) > over:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import zlib
-from typing import Final, TypeVar
+from typing import Final
 
+from memproto._fields import check_least
 from memproto.conventions._forms import Compression, ConventionError, Form, Kind, Scalar
 from memproto.conventions._table import CONVENTIONS, Bits, Convention, Reading
 from memproto.errors import LocalProtocolError
-
-M = TypeVar("M")
 
 #: What a compressed value may expand to where the caller sets no limit of his own, in bytes.
 LIMIT: Final = 16 * 1024 * 1024
@@ -19,8 +18,11 @@ LIMIT: Final = 16 * 1024 * 1024
 _MAX_FLAGS: Final = (1 << 64) - 1
 
 _LENGTH: Final = 4
-_WBITS: Final = {Compression.ZLIB: 15, Compression.LENGTH_ZLIB: 15, Compression.GZIP: 31}
-_UNDONE: Final = frozenset({Compression.NONE, *_WBITS})
+WBITS: Final = {Compression.ZLIB: 15, Compression.LENGTH_ZLIB: 15, Compression.GZIP: 31}
+_UNDONE: Final = frozenset({Compression.NONE, *WBITS})
+
+_UNKNOWN_KIND: Final = Bits(0, 0, Form(Kind.UNKNOWN, ""))
+_UNKNOWN_COMPRESSION: Final = Bits(0, 0, Compression.UNKNOWN)
 
 _BREAKS: Final = re.compile(rb"([\r\n])")
 _ESCAPED_BREAKS: Final = re.compile(rb"\\([\r\n])")
@@ -46,17 +48,15 @@ def describe(flags: int, convention: Convention | str) -> Reading:
     """
     convention = _convention(convention)
     kind, compression = _rows(flags, convention)
-    accounted = convention.user | (kind.mask if kind else 0) | (compression.mask if compression else 0)
-    readable = kind is not None and kind.means.read is not None
     return Reading(
         convention.name,
-        kind.means.kind if kind else Kind.UNKNOWN,
-        compression.means if compression else Compression.UNKNOWN,
-        kind.means.description if kind else "",
-        kind.note if kind else "",
-        flags & ~accounted,
+        kind.means.kind,
+        compression.means,
+        kind.means.description,
+        kind.note,
+        flags & ~(convention.user | kind.mask | compression.mask),
         flags & convention.user,
-        readable and compression is not None and compression.means in _UNDONE,
+        kind.means.read is not None and compression.means in _UNDONE,
     )
 
 
@@ -71,9 +71,8 @@ def unwrap(value: bytes, flags: int, convention: Convention | str, *, limit: int
     """
     convention = _convention(convention)
     _, compression = _rows(flags, convention)
-    if limit < 0:
-        raise LocalProtocolError(f"limit is {limit}, the least is 0")
-    data = _decompressed(value, compression.means if compression else Compression.UNKNOWN, limit)
+    check_least("limit", limit, 0)
+    data = _decompressed(value, compression.means, limit)
     return _ESCAPED_BREAKS.sub(rb"\1", data) if convention.escapes else data
 
 
@@ -88,10 +87,9 @@ def read(value: bytes, flags: int, convention: Convention | str, *, limit: int =
     Also raises what :func:`unwrap` raises.
     """
     convention = _convention(convention)
-    kind, _ = _rows(flags, convention)
-    if kind is None:
+    form = _rows(flags, convention)[0].means
+    if form.kind is Kind.UNKNOWN:
         raise ConventionError(f"{convention.name} does not know flags {flags:#x}")
-    form: Form = kind.means
     if form.read is None:
         raise ConventionError(f"{convention.name} flags {flags:#x} are {form.kind.value}, which is never read here")
     data = unwrap(value, flags, convention, limit=limit)
@@ -129,24 +127,21 @@ def _convention(convention: Convention | str) -> Convention:
     return CONVENTIONS[convention]
 
 
-def _rows(flags: int, convention: Convention) -> tuple[Bits[Form] | None, Bits[Compression] | None]:
+def _rows(flags: int, convention: Convention) -> tuple[Bits[Form], Bits[Compression]]:
     if not 0 <= flags <= _MAX_FLAGS:
         raise LocalProtocolError(f"flags is {flags}, must be 0 to {_MAX_FLAGS}")
-    return _first(flags, convention.kinds), _first(flags, convention.compressions)
-
-
-def _first(flags: int, rows: tuple[Bits[M], ...]) -> Bits[M] | None:
-    return next((row for row in rows if row.matches(flags)), None)
+    kind = next((row for row in convention.kinds if row.matches(flags)), _UNKNOWN_KIND)
+    return kind, next((row for row in convention.compressions if row.matches(flags)), _UNKNOWN_COMPRESSION)
 
 
 def _decompressed(value: bytes, compression: Compression, limit: int) -> bytes:
     if compression is Compression.NONE:
         return value
-    if compression not in _WBITS:
+    if compression not in WBITS:
         raise ConventionError(f"value is compressed: {compression.value}, which is not undone here")
     if compression is not Compression.LENGTH_ZLIB:
-        return _inflated(value, _WBITS[compression], limit)
-    data = _inflated(value[_LENGTH:], _WBITS[compression], limit)
+        return _inflated(value, WBITS[compression], limit)
+    data = _inflated(value[_LENGTH:], WBITS[compression], limit)
     # In the byte order of the writer's host, which is unknown.
     lengths = (int.from_bytes(value[:_LENGTH], "little"), int.from_bytes(value[:_LENGTH], "big"))
     if len(data) not in lengths:
