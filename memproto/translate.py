@@ -31,7 +31,7 @@ from memproto.model import (
 from memproto.model._checks import check_reply
 from memproto.model._meta_options import without_meta_options
 from memproto.text._lines import COUNTS, OF_ONE_KEY, STORES, WITH_FLAGS
-from memproto.text.classic._checks import check_request, verb_for
+from memproto.text.classic._arguments import check_request, verb_for
 from memproto.text.meta._operations import envelope_of
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")

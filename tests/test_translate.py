@@ -60,7 +60,7 @@ from memproto import (
 )
 from memproto.testing import binary_envelopes
 from memproto.text import decode_request, encode_request, meta_envelope
-from memproto.text.classic._checks import verb_for
+from memproto.text.classic._arguments import verb_for
 from tests.support.kinds import DIALECTS_AND_KINDS, KINDS, Kind, by_kind, options_of, requests_of
 from tests.support.reached import reached, reaches
 

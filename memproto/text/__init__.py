@@ -24,6 +24,7 @@ from memproto.text._lines import CRLF, OF_ONE_KEY, STORES, TextEnvelope
 from memproto.text._server import TextServer
 from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
+from memproto.text.classic._arguments import verb_for
 from memproto.text.classic._client_readers import reader_for
 from memproto.text.classic._commands import COMMANDS, Argument, Command
 from memproto.text.meta import _server as _meta_server
@@ -87,7 +88,7 @@ def encode_request(envelope: TextEnvelope) -> bytes:
     check_envelope("envelope", envelope, ClassicEnvelope, MetaEnvelope)
     request = envelope.request
     if envelope.line:
-        return envelope.line + CRLF + _data_of(request)
+        return _with_data(envelope.line, request)
     if isinstance(envelope, MetaEnvelope):
         return _encode_meta(envelope)
     if isinstance(request, model.UnknownLine):
@@ -96,17 +97,14 @@ def encode_request(envelope: TextEnvelope) -> bytes:
     if isinstance(request, model.SaslAuth | model.Noop):
         # Only a connection that awaits credentials reads a ``set`` as them; and ``version``, which stands for
         # Noop in classic, is read as Version.
-        return b"".join(_classic_client.encode(request, envelope.verb))
+        return b"".join(_classic_client.encode(request, verb_for(request)))
     encoded = b"".join(_classic_client.encode(request, envelope.verb, envelope.noreply))
     return _agreeing(encoded, envelope)
 
 
-def _data_of(request: Request[object]) -> bytes:
-    if isinstance(request, STORES):
-        return request.value + CRLF
-    if isinstance(request, model.SaslAuth):
-        return request.data[1:].replace(b"\0", b" ", 1) + CRLF
-    return b""
+def _with_data(line: bytes, request: Request[object]) -> bytes:
+    data = _classic_client.data_of(request)
+    return line + CRLF if data is None else line + CRLF + data + CRLF
 
 
 def _encode_meta(envelope: MetaEnvelope) -> bytes:
@@ -118,8 +116,7 @@ def _encode_meta(envelope: MetaEnvelope) -> bytes:
         words.append(key_word(request.key, b"b" in envelope.flags))
     if isinstance(request, STORES):
         words.append(b"%d" % len(request.value))
-    encoded = b" ".join((*words, *envelope.flags)) + CRLF + _data_of(request)
-    return _agreeing(encoded, envelope)
+    return _agreeing(_with_data(b" ".join((*words, *envelope.flags)), request), envelope)
 
 
 def _agreeing(encoded: bytes, envelope: TextEnvelope) -> bytes:

@@ -43,7 +43,7 @@ from memproto import (
 from memproto import binary as whole_binary
 from memproto import text as whole_text
 from memproto.model import AnyReply, MetaOptions
-from memproto.text.classic._checks import verb_for
+from memproto.text.classic._arguments import verb_for
 from tests.support.reached import reached, reaches
 from tests.support.telling import Told, tell, tell_three_ways
 from tests.support.wire import each_byte, wire

@@ -57,7 +57,6 @@ from memproto.testing import (
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
 from memproto.text._client_readers import TextReader
-from memproto.text.classic._client import CommandEncoder
 from memproto.text.classic._client_readers import LinesReader
 from tests.support.kinds import DIALECTS_AND_KINDS, Kind, any_request, by_kind, options_of, requests_of, with_options
 from tests.support.mutations import mutated
@@ -445,7 +444,7 @@ def test_what_binary_cannot_say_has_no_binary_reply() -> None:
         replies_to(MetaDebug(b"k"))
 
 
-def test_a_reader_of_no_form_and_an_encoder_of_no_command_do_nothing() -> None:
+def test_a_reader_of_no_form_does_nothing() -> None:
     exchange = ClientConnection().send(Noop())
     reader = TextReader()
     assert reader.read(ReceiveBuffer(), exchange, Limits()) is None
@@ -453,8 +452,6 @@ def test_a_reader_of_no_form_and_an_encoder_of_no_command_do_nothing() -> None:
         reader.read_irregular(ReceiveBuffer(), exchange, Limits())
     with pytest.raises(NotImplementedError):
         LinesReader().reply([])
-    with pytest.raises(NotImplementedError):
-        CommandEncoder(b"get", reader).encode(Noop(), 0)
 
 
 def test_replies_can_be_empty() -> None:

@@ -1,8 +1,8 @@
-"""Which requests classic text can say: the command word of each, and the checks that name a field that does not fit."""
+"""Requests as words of a line: the command word of each, and its arguments, which must fit their places."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from memproto import model
 from memproto._wire.checks import U32, U64, check_bytes, check_number
@@ -30,6 +30,8 @@ from memproto.text.classic._commands import (
     stats_group,
 )
 
+_Store: TypeAlias = model.Set | model.Add | model.Replace | model.Append | model.Prepend
+
 _MAX_PASSWORD: Final = 1024
 
 
@@ -51,53 +53,75 @@ def verb_for(request: Request[object]) -> bytes:
 
 def check_request(request: Request[object]) -> None:
     """Raise LocalProtocolError, which names what does not fit, unless classic text can say this request."""
-    if isinstance(request, model.Get) and not request.keys and request.exptime is None:
-        raise LocalProtocolError("keys are 0, the least is 1")
-    check_arguments(request, verb_for(request))
+    arguments_of(request, verb_for(request))
 
 
-def check_arguments(request: Request[object], verb: bytes) -> None:
-    """Raise LocalProtocolError, which names the field, unless each field fits its place in the line of this command."""
+def arguments_of(request: Request[object], verb: bytes) -> tuple[bytes, ...]:
+    """What stands behind this command word. Raises LocalProtocolError, which names the field that does not fit."""
     match request:
-        case model.Get(keys, exptime):
-            check_keys(keys)
-            if exptime is not None:
-                check_exptime(exptime)
         case model.Set() | model.Add() | model.Replace() | model.Append() | model.Prepend():
-            _check_store(request, verb)
+            return _store_arguments(request, verb)
         case model.Delete(key, cas):
             check_word("key", key)
             if cas:
                 raise LocalProtocolError(f"cas is {cas}, delete cannot compare one in classic text")
+            # As the last word this key could be taken for the option; the historic 0 is not.
+            return (key, b"0") if key == NOREPLY else (key,)
         case model.Increment() | model.Decrement():
             check_word("key", request.key)
             check_number("delta", request.delta, 0, U64)
             if request.exptime is not None or request.cas:
                 raise LocalProtocolError("classic text can neither create a counter (exptime) nor compare a cas")
+            return request.key, b"%d" % request.delta
         case model.Touch(key, exptime):
             check_word("key", key)
-            check_exptime(exptime)
+            return key, _exptime(exptime)
+        case model.Get(keys, exptime):
+            check_keys(keys)
+            if exptime is not None:
+                return _exptime(exptime), *keys
+            if not keys:
+                raise LocalProtocolError("keys are 0, the least is 1")
+            return keys
         case model.Flush(exptime) if exptime is not None:
-            check_exptime(exptime)
+            return (_exptime(exptime),)
         case model.Verbosity(level):
             check_number("level", level, 0, U32)
-        case model.Stats(group):
+            return (b"%d" % level,)
+        case model.Stats(group) if group:
             _check_group(group)
+            return (group,)
         case model.AdminCommand(words):
             _check_admin(words)
+            return words[1:]
         case model.SaslAuth(mechanism=mechanism, data=data):
             _check_credentials(mechanism, data)
+            # The key is not looked at. The data are user and password, without the NUL before them.
+            return b"auth", b"0 0 %d" % (len(data) - 1)
+    return ()
 
 
-def _check_store(request: model.Set | model.Add | model.Replace | model.Append | model.Prepend, verb: bytes) -> None:
-    check_word("key", request.key)
-    check_bytes("value", request.value, HUGE - 1)
+def _exptime(exptime: int) -> bytes:
+    check_exptime(exptime)
+    return b"%d" % exptime
+
+
+def _store_arguments(request: _Store, verb: bytes) -> tuple[bytes, ...]:
+    key, value, cas = request.key, request.value, request.cas
+    check_word("key", key)
+    check_bytes("value", value, HUGE - 1)
+    flags = exptime = 0
     if isinstance(request, WITH_FLAGS):
-        check_number("flags", request.flags, 0, U32)
-        check_exptime(request.exptime)
-    check_number("cas", request.cas, CAS_ZERO, U64)
-    if request.cas and verb != CAS_VERB:
-        raise LocalProtocolError(f"cas is {request.cas}, {verb.decode()} cannot compare one in classic text")
+        flags, exptime = request.flags, request.exptime
+        check_number("flags", flags, 0, U32)
+        check_exptime(exptime)
+    check_number("cas", cas, CAS_ZERO, U64)
+    words = key, b"%d %d %d" % (flags, exptime, len(value))
+    if verb == CAS_VERB:
+        return *words, b"%d" % max(cas, 0)
+    if cas:
+        raise LocalProtocolError(f"cas is {cas}, {verb.decode()} cannot compare one in classic text")
+    return words
 
 
 def _check_credentials(mechanism: bytes, data: bytes) -> None:
