@@ -201,7 +201,7 @@ def test_request_is_encoded_and_its_reply_read(
         (META, Delete(b"k"), b"HD\r\n", "opaque is missing in the reply, one was sent with this request"),
         (META, Delete(b"k"), b"NF O7\r\n", "opaque of the reply is b'7', which was not sent with this request"),
         (META, Increment(b"k"), b"VA 1 c1\r\n1\r\n", "opaque is missing in the reply, one was sent"),
-        (META, Get((b"k",)), b"VA 1 kk\r\nvv\r\n", "value is not followed by CR LF after 1 bytes"),
+        (META, Get((b"k",)), b"VA 1 kk O0\r\nvv\r\n", "value is not followed by CR LF after 1 bytes"),
         (META, Get((b"k",)), b"VA x kk\r\n", "line b'VA x kk' does not answer Get"),
         (META, Get((b"k",)), b"VA\r\n", "line b'VA' does not answer Get"),
         # The value was asked for.
