@@ -9,61 +9,14 @@ Each request type names the types of the replies that answer it: ``Get.reply_typ
 """
 
 from memproto.model._message import Message
-from memproto.model.enums import STATUSES, Dialect, Magic, Opcode, Signal, Status
-from memproto.model.envelopes import BinaryEnvelope, ClassicEnvelope, Envelope, MetaEnvelope
-from memproto.model.item_requests import (
-    Add,
-    Append,
-    Decrement,
-    Delete,
-    Get,
-    Increment,
-    MetaDebug,
-    MetaOptions,
-    Prepend,
-    Replace,
-    Set,
-    Touch,
-)
-from memproto.model.packet import Packet
-from memproto.model.replies import (
-    AdminReply,
-    AnyReply,
-    Authenticated,
-    Challenge,
-    Counter,
-    Deleted,
-    Failure,
-    Item,
-    ItemMeta,
-    Mechanisms,
-    MetaDebugReply,
-    Ok,
-    RawReply,
-    Silence,
-    StatsReply,
-    Stored,
-    Touched,
-    Values,
-    VersionReply,
-)
-from memproto.model.request_type import Request
-from memproto.model.requests import AnyRequest
-from memproto.model.server_requests import (
-    AdminCommand,
-    Flush,
-    InvalidRequest,
-    Noop,
-    Quit,
-    SaslAuth,
-    SaslList,
-    SaslStep,
-    Stats,
-    Unknown,
-    UnknownLine,
-    Verbosity,
-    Version,
-)
+from memproto.model.enums import *
+from memproto.model.envelopes import *
+from memproto.model.item_requests import *
+from memproto.model.packet import *
+from memproto.model.replies import *
+from memproto.model.request_type import *
+from memproto.model.requests import *
+from memproto.model.server_requests import *
 
 __all__ = [
     "STATUSES",
