@@ -35,6 +35,7 @@ nitpick_ignore = [
     ("py:class", "memproto.model.request_type.R_co"),
     ("py:class", "memproto.connection.client.R"),
     ("py:class", "memproto.engine._engine.R"),
+    ("py:class", "memproto.testing.fake.pipe.R"),
     ("py:class", "memproto._wire.exchange.R_co"),
     ("py:class", "memproto._wire.packing.Declaration"),
     ("py:class", "memproto.conventions._table.M"),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memproto.testing.fake.cluster import FakeCluster
 from memproto.testing.fake.faults import Close, Cut, Delay, Drop, Duplicate, Fault, Garbage, Reply
 from memproto.testing.fake.items import FakeItem, FakeItems
 from memproto.testing.fake.memcached import FakeMemcached, Outage
+from memproto.testing.fake.pipe import FakePipe
 from memproto.testing.fake.rules import Rule
+from memproto.testing.fake.sockets import FakeSocketModule
 from memproto.testing.fake.state import ReceivedRequest
 from memproto.testing.pipe import Pipe
 
@@ -24,9 +27,12 @@ __all__ = [
     "Delay",
     "Drop",
     "Duplicate",
+    "FakeCluster",
     "FakeItem",
     "FakeItems",
     "FakeMemcached",
+    "FakePipe",
+    "FakeSocketModule",
     "Fault",
     "Garbage",
     "Outage",

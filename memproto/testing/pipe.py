@@ -46,13 +46,13 @@ class Pipe:
 
     def deliver_to_server(self, size: int | None = None) -> int:
         """Hand the server the next ``size`` bytes, or all that are there; how many it was."""
-        data = _take(self._to_server, size)
+        data = take(self._to_server, size)
         self.server.receive_data(data)
         return len(data)
 
     def deliver_to_client(self, size: int | None = None) -> int:
         """Hand the client the next ``size`` bytes, or all that are there; how many it was."""
-        data = _take(self._to_client, size)
+        data = take(self._to_client, size)
         self.client.receive_data(data)
         return len(data)
 
@@ -67,7 +67,8 @@ class Pipe:
         self.client.receive_eof()
 
 
-def _take(queue: bytearray, size: int | None) -> bytes:
+def take(queue: bytearray, size: int | None) -> bytes:
+    """Take the next ``size`` bytes, or all. Raises LocalProtocolError for a size that is negative or no int."""
     check_type("size", size, (int, type(None)), "an int or None")
     if size is not None and size < 0:
         raise LocalProtocolError(f"size is {size}, the least is 0")

@@ -88,6 +88,12 @@ class Conversation:
             self._out.append((self._not_before, part))
             self._size += len(part)
 
+    def hang_up(self) -> None:
+        """Close the connection at once; what is not sent yet is lost."""
+        self.ended = True
+        self._out.clear()
+        self._size = 0
+
     # --- what is sent
 
     @property
@@ -104,6 +110,11 @@ class Conversation:
     def due_at(self) -> float | None:
         """The time from which on there is something to send, ``None`` if nothing waits."""
         return self._out[0][0] if self._out else None
+
+    @property
+    def delayed(self) -> bool:
+        """Whether something waits whose time has not come."""
+        return bool(self._out) and self._out[-1][0] > self._elapsed()
 
     def take(self) -> bytes:
         """What is to be sent now, at most a block of it; empty if there is nothing."""

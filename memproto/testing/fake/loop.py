@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from memproto.testing.fake.conversation import Conversation
 from memproto.testing.fake.link import Link
@@ -20,6 +21,35 @@ from memproto.testing.fake.state import FakeState
 _PATIENCE = 5.0
 #: How many turns may pass until what clients have sent is carried out.
 _MOST_TURNS = 1000
+
+
+class Endpoint(Protocol):
+    """What the thread needs of a client, and of the socket for datagrams."""
+
+    socket: socket.socket
+    #: Whether the socket is of no more use.
+    broken: bool
+
+    @property
+    def events(self) -> int:
+        """What the selector is to wait for."""
+        ...
+
+    def read(self) -> None:
+        """Take what has arrived, and answer it."""
+
+    def write(self, now: float) -> None:
+        """Send what is due."""
+
+    def wakes_at(self) -> float | None:
+        """When there is something to do although nothing arrives."""
+        ...
+
+    def wake(self, now: float) -> None:
+        """Do it."""
+
+    def close(self) -> None:
+        """Close the socket."""
 
 
 class _Command:
@@ -41,14 +71,19 @@ class _Command:
 class Loop:
     """Serves clients, from its creation until :meth:`stop`."""
 
-    def __init__(self, state: FakeState, listener: Listener, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, state: FakeState, listener: Listener, tls: ssl.SSLContext | None, udp: Callable[[], Endpoint] | None
+    ) -> None:
         self._state = state
         self._listener = listener
         self._tls = tls
+        self._make_udp = udp
         self._elapsed = state.clock.elapsed
+        # The clients, and the socket for datagrams.
         self._links: set[Link] = set()
+        self._udp: Endpoint | None = None if udp is None else udp()
         # Those that have something to do at some time.
-        self._timed: set[Link] = set()
+        self._timed: set[Endpoint] = set()
         self._commands: deque[_Command] = deque()
         self._stopping = False
         self._selector = selectors.DefaultSelector()
@@ -57,6 +92,8 @@ class Loop:
         self._wakee.setblocking(False)
         self._selector.register(self._wakee, selectors.EVENT_READ)
         self._watch_listener()
+        if self._udp is not None:
+            self._watch(self._udp)
         self._pid = os.getpid()
         # A daemon, so that a fake that nobody stops does not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="FakeMemcached", daemon=True)
@@ -111,12 +148,15 @@ class Loop:
             self._waker.send(b"\0")
 
     def _close_copies(self) -> None:
-        for link in list(self._links):
+        for link in self._endpoints():
             link.socket.close()
         self._listener.close_copy()
         self._selector.close()
         self._waker.close()
         self._wakee.close()
+
+    def _endpoints(self) -> list[Endpoint]:
+        return [*self._links, *([] if self._udp is None else [self._udp])]
 
     # --- the thread
 
@@ -127,7 +167,7 @@ class Loop:
                 while self._commands:
                     self._commands.popleft().run()
         finally:
-            for link in list(self._links):
+            for link in self._endpoints():
                 self._drop(link)
             self._listener.close()
             for command in self._commands:
@@ -146,10 +186,10 @@ class Loop:
                 self._drain()
                 continue
             worked = True
-            if isinstance(key.data, Link):
-                self._serve(key.data, mask)
-            else:
+            if key.fileobj is self._listener.socket:
                 self._accept()
+            else:
+                self._serve(key.data, mask)
         now = self._elapsed()
         for link in list(self._timed):
             at = link.wakes_at()
@@ -163,7 +203,7 @@ class Loop:
             while self._wakee.recv(4096):
                 pass
 
-    def _serve(self, link: Link, mask: int) -> None:
+    def _serve(self, link: Endpoint, mask: int) -> None:
         if mask & selectors.EVENT_READ:
             link.read()
         if not link.broken:
@@ -177,7 +217,7 @@ class Loop:
             self._state.connections = len(self._links)
             self._watch(link)
 
-    def _watch(self, link: Link) -> None:
+    def _watch(self, link: Endpoint) -> None:
         """Wait for what the link needs next, or close it."""
         if link.broken:
             self._drop(link)
@@ -197,11 +237,12 @@ class Loop:
         else:
             self._timed.add(link)
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: Endpoint) -> None:
         with suppress(KeyError):
             self._selector.unregister(link.socket)
-        self._links.discard(link)
         self._timed.discard(link)
+        if isinstance(link, Link):
+            self._links.discard(link)
         self._state.connections = len(self._links)
         link.close()
 
@@ -222,17 +263,23 @@ class Loop:
 
     def _down(self) -> None:
         self._refuse()
-        for link in list(self._links):
+        for link in self._endpoints():
             self._drop(link)
+        self._udp = None
 
     def _up(self) -> None:
         if not self._listener.listening:
             self._listener.listen()
             self._watch_listener()
+        if self._udp is None and self._make_udp is not None:
+            self._udp = self._make_udp()
+            self._watch(self._udp)
 
     def _close_delayed(self) -> None:
-        now = self._elapsed()
-        for link in list(self._timed):
-            at = link.conversation.due_at
-            if at is not None and at > now:
+        for link in list(self._links):
+            if link.conversation.delayed:
                 self._drop(link)
+        if self._udp is not None and self._make_udp is not None and self._udp.wakes_at() is not None:
+            self._drop(self._udp)
+            self._udp = self._make_udp()
+            self._watch(self._udp)

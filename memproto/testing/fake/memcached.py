@@ -10,16 +10,21 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from memproto import AnyReply, AnyRequest, Dialect
+from memproto import AnyReply, AnyRequest, ClientConnection, Dialect, LocalProtocolError
 from memproto.engine import Engine
 from memproto.testing.arguments import check_count, check_type
 from memproto.testing.fake.faults import Fault
 from memproto.testing.fake.items import FakeItems
 from memproto.testing.fake.listener import Listener
-from memproto.testing.fake.loop import Loop
+from memproto.testing.fake.loop import Endpoint, Loop
+from memproto.testing.fake.pipe import FakePipe
 from memproto.testing.fake.rules import Kinds, Rule
+from memproto.testing.fake.sockets import FakeSocketModule, connect
 from memproto.testing.fake.state import FakeOptions, FakeState, ReceivedRequest
 from memproto.testing.fake.tls import Certificate, make_certificate
+
+#: How many ports are tried until one is free for both TCP and UDP.
+_ATTEMPTS = 20
 
 
 class Outage:
@@ -45,7 +50,8 @@ class FakeMemcached:
     (:class:`~memproto.Dialect` members). With ``users``, a mapping of names to passwords, clients must authenticate,
     by SASL PLAIN or by the text command. ``item_size_max`` and ``memory_limit`` are in bytes; without ``evict`` a full
     cache refuses stores. With ``tls`` the fake shows a certificate that :attr:`client_context` and :attr:`ca_pem`
-    trust; this needs trustme, which ``memproto[testing]`` brings. :attr:`requests` keeps the last ``max_requests``.
+    trust; this needs trustme, which ``memproto[testing]`` brings. With ``udp`` it listens on UDP too, on the same port;
+    the conversation of each datagram is a connection. :attr:`requests` keeps the last ``max_requests``.
 
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range, and ImportError if
     trustme is missing. A fake that is not started serves clients in memory only.
@@ -64,17 +70,22 @@ class FakeMemcached:
         memory_limit: int = 64 * 1024 * 1024,
         evict: bool = True,
         tls: bool = False,
+        udp: bool = False,
         max_requests: int = 10_000,
     ) -> None:
         check_type("host", host, (str,), "a str")
         check_type("path", path, (str, type(None)), "a str or None")
         check_type("version", version, (str,), "a str")
         check_type("tls", tls, (bool,), "True or False")
+        check_type("udp", udp, (bool,), "True or False")
+        if udp and (users is not None or path is not None):
+            raise LocalProtocolError("udp is True, which goes neither with users nor with path")
         check_count("port", port)
         check_count("max_requests", max_requests)
         self._host = host
         self._port = port
         self._path = path
+        self._with_udp = udp
         self._state = FakeState(
             FakeOptions(
                 version=version.encode(),
@@ -100,10 +111,24 @@ class FakeMemcached:
         """Listen. Raises OSError if the address cannot be used, and RuntimeError if it is started already."""
         if self._loop is not None:
             raise RuntimeError("the fake is started already")
-        self._listener = Listener(self._host, self._port, self._path)
         context = None if self._certificate is None else self._certificate.server_context
-        self._loop = Loop(self._state, self._listener, context)
-        return self
+        for _ in range(_ATTEMPTS):
+            self._listener = listener = Listener(self._host, self._port, self._path)
+            try:
+                self._loop = Loop(self._state, listener, context, self._udp_socket if self._with_udp else None)
+            except OSError:
+                # The port of TCP is in use for UDP. Another one may be free, if any will do.
+                listener.close()
+                if self._port:
+                    raise
+            else:
+                return self
+        raise OSError("there is no port that is free for both TCP and UDP")
+
+    def _udp_socket(self) -> Endpoint:
+        from memproto.testing.fake.udp import UdpSocket
+
+        return UdpSocket(self._state, self._state.clock.elapsed, *self.address)
 
     def stop(self) -> None:
         """Close all connections and stop listening; a fake that is not started stays so.
@@ -179,6 +204,23 @@ class FakeMemcached:
             raise RuntimeError("the fake has no certificate: it was made without tls=True")
         return self._certificate
 
+    # --- in memory
+
+    @property
+    def socket_module(self) -> FakeSocketModule:
+        """A module ``socket`` for clients that take one; they talk to this fake without a network.
+
+        The fake need not be started. Waiting takes no time: it advances the time of the fake.
+        """
+        return FakeSocketModule(self._state)
+
+    def pipe(self, client: ClientConnection | None = None) -> FakePipe:
+        """Join a client and this fake in memory; the fake need not be started.
+
+        Raises ConnectionRefusedError while the fake is down or refuses connections.
+        """
+        return FakePipe(connect(self._state), client)
+
     # --- what it holds
 
     @property
@@ -221,6 +263,9 @@ class FakeMemcached:
         """
         if self._loop is not None:
             self._loop.close_delayed()
+        for conversation in self._state.in_memory:
+            if conversation.delayed:
+                conversation.hang_up()
         with self.paused():
             self._state.reset()
         self.up()
@@ -253,18 +298,23 @@ class FakeMemcached:
 
     def down(self) -> Outage:
         """Close all connections, and refuse new ones at the same address, until :meth:`up`. The items stay."""
+        self._state.accepting = False
+        for conversation in self._state.in_memory:
+            conversation.hang_up()
         if self._loop is not None:
             self._loop.down()
         return Outage(self)
 
     def refuse(self) -> Outage:
         """Refuse new connections until :meth:`up`; those that there are go on."""
+        self._state.accepting = False
         if self._loop is not None:
             self._loop.refuse()
         return Outage(self)
 
     def up(self) -> None:
         """Accept connections again."""
+        self._state.accepting = True
         if self._loop is not None:
             self._loop.up()
 

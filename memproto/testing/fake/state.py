@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 from memproto import (
     AnyReply,
@@ -50,6 +51,18 @@ class ReceivedRequest:
     fault: Fault | None = None
 
 
+class ConnectionInMemory(Protocol):
+    """What a fake asks of a connection that has no socket."""
+
+    @property
+    def delayed(self) -> bool:
+        """Whether something waits whose time has not come."""
+        ...
+
+    def hang_up(self) -> None:
+        """Close the connection at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeOptions:
     """What a fake is asked to be; :class:`FakeMemcached` documents each."""
@@ -77,6 +90,9 @@ class FakeState:
         #: How many connections there have been, and how many there are.
         self.connections_made: int = 0
         self.connections: int = 0
+        #: Whether connections in memory are accepted, and those that there are.
+        self.accepting: bool = True
+        self.in_memory: WeakSet[ConnectionInMemory] = WeakSet()
         self._limits = Limits(value=options.item_size_max)
         self._users = None if options.users is None else _users(options.users)
         self.reset()
