@@ -8,21 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from memproto import (
-    AdminReply,
-    AnyReply,
-    AnyRequest,
-    Append,
-    ClassicEnvelope,
-    ConnectionClosed,
-    Envelope,
-    Failure,
-    Prepend,
-    RemoteProtocolError,
-    ServerConnection,
-    Values,
-)
+from memproto import ConnectionClosed, RemoteProtocolError, ServerConnection, Signal
 from memproto.engine import Dump
+from memproto.model import AdminReply, AnyReply, AnyRequest, Append, ClassicEnvelope, Envelope, Failure, Prepend, Values
 from memproto.server.log import format_address, log, shorten
 from memproto.server.long_replies import LONG, LongReply, is_long
 from memproto.text import encode_reply_part
@@ -147,12 +135,14 @@ class Session(asyncio.Protocol):
         self.received_lately = True
         self._connection.receive_data(data)
         self._host.count_received(len(data))
-        if self._next_turn is None and not self._write_paused and not self._awaiting_commit:
+        if not self.busy:
             self._answer()
 
     def eof_received(self) -> bool:
         """Answer all requests before the end of the stream; then the connection is closed."""
-        self._finish_input()
+        self._connection.receive_eof()
+        if not self.busy:
+            self._answer()
         return True
 
     def pause_writing(self) -> None:
@@ -164,7 +154,7 @@ class Session(asyncio.Protocol):
         """Go on: the client has taken its replies."""
         self._write_paused = False
         self.received_lately = True
-        if self._next_turn is None and not self._awaiting_commit:
+        if not self.busy:
             # Not at once: asyncio reports the loss of a connection twice if it is closed here.
             self._next_turn = asyncio.get_running_loop().call_soon(self._answer)
 
@@ -207,7 +197,7 @@ class Session(asyncio.Protocol):
     def finish(self) -> None:
         """Answer what has been received, and close once it is sent."""
         if not self._closing:
-            self._finish_input()
+            self.eof_received()
 
     def abort(self) -> None:
         """Close without sending the rest."""
@@ -225,15 +215,10 @@ class Session(asyncio.Protocol):
     def committed(self) -> None:
         """Send the pending replies, because their changes are committed, and go on."""
         self._awaiting_commit = False
-        if self._next_turn is None and not self._write_paused:
+        if not self.busy:
             self._answer()
 
     # --- answering
-
-    def _finish_input(self) -> None:
-        self._connection.receive_eof()
-        if self._next_turn is None and not self._write_paused and not self._awaiting_commit:
-            self._answer()
 
     def _answer(self) -> None:
         self._next_turn = None
@@ -263,57 +248,55 @@ class Session(asyncio.Protocol):
                 break
             try:
                 event = connection.next_event()
-                if isinstance(event, Envelope):
-                    if type(event.request) in LONG and is_long(event):
-                        self._long_reply = LongReply(event, host.begin)
-                        break
-                    reply = execute(event.request, now)
-                    if type(event.request) in _COPYING:
-                        self._turn_bytes += host.bytes_copied - copied
-                        copied = host.bytes_copied
-                    if logs_requests:
-                        log.debug("%s: %s -> %s", self.peer, shorten(event.request), shorten(reply))
-                    if durable and (self._pending or host.uncommitted()):
-                        self._pending.append((event, reply))
-                        if type(reply) is Values:
-                            # If the items have been replaced since, only this reply holds the values.
-                            self._turn_bytes += sum(len(item.value) for item in reply.items)
-                        continue
-                    if type(reply) is Values and len(reply.items) > 1:
-                        # Many values are not to be in memory twice, nor to be encoded for a client that does not read.
-                        self._pending.append((event, reply))
-                        self._write(transport, out)
-                        out, size = [], 0
-                        if self._write_paused or not self._flush_pending(transport):
-                            return
-                        continue
-                    data = connection.send(reply, event)
-                    out.append(data)
-                    size += len(data)
-                    if size >= _BLOCK_BYTES:
-                        self._write(transport, out)
-                        out, size = [], 0
-                        if self._write_paused:
-                            return
+                if not isinstance(event, Envelope):
+                    break
+                if type(event.request) in LONG and is_long(event):
+                    self._long_reply = LongReply(event, host.begin)
+                    break
+                reply = execute(event.request, now)
+                if type(event.request) in _COPYING:
+                    self._turn_bytes += host.bytes_copied - copied
+                    copied = host.bytes_copied
+                if logs_requests:
+                    log.debug("%s: %s -> %s", self.peer, shorten(event.request), shorten(reply))
+                if durable and (self._pending or host.uncommitted()):
+                    self._pending.append((event, reply))
+                    if type(reply) is Values:
+                        # If the items have been replaced since, only this reply holds the values.
+                        self._turn_bytes += sum(len(item.value) for item in reply.items)
                     continue
+                if type(reply) is Values and len(reply.items) > 1:
+                    # Many values are not to be in memory twice, nor to be encoded for a client that does not read.
+                    self._pending.append((event, reply))
+                    self._write(transport, out)
+                    out, size = [], 0
+                    if self._write_paused or not self._flush_pending(transport):
+                        return
+                    continue
+                data = connection.send(reply, event)
+                out.append(data)
+                size += len(data)
+                if size >= _BLOCK_BYTES:
+                    self._write(transport, out)
+                    out, size = [], 0
+                    if self._write_paused:
+                        return
             except RemoteProtocolError as error:
                 log.info("%s: %s", transport.get_extra_info("peername"), error)
                 self._final_bytes = error.reply_hint
+                break
             except Hangup:
                 self._final_bytes = b""
-            self._write(transport, out)
-            if self._pending:
-                self._await_commit()
-            elif self._final_bytes is not None:
-                self._flush_pending(transport)
-            elif isinstance(event, ConnectionClosed):
-                self._close(transport)
-            elif not self._write_paused:
-                self._resume_reading()
-            return
+                break
         self._write(transport, out)
         if self._pending:
             self._await_commit()
+        elif self._final_bytes is not None:
+            self._flush_pending(transport)
+        elif isinstance(event, ConnectionClosed):
+            self._close(transport)
+        elif not self._write_paused and isinstance(event, Signal):
+            self._resume_reading()
         elif not self._write_paused:
             self._yield()
 
