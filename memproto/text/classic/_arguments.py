@@ -9,26 +9,8 @@ from memproto._wire.checks import U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY
 from memproto.model import Request
-from memproto.text._lines import (
-    CAS_ZERO,
-    HUGE,
-    WITH_FLAGS,
-    check_exptime,
-    check_keys,
-    check_text,
-    check_word,
-    words_of,
-)
-from memproto.text.classic._commands import (
-    ADMIN_VERBS,
-    BY_REQUEST,
-    CACHEDUMP,
-    CAS_VERB,
-    COMMANDS,
-    NOREPLY,
-    STATS,
-    stats_group,
-)
+from memproto.text._lines import CAS_ZERO, HUGE, WITH_FLAGS, check_exptime, check_keys, check_text, check_word, words_of
+from memproto.text.classic import _commands
 
 _Store: TypeAlias = model.Set | model.Add | model.Replace | model.Append | model.Prepend
 
@@ -40,11 +22,11 @@ def verb_for(request: Request[object]) -> bytes:
     if isinstance(request, model.Get):
         return b"gets" if request.exptime is None else b"gats"
     if isinstance(request, model.Set) and request.cas:
-        return CAS_VERB
+        return _commands.CAS_VERB
     if isinstance(request, model.AdminCommand):
         verb = request.words[0] if request.words else b""
     else:
-        command = BY_REQUEST.get(type(request))
+        command = _commands.BY_REQUEST.get(type(request))
         verb = b"" if command is None else command.verb
     if not verb:
         raise LocalProtocolError(f"{type(request).__name__} cannot be said in classic text")
@@ -66,7 +48,7 @@ def arguments_of(request: Request[object], verb: bytes) -> tuple[bytes, ...]:
             if cas:
                 raise LocalProtocolError(f"cas is {cas}, delete cannot compare one in classic text")
             # As the last word this key could be taken for the option; the historic 0 is not.
-            return (key, b"0") if key == NOREPLY else (key,)
+            return (key, b"0") if key == _commands.NOREPLY else (key,)
         case model.Increment() | model.Decrement():
             check_word("key", request.key)
             check_number("delta", request.delta, 0, U64)
@@ -117,7 +99,7 @@ def _store_arguments(request: _Store, verb: bytes) -> tuple[bytes, ...]:
         check_exptime(exptime)
     check_number("cas", cas, CAS_ZERO, U64)
     words = key, b"%d %d %d" % (flags, exptime, len(value))
-    if verb == CAS_VERB:
+    if verb == _commands.CAS_VERB:
         return *words, b"%d" % max(cas, 0)
     if cas:
         raise LocalProtocolError(f"cas is {cas}, {verb.decode()} cannot compare one in classic text")
@@ -138,16 +120,16 @@ def _check_group(group: bytes) -> None:
     words = words_of(group)
     if group != b" ".join(words):
         raise LocalProtocolError(f"group is {group!r}, its words must be separated by one space")
-    if stats_group(words) != group:
-        raise LocalProtocolError(f"group is {group!r}, which a text server reads as {stats_group(words)!r}")
-    if words[:1] == [CACHEDUMP]:
+    if _commands.stats_group(words) != group:
+        raise LocalProtocolError(f"group is {group!r}, which a text server reads as {_commands.stats_group(words)!r}")
+    if words[:1] == [_commands.CACHEDUMP]:
         raise LocalProtocolError(f"group is {group!r}, in text this is an AdminCommand request")
 
 
 def _check_admin(words: tuple[bytes, ...]) -> None:
     for word in words:
         check_word("word", word)
-    if words[:2] != (STATS, CACHEDUMP) and (not words or words[0] not in ADMIN_VERBS):
+    if words[:2] != (_commands.STATS, _commands.CACHEDUMP) and (not words or words[0] not in _commands.ADMIN_VERBS):
         raise LocalProtocolError(f"command is {b' '.join(words[:1])!r}, not an administrative one")
-    if COMMANDS[words[0]].noreply and words[-1] == NOREPLY:
+    if _commands.COMMANDS[words[0]].noreply and words[-1] == _commands.NOREPLY:
         raise LocalProtocolError("noreply is not a word of the request, its answer would be waited for")

@@ -16,19 +16,9 @@ from memproto.model import AnyReply, Failure, Request
 from memproto.text._client_readers import TextReader
 from memproto.text._failures import unexpected
 from memproto.text._lines import CRLF, read_line, unsigned
+from memproto.text.classic import _commands
 from memproto.text.classic._client_items import ONE_ITEM, ItemsReader
-from memproto.text.classic._commands import (
-    BY_REQUEST,
-    DETAIL_DUMP,
-    DUMP_REFUSALS,
-    DUMPS,
-    END,
-    STAT,
-    STATS_WITHOUT_LINES,
-    VERSION,
-    Command,
-    failure_of,
-)
+from memproto.text.classic._commands import BY_REQUEST, Command, failure_of
 
 _WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
     kind: kind for kind in (model.Stored, model.Deleted, model.Touched, model.Ok, model.Authenticated)
@@ -117,7 +107,7 @@ class VersionReader(LineReader):
 
     def success(self, line: bytes) -> AnyReply | None:
         word, space, version = line.partition(b" ")
-        if word != VERSION or not space:
+        if word != _commands.VERSION or not space:
             return None
         return model.Ok() if self._is_noop else model.VersionReply(version)
 
@@ -150,19 +140,19 @@ class StatisticsReader(TextReader):
 
     def __init__(self, request: model.Stats, limits: Limits) -> None:
         # The line that is a reply by itself as long as no statistic has been read.
-        self._alone = STATS_WITHOUT_LINES.get(request.group)
+        self._alone = _commands.STATS_WITHOUT_LINES.get(request.group)
         self._growing = GrowingStatistics(limits)
 
     def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         while (line := read_line(buffer, limits)) is not None:
-            if line in (END, self._alone):
+            if line in (_commands.END, self._alone):
                 return self._growing.reply()
             failure = failure_of(line, exchange.request)
             if failure is not None:
                 return failure
             word, _, statistic = line.partition(b" ")
             name, _, value = statistic.partition(b" ")
-            if word != STAT or not name:
+            if word != _commands.STAT or not name:
                 raise unexpected(line, "Stats")
             self._growing.add(name, value, len(line))
             self._alone = None
@@ -174,7 +164,7 @@ class LinesReader(TextReader):
 
     __slots__ = ("_last", "_lines", "_refusal", "_size")
 
-    def __init__(self, last: bytes = END) -> None:
+    def __init__(self, last: bytes = _commands.END) -> None:
         self._last = last
         self._lines: list[bytes] = []
         self._size = 0
@@ -220,7 +210,7 @@ class DumpReader(LinesReader):
     __slots__ = ()
 
     def is_alone(self, line: bytes) -> bool:
-        return line.split(b" ")[0] in DUMP_REFUSALS
+        return line.split(b" ")[0] in _commands.DUMP_REFUSALS
 
     def reply(self, lines: list[bytes]) -> AnyReply:
         return model.AdminReply(tuple(lines))
@@ -245,6 +235,6 @@ def reader_for(request: Request[object], limits: Limits) -> TextReader:
     if isinstance(request, model.Get):
         return ONE_ITEM if len(request.keys) == 1 else ItemsReader(request.keys, limits)
     if isinstance(request, model.Stats):
-        return PrefixReader() if request.group == DETAIL_DUMP else StatisticsReader(request, limits)
-    last = DUMPS.get(request.words[1:2]) if isinstance(request, model.AdminCommand) else None
+        return PrefixReader() if request.group == _commands.DETAIL_DUMP else StatisticsReader(request, limits)
+    last = _commands.DUMPS.get(request.words[1:2]) if isinstance(request, model.AdminCommand) else None
     return READERS.get(type(request), _FAILURES_ONLY) if last is None else DumpReader(last)

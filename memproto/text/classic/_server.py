@@ -13,9 +13,10 @@ from memproto import model
 from memproto._wire.checks import U32, U64, check_failure, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import AnyReply, AnyRequest, ClassicEnvelope, Failure, InvalidRequest, Item, Request, Status
+from memproto.model import AnyReply, AnyRequest, ClassicEnvelope, Failure, InvalidRequest, Request, Status
 from memproto.text._lines import (
     CAS_ZERO,
+    COUNTS,
     CRLF,
     HUGE,
     Block,
@@ -26,39 +27,29 @@ from memproto.text._lines import (
     length_of,
     unsigned_of,
 )
-from memproto.text.classic._commands import (
-    ANY_KEYS,
-    BY_REQUEST,
-    CACHEDUMP,
-    CAS,
-    COMMANDS,
-    DETAIL_DUMP,
-    DUMPS,
-    END,
-    NOREPLY,
-    SHUTDOWN,
-    STAT,
-    STATS_WITHOUT_LINES,
-    VALUE,
-    VERSION,
-    WITH_CAS,
-    Command,
-    failure_line,
-    stats_group,
-)
+from memproto.text.classic import _commands
+from memproto.text.classic._commands import Command
 
 Parts: TypeAlias = tuple[bytes, ...]
 Parsed: TypeAlias = ClassicEnvelope | Block
-_Parser: TypeAlias = Callable[[Command, list[bytes], bytes, Limits], Parsed]
+_Parser: TypeAlias = Callable[[Command, list[bytes], Limits], AnyRequest]
 _Reader: TypeAlias = Callable[[list[bytes], bytes, Limits], Parsed]
 
 
 # --- requests: the message of a line
 
 
-def client_error(text: bytes | None, reason: str, request: AnyRequest | None = None) -> InvalidRequest:
+def _invalid(text: bytes | None, reason: str) -> InvalidRequest:
     """A request refused with CLIENT_ERROR; ``None`` is "bad command line format"."""
-    return InvalidRequest(Failure(Status.INVALID_ARGUMENTS, text), reason, request)
+    return InvalidRequest(Failure(Status.INVALID_ARGUMENTS, text), reason)
+
+
+def _long_key(key: bytes) -> InvalidRequest:
+    return _invalid(None, f"key is {len(key)} bytes, limit is {MAX_KEY}")
+
+
+def _bad_exptime(name: str, word: bytes) -> InvalidRequest:
+    return _invalid(b"invalid exptime argument", f"{name} is {word!r}, must be a number")
 
 
 def unknown(words: list[bytes], line: bytes) -> ClassicEnvelope:
@@ -66,38 +57,45 @@ def unknown(words: list[bytes], line: bytes) -> ClassicEnvelope:
     return ClassicEnvelope(model.UnknownLine(line), words[0] if words else b"", False, line)
 
 
-def _reader(command: Command, parser: _Parser) -> _Reader:
-    fewest, most = command.fewest, command.most
+def _reader(command: Command) -> _Reader:
+    """What reads the words of a line that begins with this command."""
+    verb, fewest, most = command.verb, command.fewest, command.most
+    parser = _PARSERS.get(command.request)
+    # The second word of a delete is the key, whatever it is.
+    fewest_quiet = (3 if command.request is model.Delete else 2) if command.noreply else most + 1
 
     def read(words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-        if fewest <= len(words) <= most:
-            return parser(command, words, line, limits)
-        reason = f"{command.verb.decode()} with {len(words) - 1} words behind it"
-        return ClassicEnvelope(InvalidRequest(Failure(Status.UNKNOWN_COMMAND), reason), command.verb, line=line)
+        if not fewest <= len(words) <= most:
+            reason = f"{verb.decode()} with {len(words) - 1} words behind it"
+            return ClassicEnvelope(InvalidRequest(Failure(Status.UNKNOWN_COMMAND), reason), verb, False, line)
+        noreply = words[-1] == _commands.NOREPLY and len(words) >= fewest_quiet
+        if parser is None:
+            return _parse_store(command, words, noreply, line, limits)
+        return ClassicEnvelope(parser(command, words, limits), verb, noreply, line)
 
     return read
 
 
-def _long_key(key: bytes) -> InvalidRequest:
-    return client_error(None, f"key is {len(key)} bytes, limit is {MAX_KEY}")
-
-
-def _parse_store(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    flags, exptime, length = unsigned_of(words[2], U32), exptime_of(words[3]), length_of(words[4])
-    cas: int | None = 0
-    if command.arguments[-1] is CAS:
-        cas = unsigned_of(words[5], U64)
-        cas = CAS_ZERO if cas == 0 else cas
+def _parse_store(command: Command, words: list[bytes], noreply: bool, line: bytes, limits: Limits) -> Parsed:
+    key, flags, exptime, length = words[1], unsigned_of(words[2], U32), exptime_of(words[3]), length_of(words[4])
+    cas = _compared(command, words)
     if flags is None or exptime is None or length is None or cas is None:
-        return _refuse_store(command, words, line, limits)
-    if len(words[1]) > MAX_KEY or length > limits.value:
-        return _refuse_store(command, words, line, limits)
-    noreply = words[-1] == NOREPLY
+        return _refuse_store(command, words, noreply, line, limits)
+    if len(key) > MAX_KEY or length > limits.value:
+        return _refuse_store(command, words, noreply, line, limits)
 
     def finish(data: bytes) -> ClassicEnvelope:
-        return ClassicEnvelope(_stored(command, words[1], data, flags, exptime, cas), command.verb, noreply, line)
+        return ClassicEnvelope(_stored(command, key, data, flags, exptime, cas), command.verb, noreply, line)
 
     return Block(length, finish)
+
+
+def _compared(command: Command, words: list[bytes]) -> int | None:
+    """The CAS of the line of a storage command, 0 if it has none; ``None`` if it is no number that fits."""
+    if command.arguments[-1] is not _commands.CAS:
+        return 0
+    cas = unsigned_of(words[5], U64)
+    return CAS_ZERO if cas == 0 else cas
 
 
 def _stored(command: Command, key: bytes, data: bytes, flags: int, exptime: int, cas: int) -> AnyRequest:
@@ -114,130 +112,103 @@ def _stored(command: Command, key: bytes, data: bytes, flags: int, exptime: int,
     return (model.Append if kind is model.Append else model.Prepend)(key, data, flags=flags)
 
 
-def _refuse_store(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
+def _refuse_store(command: Command, words: list[bytes], noreply: bool, line: bytes, limits: Limits) -> Parsed:
     """The first fault of the line of a storage command; its data are swallowed if their length is known."""
-
-    def envelope(refused: InvalidRequest) -> ClassicEnvelope:
-        return ClassicEnvelope(refused, command.verb, words[-1] == NOREPLY, line)
-
-    def swallow(length: int, refused: InvalidRequest) -> Block:
-        def finish(_data: bytes) -> ClassicEnvelope:
-            return envelope(refused)
-
-        return Block(length, finish, finish(b""))
-
-    flags, exptime, length = unsigned_of(words[2], U32), exptime_of(words[3]), length_of(words[4])
-    cas = unsigned_of(words[5], U64) if command.arguments[-1] is CAS else 0
+    key, flags, exptime, length = words[1], unsigned_of(words[2], U32), exptime_of(words[3]), length_of(words[4])
+    cas = _compared(command, words)
     if length is None:
-        return envelope(client_error(None, f"length is {words[4]!r}, must be a number below {HUGE}"))
-    if len(words[1]) > MAX_KEY:
-        return swallow(length, _long_key(words[1]))
-    if cas is None:
-        # The one fault for which no release swallows the data.
-        return envelope(client_error(None, f"cas is {words[5]!r}, must be 0 to 2**64 - 1"))
-    if flags is None or exptime is None:
+        refused = _invalid(None, f"length is {words[4]!r}, must be a number below {HUGE}")
+    elif len(key) > MAX_KEY:
+        refused = _long_key(key)
+    elif cas is None:
+        refused = _invalid(None, f"cas is {words[5]!r}, must be 0 to 2**64 - 1")
+    elif flags is None or exptime is None:
         name, word = ("flags", words[2]) if flags is None else ("exptime", words[3])
-        return swallow(length, client_error(None, f"{name} is {word!r}, not a number that fits"))
-    understood = _stored(command, words[1], b"", flags, exptime, cas or CAS_ZERO if CAS in command.arguments else 0)
-    reason = f"value is {length} bytes, limit is {limits.value}"
-    return swallow(length, InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, understood))
+        refused = _invalid(None, f"{name} is {word!r}, not a number that fits")
+    else:
+        understood = _stored(command, key, b"", flags, exptime, cas)
+        reason = f"value is {length} bytes, limit is {limits.value}"
+        refused = InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, understood)
+
+    def finish(_data: bytes) -> ClassicEnvelope:
+        return ClassicEnvelope(refused, command.verb, noreply, line)
+
+    # A wrong CAS is the one fault for which no release swallows the data.
+    if length is None or (cas is None and len(key) <= MAX_KEY):
+        return finish(b"")
+    return Block(length, finish, finish(b""))
 
 
-def _parse_get(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
+def _parse_get(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
     exptime, keys = None, words[1:]
-    if command.arguments[-1] is ANY_KEYS:
+    if command.arguments[-1] is _commands.ANY_KEYS:
         exptime, keys = exptime_of(words[1]), words[2:]
         if exptime is None:
-            return ClassicEnvelope(_not_exptime("exptime", words[1]), command.verb, line=line)
+            return _bad_exptime("exptime", words[1])
     for key in keys:
         if len(key) > MAX_KEY:
-            return ClassicEnvelope(_long_key(key), command.verb, line=line)
+            return _long_key(key)
     if len(keys) > limits.keys:
-        refused = client_error(None, f"keys are {len(keys)}, limit is {limits.keys}")
-        return ClassicEnvelope(refused, command.verb, line=line)
-    return ClassicEnvelope(model.Get(tuple(keys), exptime), command.verb, False, line)
+        return _invalid(None, f"keys are {len(keys)}, limit is {limits.keys}")
+    return model.Get(tuple(keys), exptime)
 
 
-def _not_exptime(name: str, word: bytes) -> InvalidRequest:
-    return client_error(b"invalid exptime argument", f"{name} is {word!r}, must be a number")
-
-
-def _parse_delete(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
+def _parse_delete(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
     key, behind = words[1], words[2:]
-    request: AnyRequest = model.Delete(key)
-    if behind and behind not in ([b"0"], [NOREPLY], [b"0", NOREPLY]):
+    if behind and behind not in ([b"0"], [_commands.NOREPLY], [b"0", _commands.NOREPLY]):
         usage = b"bad command line format.  Usage: delete <key> [noreply]"
-        request = client_error(usage, f"words behind the key are {behind!r}, only 0 and noreply may stand there")
-    elif len(key) > MAX_KEY:
-        request = _long_key(key)
-    return ClassicEnvelope(request, command.verb, behind[-1:] == [NOREPLY], line)
+        return _invalid(usage, f"words behind the key are {behind!r}, only 0 and noreply may stand there")
+    return _long_key(key) if len(key) > MAX_KEY else model.Delete(key)
 
 
-def _parse_count(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    delta = unsigned_of(words[2], U64)
-    request: AnyRequest
-    if len(words[1]) > MAX_KEY:
-        request = _long_key(words[1])
-    elif delta is None:
-        request = client_error(b"invalid numeric delta argument", f"delta is {words[2]!r}, must be 0 to 2**64 - 1")
-    else:
-        request = (model.Increment if command.request is model.Increment else model.Decrement)(words[1], delta)
-    return ClassicEnvelope(request, command.verb, words[-1] == NOREPLY, line)
+def _parse_count(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    key, delta = words[1], unsigned_of(words[2], U64)
+    if len(key) > MAX_KEY:
+        return _long_key(key)
+    if delta is None:
+        return _invalid(b"invalid numeric delta argument", f"delta is {words[2]!r}, must be 0 to 2**64 - 1")
+    return model.Increment(key, delta) if command.request is model.Increment else model.Decrement(key, delta)
 
 
-def _parse_touch(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    exptime = exptime_of(words[2])
-    request: AnyRequest
-    if len(words[1]) > MAX_KEY:
-        request = _long_key(words[1])
-    elif exptime is None:
-        request = _not_exptime("exptime", words[2])
-    else:
-        request = model.Touch(words[1], exptime)
-    return ClassicEnvelope(request, command.verb, words[-1] == NOREPLY, line)
+def _parse_touch(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    key, exptime = words[1], exptime_of(words[2])
+    if len(key) > MAX_KEY:
+        return _long_key(key)
+    return _bad_exptime("exptime", words[2]) if exptime is None else model.Touch(key, exptime)
 
 
-def _parse_flush(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    noreply = words[-1] == NOREPLY
-    request: AnyRequest = model.Flush()
-    if len(words) > 1 + noreply:
-        exptime = exptime_of(words[1])
-        request = model.Flush(exptime) if exptime is not None else _not_exptime("delay", words[1])
-    return ClassicEnvelope(request, command.verb, noreply, line)
+def _parse_flush(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    if words[1:] in ([], [_commands.NOREPLY]):
+        return model.Flush()
+    exptime = exptime_of(words[1])
+    return _bad_exptime("delay", words[1]) if exptime is None else model.Flush(exptime)
 
 
-def _parse_verbosity(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    level = unsigned_of(words[1], U32)
-    request: AnyRequest = client_error(None, f"level is {words[1]!r}, must be a number")
-    if level is not None:
-        request = model.Verbosity(level)
-    elif words[1:] == [NOREPLY]:
-        # Without a level; 1.6.18 takes it, and says nothing.
-        request = model.Verbosity(0)
-    return ClassicEnvelope(request, command.verb, words[-1] == NOREPLY, line)
+def _parse_verbosity(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    # memcached 1.6.18 takes it without a level.
+    level = 0 if words[1:] == [_commands.NOREPLY] else unsigned_of(words[1], U32)
+    return _invalid(None, f"level is {words[1]!r}, must be a number") if level is None else model.Verbosity(level)
 
 
-def _parse_stats(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    if words[1:2] == [CACHEDUMP]:
-        return _parse_admin(command, words, line, limits)
-    return ClassicEnvelope(model.Stats(stats_group(words[1:])), command.verb, False, line)
+def _parse_stats(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    if words[1:2] == [_commands.CACHEDUMP]:
+        return _parse_admin(command, words, limits)
+    return model.Stats(_commands.stats_group(words[1:]))
 
 
-def _parse_bare(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    request = model.Quit() if command.request is model.Quit else model.Version()
-    return ClassicEnvelope(request, command.verb, False, line)
+def _parse_bare(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    return model.Quit() if command.request is model.Quit else model.Version()
 
 
-def _parse_admin(command: Command, words: list[bytes], line: bytes, limits: Limits) -> Parsed:
-    noreply = command.noreply and words[-1] == NOREPLY
-    return ClassicEnvelope(model.AdminCommand(tuple(words[:-1] if noreply else words)), command.verb, noreply, line)
+def _parse_admin(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    return model.AdminCommand(tuple(words[:-1] if command.noreply and words[-1] == _commands.NOREPLY else words))
 
 
+# The storage commands are not here: data follow their lines.
 _PARSERS: Final[dict[type[Request[object]], _Parser]] = {
     model.Get: _parse_get,
-    **dict.fromkeys((model.Set, model.Add, model.Replace, model.Append, model.Prepend), _parse_store),
     model.Delete: _parse_delete,
-    **dict.fromkeys((model.Increment, model.Decrement), _parse_count),
+    **dict.fromkeys(COUNTS, _parse_count),
     model.Touch: _parse_touch,
     model.Flush: _parse_flush,
     model.Verbosity: _parse_verbosity,
@@ -247,24 +218,22 @@ _PARSERS: Final[dict[type[Request[object]], _Parser]] = {
 }
 
 #: Command word -> what reads the words of its line.
-PARSERS: Final[dict[bytes, _Reader]] = {
-    verb: _reader(command, _PARSERS[command.request]) for verb, command in COMMANDS.items()
-}
+PARSERS: Final[dict[bytes, _Reader]] = {verb: _reader(command) for verb, command in _commands.COMMANDS.items()}
 
 
 # --- replies: the lines of a message
 
-_END: Final = END + CRLF
-_DATA_END: Final = CRLF + END + CRLF
-_ITEM: Final = VALUE + b" %b %d %d\r\n"
-_ITEM_WITH_CAS: Final = VALUE + b" %b %d %d %d\r\n"
-_STATISTIC: Final = STAT + b" %b %b\r\n"
+_END: Final = _commands.END + CRLF
+_DATA_END: Final = CRLF + _commands.END + CRLF
+_ITEM: Final = _commands.VALUE + b" %b %d %d\r\n"
+_ITEM_WITH_CAS: Final = _commands.VALUE + b" %b %d %d %d\r\n"
+_STATISTIC: Final = _commands.STAT + b" %b %b\r\n"
 
 
 # The success of each request: its type, and its line if that is always the same.
 _SUCCESSES: Final[dict[type[Request[object]], tuple[type[AnyReply], Parts]]] = {
     kind: (command.request.reply_types()[0], (command.success + CRLF,) if command.success else ())
-    for kind, command in BY_REQUEST.items()
+    for kind, command in _commands.BY_REQUEST.items()
     if kind is not model.Noop
 }
 
@@ -278,7 +247,7 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
     kind, parts = _SUCCESSES.get(type(request), (Failure, ()))
     if type(reply) is Failure:
         check_failure(reply)
-        parts = (failure_line(reply, request),)
+        parts = (_commands.failure_line(reply, request),)
     elif type(reply) is not kind:
         raise LocalProtocolError(f"{type(reply).__name__} does not answer {type(request).__name__}")
     elif type(reply) is model.Values:
@@ -291,8 +260,8 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
 def part_of_reply(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
     """Some of the items of a get, or some of the lines of a dump, without the end. Raises LocalProtocolError."""
     if isinstance(reply, model.Values) and isinstance(envelope.request, model.Get):
-        written = _values(reply, envelope)
-        return (*written[:2], CRLF) if len(reply.items) == 1 else written[:-1]
+        *parts, _ = _values(reply, envelope)
+        return (*parts, CRLF) if parts else ()
     if isinstance(reply, model.AdminReply) and isinstance(envelope.request, model.AdminCommand):
         return _lines(reply)
     raise LocalProtocolError(f"{type(reply).__name__} for {type(envelope.request).__name__} has no parts")
@@ -306,7 +275,7 @@ def _content(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
             return (b"%d\r\n" % reply.value,)
         case model.VersionReply():
             check_text("version", reply.version)
-            return (VERSION + b" " + reply.version + CRLF,)
+            return (_commands.VERSION + b" " + reply.version + CRLF,)
         case model.StatsReply():
             return _statistics(reply, envelope.request)
         case model.AdminReply():
@@ -318,37 +287,31 @@ def _content(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
 
 
 def _values(reply: model.Values, envelope: ClassicEnvelope) -> Parts:
-    with_cas = envelope.verb in WITH_CAS
+    with_cas = envelope.verb in _commands.WITH_CAS
     keys: Collection[bytes] = envelope.request.keys if isinstance(envelope.request, model.Get) else ()
     if len(reply.items) > 1:
         # Of a tuple each answer would take as long as there are keys, and the client chooses how many.
         keys = frozenset(keys)
-    for item in reply.items:
-        if type(item.value) is not bytes or item.flags >> 32 or item.cas >> 64:
-            check_item(item)
-        if item.key not in keys:
-            raise LocalProtocolError(f"key of an item is {item.key!r}, which was not asked for")
-    if len(reply.items) == 1:
-        item = reply.items[0]
-        return _item_line(item, with_cas), item.value, _DATA_END
     parts: list[bytes] = []
     for item in reply.items:
-        parts += (_item_line(item, with_cas), item.value, CRLF)
-    parts.append(_END)
+        key, value, flags, cas = item.key, item.value, item.flags, item.cas
+        if type(value) is not bytes or flags >> 32 or cas >> 64:
+            check_item(item)
+        if key not in keys:
+            raise LocalProtocolError(f"key of an item is {key!r}, which was not asked for")
+        size = len(value)
+        line = _ITEM_WITH_CAS % (key, flags, size, cas) if with_cas else _ITEM % (key, flags, size)
+        parts += (line, value, CRLF)
+    # The end of the last item and the end of the reply are one piece.
+    parts[-1:] = [_DATA_END if parts else _END]
     return tuple(parts)
-
-
-def _item_line(item: Item, with_cas: bool) -> bytes:
-    if with_cas:
-        return _ITEM_WITH_CAS % (item.key, item.flags, len(item.value), item.cas)
-    return _ITEM % (item.key, item.flags, len(item.value))
 
 
 def _statistics(reply: model.StatsReply, request: Request[object]) -> Parts:
     group = request.group if isinstance(request, model.Stats) else b""
-    if not reply.stats and group in STATS_WITHOUT_LINES:
-        return (STATS_WITHOUT_LINES[group] + CRLF,)
-    if group == DETAIL_DUMP:
+    if not reply.stats and group in _commands.STATS_WITHOUT_LINES:
+        return (_commands.STATS_WITHOUT_LINES[group] + CRLF,)
+    if group == _commands.DETAIL_DUMP:
         dump = b"".join(value for _, value in reply.stats) or _END
         if dump != _END and not dump.endswith(_DATA_END):
             raise LocalProtocolError("the one value of this answer must be lines, of which END is the last")
@@ -364,10 +327,10 @@ def _statistics(reply: model.StatsReply, request: Request[object]) -> Parts:
 def _admin(reply: model.AdminReply, request: Request[object]) -> Parts:
     lines = _lines(reply)
     words = request.words if isinstance(request, model.AdminCommand) else ()
-    if words[:1] == (SHUTDOWN,) and not lines:
+    if words[:1] == (_commands.SHUTDOWN,) and not lines:
         # A server that obeys says nothing and closes.
         return ()
-    end = DUMPS.get(words[1:2])
+    end = _commands.DUMPS.get(words[1:2])
     if len(lines) != 1 and (end is None or reply.lines[-1:] != (end,)):
         expected = "1 line is" if end is None else f"1 line, or lines of which {end!r} is the last, are"
         raise LocalProtocolError(f"lines are {len(lines)}, {expected} due")
