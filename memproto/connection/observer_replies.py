@@ -37,12 +37,10 @@ from memproto.model import (
 from memproto.text._client_readers import TextReader
 from memproto.text._failures import failure_in
 from memproto.text._lines import STORES, read_line
-from memproto.text.classic._client_readers import RawReader
+from memproto.text.classic._client_readers import RAW_LINE
 from memproto.text.classic._client_readers import reader_for as classic_reader_for
 from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._flags import QUIET
-
-_RAW: Final = RawReader()
 
 
 class ObservedReplies(Protocol):
@@ -125,7 +123,7 @@ class TextReplies:
     def _reader_for(self, envelope: Envelope) -> TextReader:
         request = envelope.request
         if isinstance(request, InvalidRequest):
-            return _RAW
+            return RAW_LINE
         if isinstance(envelope, MetaEnvelope):
             return IrregularReply(request, envelope.flags, self._limits)
         return classic_reader_for(request, self._limits)

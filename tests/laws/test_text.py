@@ -57,7 +57,6 @@ from memproto.testing import (
 )
 from memproto.text import decode_reply, decode_request, encode_reply, encode_request
 from memproto.text._client_readers import TextReader
-from memproto.text.classic._client_readers import LinesReader
 from tests.support.kinds import DIALECTS_AND_KINDS, Kind, any_request, by_kind, options_of, requests_of, with_options
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
@@ -450,8 +449,6 @@ def test_a_reader_of_no_form_does_nothing() -> None:
     assert reader.read(ReceiveBuffer(), exchange, Limits()) is None
     with pytest.raises(NotImplementedError):
         reader.read_irregular(ReceiveBuffer(), exchange, Limits())
-    with pytest.raises(NotImplementedError):
-        LinesReader().reply([])
 
 
 def test_replies_can_be_empty() -> None:

@@ -31,19 +31,18 @@ _NUMBER_LINE: Final = re.compile(rb"(\d{1,20})\r\n").match
 
 
 class LineReader(TextReader):
-    """Reads a reply of one line; by itself only failures."""
+    """Reads a reply of one line, which ``success`` makes of a line that is no failure; ``None`` if it says nothing."""
 
-    __slots__ = ()
+    __slots__ = ("_success",)
 
-    def success(self, line: bytes) -> AnyReply | None:
-        """The success of a line, ``None`` if it is none."""
-        return None
+    def __init__(self, success: Callable[[bytes], AnyReply | None]) -> None:
+        self._success = success
 
     def read_irregular(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         line = read_line(buffer, limits)
         if line is None:
             return None
-        reply = failure_of(line, exchange.request) or self.success(line)
+        reply = failure_of(line, exchange.request) or self._success(line)
         if reply is None:
             raise unexpected(line, type(exchange.request).__name__)
         return reply
@@ -52,12 +51,13 @@ class LineReader(TextReader):
 class WordReader(LineReader):
     """Reads the line of a success that is always the same, or the word of a refusal."""
 
-    __slots__ = ("_line", "_make", "_refusals", "_word")
+    __slots__ = ("_line", "_make", "_refusals")
 
     def __init__(self, command: Command) -> None:
-        self._word = command.success
-        self._line = command.success + CRLF
-        self._make = _WORDS[command.request.reply_types()[0]]
+        word, make = command.success, _WORDS[command.request.reply_types()[0]]
+        super().__init__(lambda line: make() if line == word else None)
+        self._line = word + CRLF
+        self._make = make
         self._refusals = {line + CRLF: status for line, status in command.refusals.items() if b" " not in line}
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
@@ -71,9 +71,6 @@ class WordReader(LineReader):
             return None
         buffer.at = end
         return Failure(status)
-
-    def success(self, line: bytes) -> AnyReply | None:
-        return self._make() if line == self._word else None
 
 
 class CounterReader(LineReader):
@@ -91,43 +88,21 @@ class CounterReader(LineReader):
         buffer.at = line.end()
         return model.Counter(number)
 
-    def success(self, line: bytes) -> AnyReply | None:
-        # Older servers pad the number as it is stored.
-        number = unsigned(line.rstrip(b" "), U64)
-        return None if number is None else model.Counter(number)
+
+def _counter(line: bytes) -> AnyReply | None:
+    # Older servers pad the number as it is stored.
+    number = unsigned(line.rstrip(b" "), U64)
+    return None if number is None else model.Counter(number)
 
 
-class VersionReader(LineReader):
-    """Reads the VERSION line. Noop is sent as ``version``, too, and has no use for the version."""
-
-    __slots__ = ("_is_noop",)
-
-    def __init__(self, is_noop: bool) -> None:
-        self._is_noop = is_noop
-
-    def success(self, line: bytes) -> AnyReply | None:
-        word, space, version = line.partition(b" ")
-        if word != _commands.VERSION or not space:
-            return None
-        return model.Ok() if self._is_noop else model.VersionReply(version)
+def _version(line: bytes) -> AnyReply | None:
+    word, space, version = line.partition(b" ")
+    return model.VersionReply(version) if word == _commands.VERSION and space else None
 
 
-class AdminReader(LineReader):
-    """Reads the one line that answers an administrative command."""
-
-    __slots__ = ()
-
-    def success(self, line: bytes) -> AnyReply | None:
-        return model.AdminReply((line,))
-
-
-class RawReader(LineReader):
-    """Reads the one line that answers a line of the embedder's own."""
-
-    __slots__ = ()
-
-    def success(self, line: bytes) -> AnyReply | None:
-        return model.RawReply(value=line + CRLF)
+def _noop(line: bytes) -> AnyReply | None:
+    # Noop is sent as ``version``, and has no use for the version.
+    return None if _version(line) is None else model.Ok()
 
 
 # --- replies of many lines
@@ -160,12 +135,17 @@ class StatisticsReader(TextReader):
 
 
 class LinesReader(TextReader):
-    """Reads lines until the last, up to ``limits.answer`` bytes."""
+    """Reads lines until ``last``, up to ``limits.answer`` bytes; ``make`` makes the reply of them, the last included.
 
-    __slots__ = ("_last", "_lines", "_refusal", "_size")
+    A first line that begins with a word of ``alone`` is the whole reply.
+    """
 
-    def __init__(self, last: bytes = _commands.END) -> None:
+    __slots__ = ("_alone", "_last", "_lines", "_make", "_refusal", "_size")
+
+    def __init__(self, make: Callable[[list[bytes]], AnyReply], last: bytes, alone: tuple[bytes, ...] = ()) -> None:
+        self._make = make
         self._last = last
+        self._alone = alone
         self._lines: list[bytes] = []
         self._size = 0
         self._refusal: Failure | None = None
@@ -175,7 +155,7 @@ class LinesReader(TextReader):
             failure = failure_of(line, exchange.request)
             if failure is not None:
                 return failure
-            is_last = line == self._last or (not self._size and self.is_alone(line))
+            is_last = line == self._last or (not self._size and line.split(b" ")[0] in self._alone)
             self._size += len(line) + len(CRLF)
             if self._refusal is None and self._size > limits.answer:
                 self._refusal = too_large(f"lines are {self._size} bytes and more, limit is {limits.answer}")
@@ -183,51 +163,34 @@ class LinesReader(TextReader):
             if self._refusal is None:
                 self._lines.append(line)
             if is_last:
-                return self._refusal or self.reply(self._lines)
+                return self._refusal or self._make(self._lines)
         return None
 
-    def is_alone(self, line: bytes) -> bool:
-        """Whether this line, the first, is the whole reply."""
-        return False
 
-    def reply(self, lines: list[bytes]) -> AnyReply:
-        """The message of the lines, the last included."""
-        raise NotImplementedError
+def _detail_dump(lines: list[bytes]) -> AnyReply:
+    """PREFIX lines (``stats detail dump``) are the one statistic that binary makes of them."""
+    return model.StatsReply(((b"detailed", b"".join(line + CRLF for line in lines)),))
 
 
-class PrefixReader(LinesReader):
-    """Reads PREFIX lines (``stats detail dump``), as the one statistic that binary makes of them."""
-
-    __slots__ = ()
-
-    def reply(self, lines: list[bytes]) -> AnyReply:
-        return model.StatsReply(((b"detailed", b"".join(line + CRLF for line in lines)),))
-
-
-class DumpReader(LinesReader):
-    """Reads the lines of an administrative command that lists items."""
-
-    __slots__ = ()
-
-    def is_alone(self, line: bytes) -> bool:
-        return line.split(b" ")[0] in _commands.DUMP_REFUSALS
-
-    def reply(self, lines: list[bytes]) -> AnyReply:
-        return model.AdminReply(tuple(lines))
+def _list_of_items(lines: list[bytes]) -> AnyReply:
+    return model.AdminReply(tuple(lines))
 
 
 # --- the reader of each request
 
+#: Reads any line that is no failure.
+RAW_LINE: Final = LineReader(lambda line: model.RawReply(value=line + CRLF))
+
 #: The readers of replies that need no more than the kind of request.
 READERS: Final[dict[type[Request[object]], TextReader]] = {
     **{kind: WordReader(command) for kind, command in BY_REQUEST.items() if command.success},
-    **dict.fromkeys((model.Increment, model.Decrement), CounterReader()),
-    model.Version: VersionReader(is_noop=False),
-    model.Noop: VersionReader(is_noop=True),
-    model.AdminCommand: AdminReader(),
-    model.UnknownLine: RawReader(),
+    **dict.fromkeys((model.Increment, model.Decrement), CounterReader(_counter)),
+    model.Version: LineReader(_version),
+    model.Noop: LineReader(_noop),
+    model.AdminCommand: LineReader(lambda line: model.AdminReply((line,))),
+    model.UnknownLine: RAW_LINE,
 }
-_FAILURES_ONLY: Final = LineReader()
+_FAILURES_ONLY: Final = LineReader(lambda _line: None)
 
 
 def reader_for(request: Request[object], limits: Limits) -> TextReader:
@@ -235,6 +198,8 @@ def reader_for(request: Request[object], limits: Limits) -> TextReader:
     if isinstance(request, model.Get):
         return ONE_ITEM if len(request.keys) == 1 else ItemsReader(request.keys, limits)
     if isinstance(request, model.Stats):
-        return PrefixReader() if request.group == _commands.DETAIL_DUMP else StatisticsReader(request, limits)
-    last = _commands.DUMPS.get(request.words[1:2]) if isinstance(request, model.AdminCommand) else None
-    return READERS.get(type(request), _FAILURES_ONLY) if last is None else DumpReader(last)
+        is_dump = request.group == _commands.DETAIL_DUMP
+        return LinesReader(_detail_dump, _commands.END) if is_dump else StatisticsReader(request, limits)
+    if isinstance(request, model.AdminCommand) and request.words[1:2] in _commands.DUMPS:
+        return LinesReader(_list_of_items, _commands.DUMPS[request.words[1:2]], _commands.DUMP_REFUSALS)
+    return READERS.get(type(request), _FAILURES_ONLY)
