@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from memproto import model
 from memproto._fields import wrong_type
 from memproto._wire.arguments import bytes_of, check_bool, check_dialect, dialects_of, limits_of, misuse
 from memproto._wire.buffer import ReceiveBuffer
@@ -17,40 +18,22 @@ from memproto.connection._state import SERVER, ServerInput, ServerState
 from memproto.connection.events import ConnectionClosed, ServerEvent
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    AnyReply,
-    AnyRequest,
-    Authenticated,
-    Challenge,
-    Dialect,
-    Envelope,
-    Failure,
-    InvalidRequest,
-    Magic,
-    Quit,
-    SaslAuth,
-    SaslList,
-    SaslStep,
-    Signal,
-    Status,
-    Values,
-    Version,
-)
+from memproto.model import AnyReply, AnyRequest, Dialect, Envelope, Failure, InvalidRequest, Signal, Status, Values
 from memproto.model._checks import check_reply
 from memproto.text._server import TextServer
 
 # Every other request is ServerInput.REQUEST, which leaves each state that allows it as it is; before authentication
 # the dialect refuses it.
 _INPUTS: dict[type[AnyRequest], ServerInput] = {
-    Version: ServerInput.REQUEST_BEFORE_AUTH,
-    SaslList: ServerInput.REQUEST_BEFORE_AUTH,
-    SaslAuth: ServerInput.AUTH,
-    SaslStep: ServerInput.STEP,
-    Quit: ServerInput.QUIT,
+    model.Version: ServerInput.REQUEST_BEFORE_AUTH,
+    model.SaslList: ServerInput.REQUEST_BEFORE_AUTH,
+    model.SaslAuth: ServerInput.AUTH,
+    model.SaslStep: ServerInput.STEP,
+    model.Quit: ServerInput.QUIT,
 }
 _VERDICTS: dict[type[AnyReply], ServerInput] = {
-    Authenticated: ServerInput.ACCEPTED,
-    Challenge: ServerInput.CONTINUED,
+    model.Authenticated: ServerInput.ACCEPTED,
+    model.Challenge: ServerInput.CONTINUED,
     Failure: ServerInput.REJECTED,
 }
 _AWAITING_AUTH = frozenset({ServerState.UNAUTHENTICATED, ServerState.CHALLENGED})
@@ -65,7 +48,7 @@ _NEED_DATA: Final = Signal.NEED_DATA
 _PAUSED: Final = Signal.PAUSED
 
 
-def _refused(envelope: Envelope, reason: str, understood: SaslStep | None = None) -> Envelope:
+def _refused(envelope: Envelope, reason: str, understood: model.SaslStep | None = None) -> Envelope:
     return envelope.replace(request=InvalidRequest(Failure(Status.AUTH_ERROR), reason, understood))
 
 
@@ -225,9 +208,9 @@ class ServerConnection:
         buffer.gather(1)
         if buffer.data[buffer.at] in COUCHBASE and Dialect.BINARY in self._dialects:
             # To memcached any other byte begins a line of text, and the line ends in this answer.
-            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST), b"ERROR\r\n")
+            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], model.Magic.REQUEST), b"ERROR\r\n")
         text = self._dialects != {Dialect.BINARY} and (
-            buffer.data[buffer.at] != Magic.REQUEST or Dialect.BINARY not in self._dialects
+            buffer.data[buffer.at] != model.Magic.REQUEST or Dialect.BINARY not in self._dialects
         )
         dialect = TextServer(self._limits, self._dialects) if text else BinaryServer(self._limits, self._opcodes)
         dialect.awaiting_auth = self._state in _AWAITING_AUTH
@@ -240,8 +223,8 @@ class ServerConnection:
             self._enter(state)
             return envelope
         # Other requests are refused by the built-in dialects; a codec of the embedder's own may have read a QUIT.
-        if isinstance(envelope.request, SaslStep):
-            understood = SaslStep(envelope.request.mechanism, b"")
+        if isinstance(envelope.request, model.SaslStep):
+            understood = model.SaslStep(envelope.request.mechanism, b"")
             return _refused(envelope, "SASL step without a challenge", understood)
         return _refused(envelope, "request before authentication")
 
