@@ -15,28 +15,12 @@ from memproto.binary import _operations
 from memproto.binary._client import reader_for
 from memproto.binary._layout import COUNTER, HEADER, NO_CREATE, OPCODES, OpcodeSpec, opcodes_of
 from memproto.binary._operations import OPERATIONS, opcode_for
-from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header, write_header
+from memproto.binary._packet import HEADER_SIZE, decode_packet, encode_packet, unpack_header
 from memproto.binary._server import BinaryServer
 from memproto.binary._server_replies import reply_parts
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    Add,
-    AnyReply,
-    AnyRequest,
-    Append,
-    BinaryEnvelope,
-    Decrement,
-    Delete,
-    Get,
-    Increment,
-    InvalidRequest,
-    Magic,
-    Prepend,
-    Replace,
-    Set,
-    Unknown,
-)
+from memproto.model import AnyReply, AnyRequest, BinaryEnvelope, InvalidRequest, Magic, Unknown
 from memproto.model._checks import check_reply
 
 __all__ = [
@@ -69,8 +53,6 @@ def _buffer_of(data: bytes) -> ReceiveBuffer:
 # A message that is here whole may be as large as the header can say.
 _ANY_SIZE = Limits(value=1 << 32, head=1 << 17, stats=1 << 32, answer=1 << 64)
 
-_WITH_META = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement)
-
 
 def encode_request(envelope: BinaryEnvelope) -> bytes:
     """The bytes of one request. Raises :class:`~memproto.LocalProtocolError` if a field does not fit the wire.
@@ -82,24 +64,8 @@ def encode_request(envelope: BinaryEnvelope) -> bytes:
     request, opcode = envelope.request, envelope.opcode
     if isinstance(request, Unknown):
         return encode_packet(request.packet.replace(magic=Magic.REQUEST, opaque=envelope.opaque))
-    if isinstance(request, _WITH_META) and request.meta is not None:
-        request = request.replace(meta=None)
-    head, *value = _operations.encode_request(request, opcode, 0)
-    magic, _, key_length, extras_length, _, _, body_length, _, cas = unpack_header(head)
-    if not OPERATIONS[opcode].uses_cas:
-        cas = envelope.ignored_cas
-    header = write_header(
-        magic,
-        opcode,
-        key_length,
-        extras_length,
-        envelope.data_type,
-        envelope.vbucket,
-        body_length,
-        envelope.opaque,
-        cas,
-    )
-    return b"".join((header, head[HEADER_SIZE:], *value))
+    numbers = envelope.opaque, envelope.vbucket, envelope.data_type, envelope.ignored_cas
+    return b"".join(_operations.encode_request(request, opcode, *numbers))
 
 
 def decode_request(data: bytes, opcodes: Iterable[OpcodeSpec] = ()) -> BinaryEnvelope:

@@ -14,49 +14,26 @@ from memproto._wire.growing import too_large
 from memproto.binary._client_multi_packet import HIT_SIZE, MultiGetReply, StatisticsReply
 from memproto.binary._client_readers import READERS, SINGLE, PacketReader, SingleReply
 from memproto.binary._layout import EXPIRATION, OPCODES, OpcodeSpec, Quiet
-from memproto.binary._operations import FIRSTS, OPERATIONS, Encode, encode_request, opcode_for, operation_for
+from memproto.binary._operations import OPERATIONS, Encode, encode_request, opcode_for, operation_for
 from memproto.binary._packet import (
     HEADER_SIZE,
     KEY_BYTE,
     encode_packet,
     first_of,
+    has_header,
     lengths_fault,
     pack_short,
     unpack_header,
-    wrong_magic,
 )
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import (
-    Add,
-    AnyReply,
-    Append,
-    Decrement,
-    Delete,
-    Failure,
-    Get,
-    Increment,
-    Magic,
-    Noop,
-    Opcode,
-    Prepend,
-    Replace,
-    Request,
-    Set,
-    Silence,
-    Stats,
-    Touch,
-    Unknown,
-)
+from memproto.model import AnyReply, Failure, Get, Magic, Opcode, Request, Silence, Stats, Unknown
 from memproto.model._checks import check_request
 from memproto.model._meta_options import without_meta_options
 
 R = TypeVar("R")
 
-_REQUEST, _RESPONSE = int(Magic.REQUEST), int(Magic.RESPONSE)
-
-# The requests whose encoders check the types of all that they use.
-_CHECKED = (Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch, Noop)
+_REQUEST = int(Magic.REQUEST)
 
 _Plan = tuple[Encode, int, SingleReply]
 
@@ -64,13 +41,17 @@ _Plan = tuple[Encode, int, SingleReply]
 def _plans(quiet: bool) -> dict[type[Request[object]], _Plan]:
     plans: dict[type[Request[object]], _Plan] = {}
     for opcode, operation in OPERATIONS.items():
-        if operation.request in _CHECKED and (OPCODES[opcode].quiet is not Quiet.NOTHING) is quiet:
+        spec = OPCODES[opcode]
+        if operation.encode is not None and (spec.quiet is not Quiet.NOTHING) is quiet:
+            extras = spec.request.extras[0].size if spec.request.extras else 0
+            first = first_of(_REQUEST, opcode, extras=extras)
             # Of the opcodes of Get, GET is the first.
-            plans.setdefault(operation.request, (operation.encode, FIRSTS[opcode], READERS[opcode]))
+            plans.setdefault(operation.request, (operation.encode, first, READERS[opcode]))
     return plans
 
 
-# How to encode a request, the first eight bytes of its header and what reads its reply; by whether it is quiet.
+# How to encode a request, the first eight bytes of its header but for the length of the key, and what reads its reply;
+# by whether it is quiet.
 _PLANS: Final = _plans(False)
 _QUIET_PLANS: Final = _plans(True)
 
@@ -173,7 +154,7 @@ class BinaryClient:
                 reply, self._skipped = self._skipped, None
                 if reply is not None:
                     return reply
-            if not self._has_header(buffer):
+            if not has_header(buffer, Magic.RESPONSE):
                 return None
             header = unpack_header(buffer.data, buffer.at)
             _, opcode, key_length, extras_length, _, status, body_length, opaque, _ = header
@@ -214,14 +195,6 @@ class BinaryClient:
             if not exchange.quiet:
                 raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange._opaque:#010x}")
         raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")
-
-    def _has_header(self, buffer: ReceiveBuffer) -> bool:
-        # A wrong first byte is reported as soon as it is there.
-        if not buffer.gather(1):
-            return False
-        if buffer.data[buffer.at] != _RESPONSE:
-            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.RESPONSE))
-        return buffer.gather(HEADER_SIZE)
 
     def _over_limit(self, extras_length: int, key_length: int, body_length: int) -> Failure | None:
         """The failure of a packet that is over a limit. Raises RemoteProtocolError if its lengths are contradictory."""

@@ -12,7 +12,7 @@ from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange, ReplyReader
 from memproto.binary._layout import COUNTER, FLAGS, MAY, MUST, OPCODES, OpcodeSpec
 from memproto.binary._operations import OPERATIONS
-from memproto.binary._packet import HEADER_SIZE, first_of, reply_fault, take_packet, unpack_header, unpack_short
+from memproto.binary._packet import HEADER_SIZE, first_of, shape_fault, take_packet, unpack_header, unpack_short
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import (
@@ -135,7 +135,7 @@ class SingleReply(PacketReader):
         value_at, end = key_at + key_length, extras_at + body_length
         if status:
             return self.failure(status, request, data[key_at:value_at], data[value_at:end])
-        fault = reply_fault(self.spec, extras_length, key_length, end - value_at)
+        fault = shape_fault(self.spec.reply, f"a reply to {self.spec.name}", extras_length, key_length, end - value_at)
         if fault is not None:
             raise RemoteProtocolError(fault)
         self.check(request, data[key_at:value_at], end - value_at)

@@ -8,39 +8,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
+from memproto import model
 from memproto._wire.checks import check_bytes
 from memproto._wire.packing import Layout
 from memproto.binary._layout import ARITHMETIC, EXPIRATION, HEADER, NO_CREATE, NONE, OPCODES, STORE, VERBOSITY
-from memproto.binary._packet import KEY_BYTE, SHORT, first_of, pack_short, request_fault
+from memproto.binary._packet import KEY_BYTE, SHORT, pack_short, shape_fault
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, MAX_MECHANISM
-from memproto.model import (
-    Add,
-    AnyRequest,
-    Append,
-    Decrement,
-    Delete,
-    Flush,
-    Get,
-    Increment,
-    Magic,
-    Noop,
-    Opcode,
-    Prepend,
-    Quit,
-    Replace,
-    Request,
-    SaslAuth,
-    SaslList,
-    SaslStep,
-    Set,
-    Stats,
-    Touch,
-    Verbosity,
-    Version,
-)
+from memproto.model import AnyRequest, Magic, Opcode, Request
 
 _REQUEST = int(Magic.REQUEST)
 
@@ -55,18 +32,18 @@ Decode = Callable[[bytes, int, int, bytes, bytes, int], AnyRequest]
 
 
 def _decode_get(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Get((key,))
+    return model.Get((key,))
 
 
 def _decode_get_and_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Get((key,), _unpack_expiration(data, at)[0])
+    return model.Get((key,), _unpack_expiration(data, at)[0])
 
 
 def _decode_touch(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Touch(key, _unpack_expiration(data, at)[0])
+    return model.Touch(key, _unpack_expiration(data, at)[0])
 
 
-def _decoder_of_store(kind: type[Set] | type[Add] | type[Replace]) -> Decode:
+def _decoder_of_store(kind: type[model.Set] | type[model.Add] | type[model.Replace]) -> Decode:
     def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         flags, exptime = _unpack_store(data, at)
         return kind(key, value, flags, exptime, cas)
@@ -74,14 +51,14 @@ def _decoder_of_store(kind: type[Set] | type[Add] | type[Replace]) -> Decode:
     return decode
 
 
-def _decoder_of_concatenation(kind: type[Append] | type[Prepend]) -> Decode:
+def _decoder_of_concatenation(kind: type[model.Append] | type[model.Prepend]) -> Decode:
     def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         return kind(key, value, cas)
 
     return decode
 
 
-def _decoder_of_arithmetic(kind: type[Increment] | type[Decrement]) -> Decode:
+def _decoder_of_arithmetic(kind: type[model.Increment] | type[model.Decrement]) -> Decode:
     def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         delta, initial, exptime = _unpack_arithmetic(data, at)
         return kind(key, delta, initial, None if exptime == NO_CREATE else exptime, cas)
@@ -90,22 +67,22 @@ def _decoder_of_arithmetic(kind: type[Increment] | type[Decrement]) -> Decode:
 
 
 def _decode_delete(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Delete(key, cas)
+    return model.Delete(key, cas)
 
 
 def _decode_flush(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Flush(_unpack_expiration(data, at)[0] if size else None)
+    return model.Flush(_unpack_expiration(data, at)[0] if size else None)
 
 
 def _decode_verbosity(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Verbosity(_unpack_verbosity(data, at)[0])
+    return model.Verbosity(_unpack_verbosity(data, at)[0])
 
 
 def _decode_stats(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
-    return Stats(key)
+    return model.Stats(key)
 
 
-def _decoder_of_sasl(kind: type[SaslAuth] | type[SaslStep]) -> Decode:
+def _decoder_of_sasl(kind: type[model.SaslAuth] | type[model.SaslStep]) -> Decode:
     def decode(data: bytes, at: int, size: int, key: bytes, value: bytes, cas: int) -> AnyRequest:
         return kind(key, value)
 
@@ -128,6 +105,7 @@ def _decoder_of_bare(request: AnyRequest) -> Decode:
 #: The bytes of a message in order.
 Parts = tuple[bytes, ...]
 Encode = Callable[..., Parts]
+_Bare: TypeAlias = model.Quit | model.Noop | model.Version | model.SaslList
 
 
 def _packer(extras: Layout) -> Callable[..., bytes]:
@@ -138,14 +116,10 @@ def _packer(extras: Layout) -> Callable[..., bytes]:
 _pack_store = _packer(STORE)
 _pack_expiration = _packer(EXPIRATION)
 _pack_arithmetic = _packer(ARITHMETIC)
-_pack_verbosity = _packer(VERBOSITY)
 
 _STORE_SIZE: Final = STORE.size
 _ARITHMETIC_SIZE: Final = ARITHMETIC.size
 _EXPIRATION_SIZE: Final = EXPIRATION.size
-#: What extras of an expiration add to the first eight bytes.
-_WITH_EXPIRATION: Final = first_of(0, 0, extras=EXPIRATION.size)
-
 
 # mypy reports a check of a declared type as redundant; these names hide the type from it.
 _BYTES: type = bytes
@@ -157,7 +131,7 @@ def _is_key(key: bytes) -> bool:
     return isinstance(key, _BYTES) and 0 < len(key) <= MAX_KEY
 
 
-def _encode_get(request: Get, first: int, opaque: int) -> Parts:
+def _encode_get(request: model.Get, first: int, opaque: int) -> Parts:
     keys = request.keys
     if not isinstance(keys, _TUPLE) or len(keys) != 1 or request.exptime is not None or request.meta is not None:
         return ()
@@ -167,15 +141,7 @@ def _encode_get(request: Get, first: int, opaque: int) -> Parts:
     return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, 0) + key,)
 
 
-def _encode_get_and_touch(request: Get, first: int, opaque: int) -> Parts:
-    keys, exptime = request.keys, request.exptime
-    if len(keys) != 1 or exptime is None or not _is_key(keys[0]):
-        return ()
-    key = keys[0]
-    return (_pack_expiration(first + len(key) * KEY_BYTE, _EXPIRATION_SIZE + len(key), opaque, 0, exptime) + key,)
-
-
-def _encode_store(request: Set | Add | Replace, first: int, opaque: int) -> Parts:
+def _encode_store(request: model.Set | model.Add | model.Replace, first: int, opaque: int) -> Parts:
     key, value = request.key, request.value
     if not isinstance(key, _BYTES) or not 0 < len(key) <= MAX_KEY or request.meta is not None:
         return ()
@@ -185,14 +151,14 @@ def _encode_store(request: Set | Add | Replace, first: int, opaque: int) -> Part
     return _pack_store(first, size, opaque, request.cas, request.flags, request.exptime) + key, value
 
 
-def _encode_concatenation(request: Append | Prepend, first: int, opaque: int) -> Parts:
+def _encode_concatenation(request: model.Append | model.Prepend, first: int, opaque: int) -> Parts:
     key, value, cas = request.key, request.value, request.cas
     if not _is_key(key) or not isinstance(value, _BYTES) or not isinstance(cas, _INT) or request.meta is not None:
         return ()
     return pack_short(first + len(key) * KEY_BYTE, len(key) + len(value), opaque, cas) + key, value
 
 
-def _encode_delete(request: Delete, first: int, opaque: int) -> Parts:
+def _encode_delete(request: model.Delete, first: int, opaque: int) -> Parts:
     key, cas = request.key, request.cas
     if not isinstance(key, _BYTES) or not 0 < len(key) <= MAX_KEY or not isinstance(cas, _INT):
         return ()
@@ -201,7 +167,7 @@ def _encode_delete(request: Delete, first: int, opaque: int) -> Parts:
     return (pack_short(first + len(key) * KEY_BYTE, len(key), opaque, cas) + key,)
 
 
-def _encode_arithmetic(request: Increment | Decrement, first: int, opaque: int) -> Parts:
+def _encode_arithmetic(request: model.Increment | model.Decrement, first: int, opaque: int) -> Parts:
     key, delta, initial, exptime, cas = request.key, request.delta, request.initial, request.exptime, request.cas
     if not _is_key(key) or not isinstance(delta, _INT) or not isinstance(initial, _INT) or not isinstance(cas, _INT):
         return ()
@@ -215,39 +181,14 @@ def _encode_arithmetic(request: Increment | Decrement, first: int, opaque: int) 
     return (_pack_arithmetic(first, size, opaque, cas, delta, initial, exptime) + key,)
 
 
-def _encode_touch(request: Touch, first: int, opaque: int) -> Parts:
+def _encode_touch(request: model.Touch, first: int, opaque: int) -> Parts:
     key, exptime = request.key, request.exptime
     if not _is_key(key) or not isinstance(exptime, _INT):
         return ()
     return (_pack_expiration(first + len(key) * KEY_BYTE, _EXPIRATION_SIZE + len(key), opaque, 0, exptime) + key,)
 
 
-def _encode_flush(request: Flush, first: int, opaque: int) -> Parts:
-    if request.exptime is None:
-        return (pack_short(first, 0, opaque, 0),)
-    return (_pack_expiration(first + _WITH_EXPIRATION, _EXPIRATION_SIZE, opaque, 0, request.exptime),)
-
-
-def _encode_verbosity(request: Verbosity, first: int, opaque: int) -> Parts:
-    return (_pack_verbosity(first, VERBOSITY.size, opaque, 0, request.level),)
-
-
-def _encode_stats(request: Stats, first: int, opaque: int) -> Parts:
-    group = request.group
-    if len(group) > MAX_KEY:
-        return ()
-    return (pack_short(first + len(group) * KEY_BYTE, len(group), opaque, 0) + group,)
-
-
-def _encode_sasl(request: SaslAuth | SaslStep, first: int, opaque: int) -> Parts:
-    mechanism, data = request.mechanism, request.data
-    if not 0 < len(mechanism) <= MAX_MECHANISM:
-        return ()
-    size = len(mechanism) + len(data)
-    return pack_short(first + len(mechanism) * KEY_BYTE, size, opaque, 0) + mechanism, data
-
-
-def _encode_bare(request: Quit | Noop | Version | SaslList, first: int, opaque: int) -> Parts:
+def _encode_bare(request: _Bare, first: int, opaque: int) -> Parts:
     return (pack_short(first, 0, opaque, 0),)
 
 
@@ -256,42 +197,44 @@ def _encode_bare(request: Quit | Noop | Version | SaslList, first: int, opaque: 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The message type of an opcode, how to decode and encode it, its regular extras, and whether it uses the CAS."""
+    """The message type of an opcode, how to decode and encode it, and whether it uses the CAS.
+
+    Where ``encode`` is missing, all is encoded by :func:`encode_request`.
+    """
 
     request: type[AnyRequest]
     decode: Decode
-    encode: Encode
-    extras: Layout = NONE
+    encode: Encode | None = None
     uses_cas: bool = False
 
 
-def _bare(request: Quit | Noop | Version | SaslList) -> Operation:
+def _bare(request: _Bare) -> Operation:
     return Operation(type(request), _decoder_of_bare(request), _encode_bare)
 
 
 _BY_OPCODE: dict[int, Operation] = {
-    Opcode.GET: Operation(Get, _decode_get, _encode_get),
-    Opcode.GETK: Operation(Get, _decode_get, _encode_get),
-    Opcode.GAT: Operation(Get, _decode_get_and_touch, _encode_get_and_touch, EXPIRATION),
-    Opcode.GATK: Operation(Get, _decode_get_and_touch, _encode_get_and_touch, EXPIRATION),
-    Opcode.SET: Operation(Set, _decoder_of_store(Set), _encode_store, STORE, True),
-    Opcode.ADD: Operation(Add, _decoder_of_store(Add), _encode_store, STORE, True),
-    Opcode.REPLACE: Operation(Replace, _decoder_of_store(Replace), _encode_store, STORE, True),
-    Opcode.APPEND: Operation(Append, _decoder_of_concatenation(Append), _encode_concatenation, uses_cas=True),
-    Opcode.PREPEND: Operation(Prepend, _decoder_of_concatenation(Prepend), _encode_concatenation, uses_cas=True),
-    Opcode.DELETE: Operation(Delete, _decode_delete, _encode_delete, uses_cas=True),
-    Opcode.INCREMENT: Operation(Increment, _decoder_of_arithmetic(Increment), _encode_arithmetic, ARITHMETIC, True),
-    Opcode.DECREMENT: Operation(Decrement, _decoder_of_arithmetic(Decrement), _encode_arithmetic, ARITHMETIC, True),
-    Opcode.TOUCH: Operation(Touch, _decode_touch, _encode_touch, EXPIRATION),
-    Opcode.FLUSH: Operation(Flush, _decode_flush, _encode_flush),
-    Opcode.STAT: Operation(Stats, _decode_stats, _encode_stats),
-    Opcode.VERBOSITY: Operation(Verbosity, _decode_verbosity, _encode_verbosity, VERBOSITY),
-    Opcode.SASL_AUTH: Operation(SaslAuth, _decoder_of_sasl(SaslAuth), _encode_sasl),
-    Opcode.SASL_STEP: Operation(SaslStep, _decoder_of_sasl(SaslStep), _encode_sasl),
-    Opcode.SASL_LIST_MECHS: _bare(SaslList()),
-    Opcode.QUIT: _bare(Quit()),
-    Opcode.NOOP: _bare(Noop()),
-    Opcode.VERSION: _bare(Version()),
+    Opcode.GET: Operation(model.Get, _decode_get, _encode_get),
+    Opcode.GETK: Operation(model.Get, _decode_get, _encode_get),
+    Opcode.GAT: Operation(model.Get, _decode_get_and_touch),
+    Opcode.GATK: Operation(model.Get, _decode_get_and_touch),
+    Opcode.SET: Operation(model.Set, _decoder_of_store(model.Set), _encode_store, True),
+    Opcode.ADD: Operation(model.Add, _decoder_of_store(model.Add), _encode_store, True),
+    Opcode.REPLACE: Operation(model.Replace, _decoder_of_store(model.Replace), _encode_store, True),
+    Opcode.APPEND: Operation(model.Append, _decoder_of_concatenation(model.Append), _encode_concatenation, True),
+    Opcode.PREPEND: Operation(model.Prepend, _decoder_of_concatenation(model.Prepend), _encode_concatenation, True),
+    Opcode.DELETE: Operation(model.Delete, _decode_delete, _encode_delete, True),
+    Opcode.INCREMENT: Operation(model.Increment, _decoder_of_arithmetic(model.Increment), _encode_arithmetic, True),
+    Opcode.DECREMENT: Operation(model.Decrement, _decoder_of_arithmetic(model.Decrement), _encode_arithmetic, True),
+    Opcode.TOUCH: Operation(model.Touch, _decode_touch, _encode_touch),
+    Opcode.FLUSH: Operation(model.Flush, _decode_flush),
+    Opcode.STAT: Operation(model.Stats, _decode_stats),
+    Opcode.VERBOSITY: Operation(model.Verbosity, _decode_verbosity),
+    Opcode.SASL_AUTH: Operation(model.SaslAuth, _decoder_of_sasl(model.SaslAuth)),
+    Opcode.SASL_STEP: Operation(model.SaslStep, _decoder_of_sasl(model.SaslStep)),
+    Opcode.SASL_LIST_MECHS: _bare(model.SaslList()),
+    Opcode.QUIT: _bare(model.Quit()),
+    Opcode.NOOP: _bare(model.Noop()),
+    Opcode.VERSION: _bare(model.Version()),
 }
 
 # GETK and GATK mean the same as GET and GAT and return the key; the opaque makes that unnecessary.
@@ -309,18 +252,13 @@ OPERATIONS: dict[int, Operation] = {
     if number is not None
 }
 
-#: The first eight bytes of a request by its opcode, complete but for the length of the key.
-FIRSTS: dict[int, int] = {
-    opcode: first_of(_REQUEST, opcode, extras=operation.extras.size) for opcode, operation in OPERATIONS.items()
-}
-
 
 def opcode_for(request: Request[object], quiet: bool = False) -> int:
     """The opcode of this request, or its quiet twin. Raises LocalProtocolError if there is none."""
     opcode = _DEFAULT_OPCODES.get(type(request))
     if opcode is None:
         raise LocalProtocolError(f"{type(request).__name__} has no opcode of its own in binary")
-    if isinstance(request, Get) and request.exptime is not None:
+    if isinstance(request, model.Get) and request.exptime is not None:
         opcode = Opcode.GAT
     if not quiet:
         return opcode
@@ -341,60 +279,58 @@ def operation_for(request: Request[object], opcode: int) -> Operation:
 # --- requests that are not of the regular form
 
 
-def encode_request(request: Request[object], opcode: int, opaque: int) -> Parts:
-    """The packet of a request whose fields are of the declared types, and which has no meta options.
+def encode_request(
+    request: Request[object], opcode: int, opaque: int, vbucket: int = 0, data_type: int = 0, ignored_cas: int = 0
+) -> Parts:
+    """The packet of a request whose fields are of the declared types; meta options are left out.
 
-    Raises LocalProtocolError that names what does not fit.
+    ``ignored_cas`` is the CAS of a request that has none. Raises LocalProtocolError that names what does not fit: first
+    of the extras, then the lengths, then the header.
     """
     operation = operation_for(request, opcode)
-    try:
-        parts = operation.encode(request, FIRSTS[opcode], opaque)
-    except struct.error:
-        parts = ()
-    if not parts:
-        raise _misfit(request, opcode, opaque)
-    return parts
-
-
-def _misfit(request: Request[object], opcode: int, opaque: int) -> LocalProtocolError:
-    """The error that names what does not fit: first of the extras, then the lengths, then the header."""
-    extras, numbers, key, value, cas = _fields(request)
-    extras.pack_checked(*numbers)
+    layout, numbers, key, value, cas = _fields(request)
+    extras = layout.pack_checked(*numbers)
     check_bytes("key", key, MAX_KEY)
-    fault = request_fault(OPCODES[opcode], extras.size, len(key), len(value))
+    fault = shape_fault(OPCODES[opcode].request, OPCODES[opcode].name, len(extras), len(key), len(value))
     if fault is not None:
-        return LocalProtocolError(fault)
-    size = extras.size + len(key) + len(value)
-    return HEADER.misfit(_REQUEST, opcode, len(key), extras.size, 0, 0, size, opaque, cas)
+        raise LocalProtocolError(fault)
+    if not operation.uses_cas:
+        cas = ignored_cas
+    size = len(extras) + len(key) + len(value)
+    header = HEADER.pack_checked(_REQUEST, opcode, len(key), len(extras), data_type, vbucket, size, opaque, cas)
+    head = header + extras + key
+    return (head, value) if value else (head,)
 
 
 def _fields(request: Request[object]) -> tuple[Layout, tuple[int, ...], bytes, bytes, int]:
     """The layout of the extras and the numbers in them, key, value and CAS. Raises LocalProtocolError."""
     match request:
-        case Get(keys, exptime):
+        case model.Get(keys, exptime):
             if len(keys) != 1:
                 raise LocalProtocolError(f"keys are {len(keys)}, one binary packet carries 1")
             return (NONE, (), keys[0], b"", 0) if exptime is None else (EXPIRATION, (exptime,), keys[0], b"", 0)
-        case Set() | Add() | Replace():
+        case model.Set() | model.Add() | model.Replace():
             return STORE, (request.flags, request.exptime), request.key, request.value, request.cas
-        case Append() | Prepend():
+        case model.Append() | model.Prepend():
             return NONE, (), request.key, request.value, request.cas
-        case Delete(key, cas):
+        case model.Delete(key, cas):
             return NONE, (), key, b"", cas
-        case Increment() | Decrement():
+        case model.Increment() | model.Decrement():
             if request.exptime == NO_CREATE:
                 what = "which means do not create on the wire: say None for that"
                 raise LocalProtocolError(f"exptime is {NO_CREATE}, {what}")
-            return ARITHMETIC, (request.delta, request.initial, request.exptime or 0), request.key, b"", request.cas
-        case Touch(key, exptime):
+            exptime = NO_CREATE if request.exptime is None else request.exptime
+            return ARITHMETIC, (request.delta, request.initial, exptime), request.key, b"", request.cas
+        case model.Touch(key, exptime):
             return EXPIRATION, (exptime,), key, b"", 0
-        case Flush():
-            return EXPIRATION, (request.exptime or 0,), b"", b"", 0
-        case Stats(group):
+        case model.Flush():
+            return (NONE, (), b"", b"", 0) if request.exptime is None else (EXPIRATION, (request.exptime,), b"", b"", 0)
+        case model.Stats(group):
             return NONE, (), group, b"", 0
-        case SaslAuth() | SaslStep():
+        case model.SaslAuth() | model.SaslStep():
             check_bytes("mechanism", request.mechanism, MAX_MECHANISM)
             return NONE, (), request.mechanism, request.data, 0
+        case model.Verbosity(level):
+            return VERBOSITY, (level,), b"", b"", 0
     # The rest of the requests has no fields.
-    assert isinstance(request, Verbosity)
-    return VERBOSITY, (request.level,), b"", b"", 0
+    return NONE, (), b"", b"", 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, wrong_type
-from memproto.binary._layout import HEADER, MUST, MUST_NOT, OpcodeSpec
+from memproto._wire.buffer import ReceiveBuffer
+from memproto.binary._layout import HEADER, MUST, MUST_NOT, Body
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.model import Magic, Packet, Status
 
@@ -109,14 +110,6 @@ def take_packet(data: bytes, at: int) -> tuple[Packet, int]:
     return packet, end
 
 
-def write_header(*fields: int) -> bytes:
-    """The 24 bytes of a header; a number out of range is a LocalProtocolError that names it."""
-    try:
-        return pack_header(*fields)
-    except struct.error:
-        raise HEADER.misfit(*fields) from None
-
-
 def encode_packet(packet: Packet) -> bytes:
     """The bytes of a packet. Raises :class:`LocalProtocolError` that names the field that does not fit."""
     if not isinstance(packet, Packet):
@@ -125,7 +118,7 @@ def encode_packet(packet: Packet) -> bytes:
     if packet.magic not in _MAGICS:
         raise LocalProtocolError(wrong_magic(packet.magic, *_MAGICS))
     extras, key, value = packet.extras, packet.key, packet.value
-    header = write_header(
+    header = HEADER.pack_checked(
         packet.magic,
         packet.opcode,
         len(key),
@@ -139,33 +132,23 @@ def encode_packet(packet: Packet) -> bytes:
     return b"".join((header, extras, key, value))
 
 
-def request_fault(spec: OpcodeSpec, extras_length: int, key_length: int, value_length: int) -> str | None:
-    """What is wrong with a request of this shape, ``None`` if nothing."""
-    body = spec.request
+def shape_fault(body: Body, of: str, extras_length: int, key_length: int, value_length: int) -> str | None:
+    """What is wrong with these lengths in a packet that must be of this form, ``None`` if nothing."""
     if body.sizes is not None and extras_length not in body.sizes:
         allowed = " or ".join(str(layout.size) for layout in body.extras or ())
-        return f"extras of {spec.name} are {extras_length} bytes, must be {allowed}"
-    if body.key is (MUST_NOT if key_length else MUST):
-        return _presence_fault("key", spec, key_length)
-    if body.value is (MUST_NOT if value_length else MUST):
-        return _presence_fault("value", spec, value_length)
+        return f"extras of {of} are {extras_length} bytes, must be {allowed}"
+    for part, presence, length in (("key", body.key, key_length), ("value", body.value, value_length)):
+        if length and presence is MUST_NOT:
+            return f"{part} of {of} is {length} bytes, must not be there"
+        if not length and presence is MUST:
+            return f"{part} of {of} is missing"
     return None
 
 
-def _presence_fault(part: str, spec: OpcodeSpec, length: int) -> str:
-    return (
-        f"{part} of {spec.name} is {length} bytes, must not be there" if length else f"{part} of {spec.name} is missing"
-    )
-
-
-def reply_fault(spec: OpcodeSpec, extras_length: int, key_length: int, value_length: int) -> str | None:
-    """What is wrong with a successful reply of this shape, ``None`` if nothing."""
-    body = spec.reply
-    if body.sizes is not None and extras_length not in body.sizes:
-        allowed = " or ".join(str(layout.size) for layout in body.extras or ())
-        return f"extras of a reply to {spec.name} are {extras_length} bytes, must be {allowed}"
-    if body.key is MUST_NOT and key_length:
-        return f"key in a reply to {spec.name} is {key_length} bytes, must not be there"
-    if body.value is MUST_NOT and value_length:
-        return f"value in a reply to {spec.name} is {value_length} bytes, must not be there"
-    return None
+def has_header(buffer: ReceiveBuffer, magic: Magic) -> bool:
+    """Whether a header is there. Raises RemoteProtocolError for a wrong magic as soon as its byte is there."""
+    if not buffer.gather(1):
+        return False
+    if buffer.data[buffer.at] != magic:
+        raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], magic))
+    return buffer.gather(HEADER_SIZE)

@@ -16,8 +16,9 @@ from memproto.binary._operations import OPERATIONS, Decode
 from memproto.binary._packet import (
     HEADER_SIZE,
     error_packet,
+    has_header,
     lengths_fault,
-    request_fault,
+    shape_fault,
     take_packet,
     unpack_header,
     wrong_magic,
@@ -139,7 +140,7 @@ class BinaryServer:
             return None
         if self._refused is not None:
             return self._after_skip(buffer)
-        if len(buffer.data) - buffer.at < HEADER_SIZE and not self._has_header(buffer):
+        if len(buffer.data) - buffer.at < HEADER_SIZE and not has_header(buffer, Magic.REQUEST):
             return None
         data = buffer.data
         at = buffer.at
@@ -167,14 +168,6 @@ class BinaryServer:
             data, at, extras_length, data[key_at:value_at], data[value_at:end] if value_at < end else b"", cas
         )
         return BinaryEnvelope(request, opcode, opaque, vbucket, data_type, cas if ignores_cas else 0)
-
-    def _has_header(self, buffer: ReceiveBuffer) -> bool:
-        # A wrong first byte is reported as soon as it is there.
-        if not buffer.gather(1):
-            return False
-        if buffer.data[buffer.at] != _REQUEST:
-            raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic.REQUEST))
-        return buffer.gather(HEADER_SIZE)
 
     def _after_skip(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
         if buffer.discarding:
@@ -207,7 +200,7 @@ class BinaryServer:
         if key_length > MAX_KEY:
             _refuse(f"key is {key_length} bytes, limit is {MAX_KEY}", invalid)
         if spec is not None:
-            fault = request_fault(spec, extras_length, key_length, value_length)
+            fault = shape_fault(spec.request, spec.name, extras_length, key_length, value_length)
             if fault is not None:
                 _refuse(fault, invalid)
         if spec is None or not self._tables.all_shapes[opcode].extras:

@@ -13,7 +13,7 @@ from memproto._fields import check_fields
 from memproto._wire.checks import check_bytes, check_failure
 from memproto._wire.packing import joined
 from memproto.binary._layout import COUNTER, FLAGS, HEADER, MUST, OpcodeSpec, Quiet
-from memproto.binary._packet import pack_header, write_header
+from memproto.binary._packet import pack_header
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_MECHANISM
 from memproto.model import (
@@ -147,7 +147,7 @@ def _write_raw(reply: RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> P
     extras, key, value = reply.extras, reply.key, reply.value
     check_bytes("extras", extras, 0xFF)
     check_bytes("key", key, 0xFFFF)
-    header = write_header(
+    header = HEADER.pack_checked(
         _RESPONSE,
         envelope.opcode,
         len(key),

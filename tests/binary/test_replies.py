@@ -294,19 +294,19 @@ REMOTE: list[tuple[BinaryEnvelope, str, str]] = [
     (
         GET,
         "81000001 04000000 00000005 00000007 0000000000000000 00000000 'k'",
-        "key in a reply to GET is 1 bytes, must not be there",
+        "key of a reply to GET is 1 bytes, must not be there",
     ),
     (
         TOUCH,
         "811c0000 00000000 00000001 00000000 0000000000000000 'v'",
-        "value in a reply to TOUCH is 1 bytes, must not be there",
+        "value of a reply to TOUCH is 1 bytes, must not be there",
     ),
     (
         GETK,
         "810c0001 04000000 00000005 00000007 0000000000000000 00000000 'j'",
         "key of the reply is b'j', asked was b'k'",
     ),
-    (GETK, "810c0000 04000000 00000004 00000007 0000000000000000 00000000", "key of the reply is b'', asked was b'k'"),
+    (GETK, "810c0000 04000000 00000004 00000007 0000000000000000 00000000", "key of a reply to GETK is missing"),
     (GETK, "810c0001 00000001 00000001 00000007 0000000000000000 'j'", "key of the reply is b'j', asked was b'k'"),
     (
         BinaryEnvelope(Increment(b"k"), 5),

@@ -101,7 +101,7 @@ FAULTS: list[tuple[str, Ask, str, str]] = [
         "no counter",
         lambda client: client.send(Increment(b"k")),
         "81050000 00000000 00000000 00000000 0000000000000000",
-        "counter is 0 bytes, must be 8",
+        "value of a reply to INCREMENT is missing",
     ),
     (
         "a get without flags",
@@ -119,13 +119,13 @@ FAULTS: list[tuple[str, Ask, str, str]] = [
         "a value where none may be",
         lambda client: client.send(Touch(b"k")),
         "811c0000 04000000 00000005 00000000 0000000000000000 00000000 'v'",
-        "value in a reply to TOUCH is 1 bytes, must not be there",
+        "value of a reply to TOUCH is 1 bytes, must not be there",
     ),
     (
         "a key where none may be",
         lambda client: client.send(Version()),
         "810b0001 00000000 00000001 00000000 0000000000000000 'k'",
-        "key in a reply to VERSION is 1 bytes, must not be there",
+        "key of a reply to VERSION is 1 bytes, must not be there",
     ),
     (
         "a statistic without a name",

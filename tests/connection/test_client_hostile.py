@@ -59,7 +59,7 @@ CASES: list[tuple[Dialect, Request[object], bytes, AnyReply | str]] = [
     (BINARY, TWO, HIT + wire("810a0000 00000000 00000000 00000003 0000000000000000"),
      "opaque of a reply is 0x00000003, due is 0x00000000"),
     (BINARY, TWO, HIT + wire("810a0001 00000000 00000001 00000002 0000000000000000 'k'"),
-     "key in a reply to NOOP is 1 bytes, must not be there"),
+     "key of a reply to NOOP is 1 bytes, must not be there"),
     # Statistics.
     (CLASSIC, Stats(), b"FOO name value\r\nEND\r\n", "line b'FOO name value' does not answer Stats"),
     (CLASSIC, Stats(), b"STAT a 1\r\nFOO name value\r\nEND\r\n", "line b'FOO name value' does not answer Stats"),

@@ -145,7 +145,7 @@ READ: list[tuple[Request[object], str, AnyReply | str]] = [
     # A data type is of no interest.
     (Set(b"k", b""), "81010000 00010000 00000000 00000000 0000000000000009", Stored(9)),
     (Set(b"k", b""), "81010000 00000000 00000001 00000000 0000000000000009 'x'",
-     "value in a reply to SET is 1 bytes, must not be there"),
+     "value of a reply to SET is 1 bytes, must not be there"),
     (Set(b"k", b""), "81010000 00000000 00000000 00000001 0000000000000009",
      "opaque of a reply is 0x00000001, due is 0x00000000"),
     (Set(b"k", b""), "81020000 00000000 00000000 00000000 0000000000000009",
@@ -171,7 +171,7 @@ READ: list[tuple[Request[object], str, AnyReply | str]] = [
      "body length is 4, less than extras (4) + key (1)"),
     (Get((b"a", b"b")), "810d0001 04000000 00000006 00000001 0000000000000009 00000007 'bv'"
      "810a0000 00000000 00000001 00000002 0000000000000000 'x'",
-     "value in a reply to NOOP is 1 bytes, must not be there"),
+     "value of a reply to NOOP is 1 bytes, must not be there"),
     (Get((b"a", b"a")), "810d0001 04000000 00000006 00000000 0000000000000009 00000007 'av'"
      "810d0001 04000000 00000006 00000000 0000000000000009 00000007 'av'",
      "key b'a' is answered twice or out of order"),
