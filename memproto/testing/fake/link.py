@@ -46,10 +46,8 @@ class Link:
         """Take what has arrived, and answer it."""
         try:
             data = self.socket.recv(_READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.broken = True
+        except OSError as error:
+            self.broken = not isinstance(error, BlockingIOError)
             return
         if self.closes_at is not None:
             # The end of what the client had still to say.
@@ -75,10 +73,8 @@ class Link:
                 break
             try:
                 sent = self.socket.send(self._unsent)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self.broken = True
+            except OSError as error:
+                self.broken = not isinstance(error, BlockingIOError)
                 return
             self._unsent = self._unsent[sent:]
         else:
@@ -113,7 +109,7 @@ class Link:
         """Do it."""
         if self.closes_at is None:
             self.write(now)
-        elif self.closes_at <= now:
+        else:
             self.broken = True
 
     def close(self) -> None:

@@ -108,8 +108,8 @@ class Loop:
         command = _Command(function)
         self._commands.append(command)
         self._wake()
-        while not command.done.wait(0.05) and self._thread.is_alive():
-            pass
+        if not self._stopping:
+            command.done.wait()
         if command.error is not None:
             raise command.error
 
@@ -164,14 +164,18 @@ class Loop:
         try:
             while not self._stopping:
                 self._turn(self._wait())
-                while self._commands:
-                    self._commands.popleft().run()
+                self._run_commands()
         finally:
+            # From now on nobody waits for a command; those that are here have somebody who does.
+            self._stopping = True
+            self._run_commands()
             for link in self._endpoints():
                 self._drop(link)
             self._listener.close()
-            for command in self._commands:
-                command.done.set()
+
+    def _run_commands(self) -> None:
+        while self._commands:
+            self._commands.popleft().run()
 
     def _wait(self) -> float | None:
         """How long the thread may sleep, ``None`` for ever."""
@@ -249,9 +253,8 @@ class Loop:
     # --- commands
 
     def _settle(self) -> None:
-        for _ in range(_MOST_TURNS):
-            if not self._turn(0):
-                return
+        # Until there is a turn in which nothing has arrived.
+        _ = all(self._turn(0) for _ in range(_MOST_TURNS))
 
     def _watch_listener(self) -> None:
         self._selector.register(self._listener.socket, selectors.EVENT_READ)

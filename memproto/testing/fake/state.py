@@ -137,7 +137,7 @@ class FakeState:
         if self._users is not None and isinstance(request, SaslList | SaslAuth | SaslStep):
             return self._users.answer(request)
         reply = self.engine.execute(request, self.clock.now)
-        if isinstance(request, Stats) and request.group == b"" and isinstance(reply, StatsReply):
+        if isinstance(reply, StatsReply) and isinstance(request, Stats) and request.group == b"":
             return StatsReply(self._statistics() + reply.stats)
         return reply
 

@@ -24,9 +24,7 @@ def make_certificate(*names: str) -> Certificate:
     try:
         import trustme
     except ModuleNotFoundError as error:
-        if error.name != "trustme":
-            raise
-        raise ImportError("tls=True needs trustme: pip install 'memproto[testing]'") from None
+        raise ImportError("tls=True needs trustme: pip install 'memproto[testing]'") from error
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names).configure_cert(server)
@@ -56,9 +54,8 @@ class TlsLayer:
             if not self._established:
                 self._tls.do_handshake()
                 self._established = True
-            while piece := self._tls.read(_RECORD):
-                plain.append(piece)
-            self.ended = True
+            while True:
+                plain.append(self._tls.read(_RECORD))
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:

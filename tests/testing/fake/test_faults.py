@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
-from memproto import Counter, Failure, Flush, Get, Increment, LocalProtocolError, Set, Stats, Status, Stored, Version
+from memproto import (
+    Counter,
+    Failure,
+    Flush,
+    Get,
+    Increment,
+    LocalProtocolError,
+    Set,
+    Stats,
+    StatsReply,
+    Status,
+    Stored,
+    Version,
+)
 from memproto.testing import (
     Close,
     Cut,
@@ -19,6 +33,7 @@ from memproto.testing import (
     Garbage,
     Reply,
 )
+from memproto.testing.fake.link import LINGER
 from tests.support.peers import DEADLINE
 
 VALUE = b"VALUE user:1 0 1\r\nx\r\nEND\r\n"
@@ -46,6 +61,12 @@ def converse(fake: FakeMemcached, data: bytes) -> bytes:
         while piece := link.recv(65536):
             received += piece
         return received
+
+
+def connections(fake: FakeMemcached) -> int:
+    reply = fake.execute(Stats())
+    assert isinstance(reply, StatsReply)
+    return int(dict(reply.stats)[b"curr_connections"])
 
 
 @pytest.mark.parametrize(
@@ -151,6 +172,31 @@ def test_binary_requests_meet_with_the_same_faults(fake: FakeMemcached) -> None:
     assert (reply[:2], reply[6:8], reply[12:16]) == (b"\x81\x0b", b"\0\x82", b"\0\0\0\x07")
 
 
+def test_a_client_that_does_not_close_its_side_is_closed_after_a_while(fake: FakeMemcached) -> None:
+    fake.fail(Version, how=Close())
+    with socket.create_connection(fake.address, DEADLINE) as link:
+        link.sendall(b"version\r\n")
+        assert link.recv(1) == b""
+        link.sendall(b"mn\r\n")
+        assert [type(each.request) for each in fake.requests] == [Version]
+        assert connections(fake) == 1
+        fake.advance(LINGER + 1)
+        assert connections(fake) == 0
+
+
+def test_a_client_that_resets_the_connection_disturbs_nobody(fake: FakeMemcached) -> None:
+    fake.items[b"k"] = bytes(1_000_000)
+    fake.fail(Version, how=Delay(1000))
+    for request in (b"get k\r\n" * 20, b"version\r\n", b"get"):
+        with socket.create_connection(fake.address, DEADLINE) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            link.sendall(request)
+            received = len(fake.requests)
+    fake.advance(1000)
+    assert received == len(fake.requests)
+    assert converse(fake, b"mn\r\n") == b"MN\r\n"
+
+
 # --- outages
 
 
@@ -198,6 +244,16 @@ def test_an_error_of_a_reply_is_raised_by_stop() -> None:
     with pytest.raises(LocalProtocolError, match="counter is -1"):
         fake.stop()
     fake.stop()
+
+
+def test_an_error_of_a_reply_is_raised_at_the_end_of_the_block() -> None:
+    def fails() -> None:
+        with FakeMemcached() as fake:
+            fake.fail(Increment, how=Reply(Counter(-1)))
+            converse(fake, b"incr n 1\r\n")
+
+    with pytest.raises(LocalProtocolError, match="counter is -1"):
+        fails()
 
 
 def test_an_error_of_a_reply_does_not_hide_that_of_the_test() -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from memproto import Delete, Deleted, Dialect, Get, Increment, LocalProtocolError, Set, Version
-from memproto.clients import Client
+from memproto.clients import Client, ServerError
 from memproto.testing import Delay, FakeItem, FakeMemcached, ReceivedRequest
+from memproto.testing.fake.listener import Listener
+from memproto.testing.fake.loop import Loop
 from tests.support.peers import DEADLINE
 
 
@@ -329,6 +331,36 @@ def test_a_client_that_takes_nothing_is_answered_no_further() -> None:
         assert taken < 100
         assert len(read(greedy, 50_000_000)) == 50_000_000
         assert len(fake.requests) > taken
+
+
+def test_a_pipeline_of_large_values_is_answered_in_turns_with_other_clients(fake: FakeMemcached) -> None:
+    fake.items[b"k"] = bytes(70_000)
+    reply = b"VALUE k 0 70000\r\n" + bytes(70_000) + b"\r\nEND\r\n"
+    assert ask(fake, b"get k\r\n" * 40, 40 * len(reply)) == reply * 40
+
+
+def test_a_get_of_many_keys_and_values_over_the_limit_are_answered(fake: FakeMemcached) -> None:
+    with Client(*fake.address, dialect=Dialect.CLASSIC) as client:
+        keys = [b"%d" % number for number in range(2000)]
+        client.set_multi(dict.fromkeys(keys, b"v" * 100))
+        assert len(client.get_multi(keys)) == 2000
+        assert client.set(b"large", bytes(1_000_000))
+        with pytest.raises(ServerError, match="Too large"):
+            client.set(b"large", bytes(2_000_000))
+        assert client.get(b"large") is None
+
+
+def test_a_loop_that_has_stopped_or_belongs_to_a_parent_process_runs_no_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeMemcached()
+    loop = Loop(fake.pipe()._conversation._state, Listener("127.0.0.1", 0, None), None, None)
+    loop.stop()
+    loop.settle()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(RuntimeError, match="served by the process that started it"):
+        loop.settle()
+    loop.stop()
 
 
 def test_a_fork_can_stop_its_copy_and_the_parent_is_still_served() -> None:

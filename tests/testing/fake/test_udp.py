@@ -94,6 +94,26 @@ def test_a_datagram_that_is_no_request_is_dropped(fake: FakeMemcached, link: soc
     assert link.recv(100) == HEAD + b"MN\r\n"
 
 
+def test_many_datagrams_are_answered_and_one_that_is_too_long_is_lost(fake: FakeMemcached, link: socket.socket) -> None:
+    with fake.paused():
+        for _ in range(100):
+            link.send(HEAD + b"mn\r\n")
+    assert [link.recv(100) for _ in range(100)] == [HEAD + b"MN\r\n"] * 100
+    fake.fail(Version, how=Garbage(bytes(70_000)))
+    link.send(HEAD + b"version\r\n")
+    link.send(HEAD + b"mn\r\n")
+    assert link.recv(100) == HEAD + b"MN\r\n"
+
+
+def test_an_error_of_up_is_raised_there(fake: FakeMemcached) -> None:
+    fake.down()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(fake.address)
+        with pytest.raises(OSError, match="in use"):
+            fake.up()
+    fake.up()
+
+
 def test_a_port_that_is_in_use_for_udp_is_left_for_another() -> None:
     with FakeMemcached(udp=True) as fake:
         with pytest.raises(OSError, match="in use"):
