@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from memproto import model
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange, ReplyReader
 from memproto.binary._layout import COUNTER, FLAGS, MAY, MUST, OPCODES, OpcodeSpec
@@ -15,28 +16,7 @@ from memproto.binary._operations import OPERATIONS
 from memproto.binary._packet import HEADER_SIZE, first_of, shape_fault, take_packet, unpack_header, unpack_short
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    STATUSES,
-    AnyReply,
-    Authenticated,
-    Challenge,
-    Counter,
-    Deleted,
-    Failure,
-    Get,
-    Item,
-    Magic,
-    Mechanisms,
-    Ok,
-    RawReply,
-    Request,
-    Stats,
-    Status,
-    Stored,
-    Touched,
-    Values,
-    VersionReply,
-)
+from memproto.model import STATUSES, AnyReply, Failure, Get, Magic, Request, Status
 
 _RESPONSE = int(Magic.RESPONSE)
 _NOT_FOUND: Final = Status.KEY_NOT_FOUND
@@ -75,7 +55,7 @@ class PacketReader(ReplyReader):
         status = packet.vbucket_or_status
         if status:
             return self.failure(status, request, packet.key, packet.value)
-        return RawReply(status, packet.extras, packet.key, packet.value, packet.cas, packet.data_type)
+        return model.RawReply(status, packet.extras, packet.key, packet.value, packet.cas, packet.data_type)
 
     def skip_packet(self, opcode: int, status: int, failure: Failure, index: int) -> AnyReply | None:
         """Do without a packet that is over a limit; the reply if it is complete when the packet has gone by.
@@ -111,7 +91,7 @@ class SingleReply(PacketReader):
 
     def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> AnyReply:
         """The reply of a success, whose extras and value are at these places."""
-        return Ok()
+        return model.Ok()
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         data, at = buffer.data, buffer.at
@@ -154,9 +134,9 @@ class GetReply(SingleReply):
         super().__init__(spec)
         self.miss = first_of(_RESPONSE, spec.opcode, status=_NOT_FOUND)
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Values:
+    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> model.Values:
         assert isinstance(request, Get)
-        return Values((Item(request.keys[0], data[value_at:end], _unpack_flags(data, at)[0], cas),))
+        return model.Values((model.Item(request.keys[0], data[value_at:end], _unpack_flags(data, at)[0], cas),))
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         data, at = buffer.data, buffer.at
@@ -176,7 +156,7 @@ class GetReply(SingleReply):
         if first != self.miss or body_length > limits.value:
             return None
         buffer.at = end
-        return Values()
+        return model.Values()
 
     def check(self, request: Request[object], key: bytes, value_length: int) -> None:
         if self.spec.reply.key is MUST:
@@ -187,7 +167,7 @@ class GetReply(SingleReply):
             return super().failure(status, request, key, value)
         if self.spec.reply.key is MUST and key:
             _compare_key(key, request)
-        return Values()
+        return model.Values()
 
 
 def _compare_key(key: bytes, request: Request[object]) -> None:
@@ -201,8 +181,8 @@ class StoreReply(SingleReply):
 
     __slots__ = ()
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Stored:
-        return Stored(cas)
+    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> model.Stored:
+        return model.Stored(cas)
 
 
 class DeleteReply(SingleReply):
@@ -210,8 +190,8 @@ class DeleteReply(SingleReply):
 
     __slots__ = ()
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Deleted:
-        return Deleted(cas)
+    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> model.Deleted:
+        return model.Deleted(cas)
 
 
 class CounterReply(SingleReply):
@@ -223,8 +203,8 @@ class CounterReply(SingleReply):
         super().__init__(spec)
         self.least = self.most = _COUNTER_SIZE
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Counter:
-        return Counter(_unpack_counter(data, value_at)[0], cas)
+    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> model.Counter:
+        return model.Counter(_unpack_counter(data, value_at)[0], cas)
 
     def check(self, request: Request[object], key: bytes, value_length: int) -> None:
         if value_length != _COUNTER_SIZE:
@@ -236,8 +216,8 @@ class TouchReply(SingleReply):
 
     __slots__ = ()
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Touched:
-        return Touched(_unpack_flags(data, at)[0] if at < value_at else None, cas)
+    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> model.Touched:
+        return model.Touched(_unpack_flags(data, at)[0] if at < value_at else None, cas)
 
 
 class VersionTextReply(SingleReply):
@@ -245,8 +225,10 @@ class VersionTextReply(SingleReply):
 
     __slots__ = ()
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> VersionReply:
-        return VersionReply(data[value_at:end])
+    def make(
+        self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int
+    ) -> model.VersionReply:
+        return model.VersionReply(data[value_at:end])
 
 
 class MechanismsReply(SingleReply):
@@ -254,8 +236,10 @@ class MechanismsReply(SingleReply):
 
     __slots__ = ()
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Mechanisms:
-        return Mechanisms(tuple(data[value_at:end].split()))
+    def make(
+        self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int
+    ) -> model.Mechanisms:
+        return model.Mechanisms(tuple(data[value_at:end].split()))
 
 
 class AuthenticationReply(SingleReply):
@@ -263,31 +247,33 @@ class AuthenticationReply(SingleReply):
 
     __slots__ = ()
 
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> Authenticated:
-        return Authenticated(data[value_at:end])
+    def make(
+        self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int
+    ) -> model.Authenticated:
+        return model.Authenticated(data[value_at:end])
 
     def failure(self, status: int, request: Request[object], key: bytes, value: bytes) -> AnyReply:
         if status == Status.AUTH_CONTINUE:
-            return Challenge(value)
+            return model.Challenge(value)
         return super().failure(status, request, key, value)
 
 
 #: What reads the replies of one packet, by the reply to a success.
 SINGLE: Final[dict[type[object], type[SingleReply]]] = {
-    Values: GetReply,
-    Stored: StoreReply,
-    Deleted: DeleteReply,
-    Counter: CounterReply,
-    Touched: TouchReply,
-    Ok: SingleReply,
-    VersionReply: VersionTextReply,
-    Mechanisms: MechanismsReply,
-    Authenticated: AuthenticationReply,
+    model.Values: GetReply,
+    model.Stored: StoreReply,
+    model.Deleted: DeleteReply,
+    model.Counter: CounterReply,
+    model.Touched: TouchReply,
+    model.Ok: SingleReply,
+    model.VersionReply: VersionTextReply,
+    model.Mechanisms: MechanismsReply,
+    model.Authenticated: AuthenticationReply,
 }
 
 #: The readers of the replies of one packet, by opcode.
 READERS: Final = {
     opcode: SINGLE[operation.request.reply_types()[0]](OPCODES[opcode])
     for opcode, operation in OPERATIONS.items()
-    if operation.request is not Stats
+    if operation.request is not model.Stats
 }

@@ -6,7 +6,7 @@ Readers, writers, packers, the documentation's wire tables and the test strategi
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -161,31 +161,18 @@ class OpcodeSpec:
                 raise LocalProtocolError(f"{name} is {number}, must be 0 to {_MOST}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """An opcode, its quiet twin, and the bodies that both share."""
-
-    opcode: Opcode
-    request: Body
-    reply: Body = Body()
-    twin: Opcode | None = None
-    hides: Quiet = Quiet.SUCCESS
-    supported: bool = True
-    allowed_before_auth: bool = False
-
-    def specs(self) -> Iterator[OpcodeSpec]:
-        spec = OpcodeSpec(
-            self.opcode,
-            self.opcode.name,
-            self.request,
-            self.reply,
-            twin=self.twin,
-            supported=self.supported,
-            allowed_before_auth=self.allowed_before_auth,
-        )
-        yield spec
-        if self.twin is not None:
-            yield replace(spec, opcode=self.twin, name=self.twin.name, quiet=self.hides, twin=self.opcode)
+def _pair(
+    opcode: Opcode,
+    request: Body = ANYTHING,
+    reply: Body = ANYTHING,
+    hides: Quiet = Quiet.SUCCESS,
+    supported: bool = True,
+    allowed_before_auth: bool = False,
+) -> tuple[OpcodeSpec, ...]:
+    """The row of an opcode and that of its quiet twin, whose name has a Q more, if there is one."""
+    twin = Opcode.__members__.get(f"{opcode.name}Q")
+    spec = OpcodeSpec(opcode, opcode.name, request, reply, Quiet.NOTHING, twin, supported, allowed_before_auth)
+    return (spec,) if twin is None else (spec, replace(spec, opcode=twin, name=twin.name, quiet=hides, twin=opcode))
 
 
 _BARE = Body()
@@ -200,53 +187,40 @@ _ITEM = Body((FLAGS,), MUST_NOT, MAY)
 _ITEM_AND_KEY = Body((FLAGS,), MUST, MAY)
 _TEXT = Body(value=MAY)
 
+_RANGES = [opcode for opcode in Opcode if Opcode.RGET <= opcode <= Opcode.RDECR and opcode.name[-1] != "Q"]
+_OTHERS = [opcode for opcode in Opcode if opcode >= Opcode.SET_VBUCKET]
+
 _ROWS = (
-    _Row(Opcode.GET, _KEY, _ITEM, Opcode.GETQ, Quiet.MISS),
-    _Row(Opcode.GETK, _KEY, _ITEM_AND_KEY, Opcode.GETKQ, Quiet.MISS),
-    _Row(Opcode.SET, _STORE, _BARE, Opcode.SETQ),
-    _Row(Opcode.ADD, _STORE, _BARE, Opcode.ADDQ),
-    _Row(Opcode.REPLACE, _STORE, _BARE, Opcode.REPLACEQ),
-    _Row(Opcode.DELETE, _KEY, _BARE, Opcode.DELETEQ),
-    _Row(Opcode.INCREMENT, _COUNT, Body(value=MUST), Opcode.INCREMENTQ),
-    _Row(Opcode.DECREMENT, _COUNT, Body(value=MUST), Opcode.DECREMENTQ),
-    _Row(Opcode.QUIT, _BARE, _BARE, Opcode.QUITQ),
-    _Row(Opcode.FLUSH, Body((NONE, EXPIRATION)), _BARE, Opcode.FLUSHQ),
-    _Row(Opcode.NOOP, _BARE),
-    _Row(Opcode.VERSION, _BARE, _TEXT, allowed_before_auth=True),
-    _Row(Opcode.APPEND, _CONCATENATE, _BARE, Opcode.APPENDQ),
-    _Row(Opcode.PREPEND, _CONCATENATE, _BARE, Opcode.PREPENDQ),
-    _Row(Opcode.STAT, Body(key=MAY, value=UNCHECKED), Body(key=MAY, value=MAY)),
+    *_pair(Opcode.GET, _KEY, _ITEM, Quiet.MISS),
+    *_pair(Opcode.GETK, _KEY, _ITEM_AND_KEY, Quiet.MISS),
+    *_pair(Opcode.SET, _STORE, _BARE),
+    *_pair(Opcode.ADD, _STORE, _BARE),
+    *_pair(Opcode.REPLACE, _STORE, _BARE),
+    *_pair(Opcode.DELETE, _KEY, _BARE),
+    *_pair(Opcode.INCREMENT, _COUNT, Body(value=MUST)),
+    *_pair(Opcode.DECREMENT, _COUNT, Body(value=MUST)),
+    *_pair(Opcode.QUIT, _BARE, _BARE),
+    *_pair(Opcode.FLUSH, Body((NONE, EXPIRATION)), _BARE),
+    *_pair(Opcode.NOOP, _BARE, _BARE),
+    *_pair(Opcode.VERSION, _BARE, _TEXT, allowed_before_auth=True),
+    *_pair(Opcode.APPEND, _CONCATENATE, _BARE),
+    *_pair(Opcode.PREPEND, _CONCATENATE, _BARE),
+    *_pair(Opcode.STAT, Body(key=MAY, value=UNCHECKED), Body(key=MAY, value=MAY)),
     # memcached sends the flags here, against most documents; clients must take both.
-    _Row(Opcode.TOUCH, _TOUCH, Body((FLAGS, NONE))),
-    _Row(Opcode.GAT, _TOUCH, _ITEM, Opcode.GATQ, Quiet.MISS),
-    _Row(Opcode.GATK, _TOUCH, _ITEM_AND_KEY, Opcode.GATKQ, Quiet.MISS),
-    _Row(Opcode.SASL_LIST_MECHS, _BARE, _TEXT, allowed_before_auth=True),
-    _Row(Opcode.SASL_AUTH, _SASL, _TEXT, allowed_before_auth=True),
-    _Row(Opcode.SASL_STEP, _SASL, _TEXT, allowed_before_auth=True),
+    *_pair(Opcode.TOUCH, _TOUCH, Body((FLAGS, NONE))),
+    *_pair(Opcode.GAT, _TOUCH, _ITEM, Quiet.MISS),
+    *_pair(Opcode.GATK, _TOUCH, _ITEM_AND_KEY, Quiet.MISS),
+    *_pair(Opcode.SASL_LIST_MECHS, _BARE, _TEXT, allowed_before_auth=True),
+    *_pair(Opcode.SASL_AUTH, _SASL, _TEXT, allowed_before_auth=True),
+    *_pair(Opcode.SASL_STEP, _SASL, _TEXT, allowed_before_auth=True),
     # Named by the protocol's documents, answered with "unknown command" by memcached.
-    _Row(Opcode.VERBOSITY, Body((VERBOSITY,)), _BARE, supported=False),
-    _Row(Opcode.RGET, _RANGE, ANYTHING, supported=False),
-    _Row(Opcode.RSET, _RANGE, ANYTHING, Opcode.RSETQ, supported=False),
-    _Row(Opcode.RAPPEND, _RANGE, ANYTHING, Opcode.RAPPENDQ, supported=False),
-    _Row(Opcode.RPREPEND, _RANGE, ANYTHING, Opcode.RPREPENDQ, supported=False),
-    _Row(Opcode.RDELETE, _RANGE, ANYTHING, Opcode.RDELETEQ, supported=False),
-    _Row(Opcode.RINCR, _RANGE, ANYTHING, Opcode.RINCRQ, supported=False),
-    _Row(Opcode.RDECR, _RANGE, ANYTHING, Opcode.RDECRQ, supported=False),
-    _Row(Opcode.SET_VBUCKET, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.GET_VBUCKET, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.DEL_VBUCKET, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_CONNECT, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_MUTATION, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_DELETE, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_FLUSH, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_OPAQUE, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_VBUCKET_SET, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_CHECKPOINT_START, ANYTHING, ANYTHING, supported=False),
-    _Row(Opcode.TAP_CHECKPOINT_END, ANYTHING, ANYTHING, supported=False),
+    *_pair(Opcode.VERBOSITY, Body((VERBOSITY,)), _BARE, supported=False),
+    *(row for opcode in _RANGES for row in _pair(opcode, _RANGE, supported=False)),
+    *(row for opcode in _OTHERS for row in _pair(opcode, supported=False)),
 )
 
 #: Every opcode with a name, by number.
-OPCODES = MappingProxyType({spec.opcode: spec for row in _ROWS for spec in row.specs()})
+OPCODES = MappingProxyType({spec.opcode: spec for spec in _ROWS})
 
 #: "Do not create" in the expiration of INCREMENT and DECREMENT.
 NO_CREATE = 0xFFFFFFFF

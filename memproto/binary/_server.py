@@ -26,17 +26,7 @@ from memproto.binary._packet import (
 from memproto.binary._server_replies import reply_parts
 from memproto.errors import RemoteProtocolError
 from memproto.limits import MAX_KEY, MAX_MECHANISM, Limits
-from memproto.model import (
-    AnyReply,
-    BinaryEnvelope,
-    Envelope,
-    Failure,
-    InvalidRequest,
-    Magic,
-    Opcode,
-    Status,
-    Unknown,
-)
+from memproto.model import AnyReply, BinaryEnvelope, Envelope, Failure, InvalidRequest, Magic, Opcode, Status, Unknown
 
 _REQUEST = int(Magic.REQUEST)
 # A copy, because a lookup in the read-only view takes longer.

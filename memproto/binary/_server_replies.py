@@ -9,36 +9,15 @@ import struct
 from collections.abc import Callable
 from typing import Final, get_args
 
+from memproto import model
 from memproto._fields import check_fields
 from memproto._wire.checks import check_bytes, check_failure
 from memproto._wire.packing import joined
 from memproto.binary._layout import COUNTER, FLAGS, HEADER, MUST, OpcodeSpec, Quiet
-from memproto.binary._packet import pack_header
+from memproto.binary._packet import encode_packet, pack_header
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_MECHANISM
-from memproto.model import (
-    AnyReply,
-    AnyRequest,
-    Authenticated,
-    BinaryEnvelope,
-    Challenge,
-    Counter,
-    Deleted,
-    Failure,
-    Get,
-    InvalidRequest,
-    Magic,
-    Mechanisms,
-    Ok,
-    RawReply,
-    Request,
-    StatsReply,
-    Status,
-    Stored,
-    Touched,
-    Values,
-    VersionReply,
-)
+from memproto.model import AnyReply, AnyRequest, BinaryEnvelope, Failure, Get, Magic, Request, Status
 
 _RESPONSE = int(Magic.RESPONSE)
 _SUCCESS: Final = Quiet.SUCCESS
@@ -60,7 +39,7 @@ def _header(
         raise HEADER.misfit(_RESPONSE, envelope.opcode, key, extras, 0, status, body, envelope.opaque, cas) from None
 
 
-def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+def _write_values(reply: model.Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     if len(reply.items) != 1:
         if reply.items:
             raise LocalProtocolError(f"items are {len(reply.items)}, one binary reply carries 1")
@@ -75,37 +54,28 @@ def _write_values(reply: Values, envelope: BinaryEnvelope, spec: OpcodeSpec) -> 
         if item.key != key:
             raise LocalProtocolError(f"key of the item is {item.key!r}, asked was {key!r}")
     body = _FLAGS_SIZE + len(key) + len(value)
+    fields = _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
     try:
-        head = _pack_hit(
-            _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
-        )
+        head = _pack_hit(*fields)
     except struct.error:
-        raise _HIT.misfit(
-            _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
-        ) from None
+        raise _HIT.misfit(*fields) from None
     return (head + key, value) if key else (head, value)
 
 
-def _write_stored(reply: Stored | Deleted, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is _SUCCESS:
-        return ()
+def _write_stored(reply: model.Stored | model.Deleted, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     return (_header(envelope, cas=reply.cas),)
 
 
-def _write_counter(reply: Counter, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is _SUCCESS:
-        return ()
+def _write_counter(reply: model.Counter, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     return _header(envelope, _COUNTER_SIZE, cas=reply.cas), COUNTER.pack_checked(reply.value)
 
 
-def _write_touched(reply: Touched, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+def _write_touched(reply: model.Touched, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     extras = b"" if reply.flags is None else FLAGS.pack_checked(reply.flags)
     return _header(envelope, len(extras), extras=len(extras), cas=reply.cas), extras
 
 
-def _write_ok(reply: Ok, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is _SUCCESS:
-        return ()
+def _write_ok(reply: model.Ok, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     return (_header(envelope),)
 
 
@@ -113,25 +83,21 @@ def _write_text(text: bytes, envelope: BinaryEnvelope, status: int = 0) -> Parts
     return _header(envelope, len(text), status=status), text
 
 
-def _write_version(reply: VersionReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    return _write_text(reply.version, envelope)
-
-
-def _write_mechanisms(reply: Mechanisms, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+def _write_mechanisms(reply: model.Mechanisms, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     for name in reply.names:
         check_bytes("mechanism", name, MAX_MECHANISM, 1)
     return _write_text(b" ".join(reply.names), envelope)
 
 
-def _write_authenticated(reply: Authenticated, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    return _write_text(reply.text, envelope)
+def _write_line(reply: model.VersionReply | model.Authenticated, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+    return _write_text(reply.version if isinstance(reply, model.VersionReply) else reply.text, envelope)
 
 
-def _write_challenge(reply: Challenge, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+def _write_challenge(reply: model.Challenge, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     return _write_text(reply.data, envelope, Status.AUTH_CONTINUE)
 
 
-def _write_stats(reply: StatsReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
+def _write_stats(reply: model.StatsReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     parts = []
     for name, value in reply.stats:
         check_bytes("name of a statistic", name, 0xFFFF, 1)
@@ -139,26 +105,16 @@ def _write_stats(reply: StatsReply, envelope: BinaryEnvelope, spec: OpcodeSpec) 
     return *parts, _header(envelope)
 
 
-def _write_raw(reply: RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
-    if spec.quiet is _SUCCESS and reply.status == Status.SUCCESS:
-        return ()
+def _write_raw(reply: model.RawReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
     if spec.quiet is Quiet.MISS and reply.status == Status.KEY_NOT_FOUND:
         return ()
-    extras, key, value = reply.extras, reply.key, reply.value
-    check_bytes("extras", extras, 0xFF)
-    check_bytes("key", key, 0xFFFF)
-    header = HEADER.pack_checked(
-        _RESPONSE,
-        envelope.opcode,
-        len(key),
-        len(extras),
-        reply.data_type,
-        reply.status,
-        len(extras) + len(key) + len(value),
-        envelope.opaque,
-        reply.cas,
+    check_bytes("extras", reply.extras, 0xFF)
+    check_bytes("key", reply.key, 0xFFFF)
+    parts = reply.extras, reply.key, reply.value
+    packet = model.Packet(
+        _RESPONSE, envelope.opcode, *parts, reply.status, reply.data_type, opaque=envelope.opaque, cas=reply.cas
     )
-    return header, extras, key, value
+    return (encode_packet(packet),)
 
 
 def _write_failure(reply: Failure, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
@@ -175,24 +131,28 @@ def _write_failure(reply: Failure, envelope: BinaryEnvelope, spec: OpcodeSpec) -
     return _write_text(reply.reason, envelope, status)
 
 
+def _is_success(reply: AnyReply) -> bool:
+    return reply.status == Status.SUCCESS if isinstance(reply, model.RawReply) else not isinstance(reply, Failure)
+
+
 def _key_of(request: Request[object]) -> bytes:
     return request.keys[0] if isinstance(request, Get) else b""
 
 
 _Writer = Callable[..., Parts]
 _BY_REPLY: dict[type[AnyReply], _Writer] = {
-    Values: _write_values,
-    Stored: _write_stored,
-    Deleted: _write_stored,
-    Counter: _write_counter,
-    Touched: _write_touched,
-    Ok: _write_ok,
-    VersionReply: _write_version,
-    StatsReply: _write_stats,
-    Mechanisms: _write_mechanisms,
-    Authenticated: _write_authenticated,
-    Challenge: _write_challenge,
-    RawReply: _write_raw,
+    model.Values: _write_values,
+    model.Stored: _write_stored,
+    model.Deleted: _write_stored,
+    model.Counter: _write_counter,
+    model.Touched: _write_touched,
+    model.Ok: _write_ok,
+    model.VersionReply: _write_line,
+    model.StatsReply: _write_stats,
+    model.Mechanisms: _write_mechanisms,
+    model.Authenticated: _write_line,
+    model.Challenge: _write_challenge,
+    model.RawReply: _write_raw,
     Failure: _write_failure,
 }
 
@@ -201,7 +161,7 @@ _WRITERS: dict[type[AnyRequest], dict[type[AnyReply], _Writer]] = {
     for request in get_args(AnyRequest)
 }
 # Its own reply is a failure.
-_WRITERS[InvalidRequest] = {Failure: _write_failure}
+_WRITERS[model.InvalidRequest] = {Failure: _write_failure}
 
 
 def reply_parts(reply: AnyReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> Parts:
@@ -212,4 +172,6 @@ def reply_parts(reply: AnyReply, envelope: BinaryEnvelope, spec: OpcodeSpec) -> 
     write = _WRITERS[type(envelope.request)].get(type(reply))
     if write is None:
         raise LocalProtocolError(f"{type(reply).__name__} does not answer {type(envelope.request).__name__}")
+    if spec.quiet is _SUCCESS and _is_success(reply):
+        return ()
     return write(reply, envelope, spec)
