@@ -82,6 +82,15 @@ def peers(session: nox.Session) -> None:
     run(session, "-m", "pytest", "-q", *(session.posargs or ["tests/peers"]), MEMPROTO_REQUIRE_PEERS="1")
 
 
+@nox.session(reuse_venv=True)
+def suites(session: nox.Session) -> None:
+    """Run the tests of other projects with memcached and with the fake: ``nox -s suites -- django limits``."""
+    session.install("-e", ".[testing]", "pytest")
+    needs = session.run("python", "-m", "tests.peers.suites", "--needs", *session.posargs, silent=True)
+    session.install(*str(needs).split())
+    session.run("python", "-m", "tests.peers.suites", *session.posargs)
+
+
 @nox.session(venv_backend="none", requires=["dev"])
 def bench(session: nox.Session) -> None:
     """Run one benchmark, ``nox -s bench -- codec --fast``, or the first eight, which takes five minutes."""
@@ -97,12 +106,12 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(requires=["dev"])
 def dist(session: nox.Session) -> None:
-    """Build sdist and wheel, look into both, and use the wheel in an environment that has nothing else."""
+    """Build sdist and wheel, look into both, and use the wheel in an environment that has nothing else but pytest."""
     folder = session.create_tmp()
     run(session, "-m", "build", "--outdir", folder, ".")
     run(session, ".ci/check_dist.py", folder)
     session.install("--no-index", "--find-links", folder, "--no-deps", "memproto")
-    session.install("construct>=2.10.68,<2.11")
+    session.install("construct>=2.10.68,<2.11", "pytest>=8.2")
     checkout = pathlib.Path.cwd()
     tls = [str(checkout / "tests" / "data" / "tls" / name) for name in ("cert.pem", "key.pem")]
     session.chdir(folder)

@@ -12,10 +12,21 @@ with zipfile.ZipFile(wheel) as archive:
     in_wheel = archive.namelist()
 with tarfile.open(sdist) as archive_of_sources:
     in_sdist = archive_of_sources.getnames()
-strays = [name for name in in_wheel if not (name.startswith(("memproto/", "memproto-")))]
+strays = [name for name in in_wheel if not (name.startswith(("memproto/", "memproto-", "_memproto_pytest.py")))]
 if strays or "memproto/py.typed" not in in_wheel:
     sys.exit(f"wheel: strays {strays}, py.typed {'memproto/py.typed' in in_wheel}")
-wanted = {"memproto", "examples", "tests", "benchmarks", "docs", ".ci", "noxfile.py", "CHANGELOG.md", "CONTRIBUTING.md"}
+wanted = {
+    "memproto",
+    "_memproto_pytest.py",
+    "examples",
+    "tests",
+    "benchmarks",
+    "docs",
+    ".ci",
+    "noxfile.py",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+}
 wanted |= {"README.md", "SECURITY.md", "LICENSE"}
 files = {"pyproject.toml", "PKG-INFO", ".gitignore"}
 tops = {name.split("/")[1] for name in in_sdist if "/" in name}

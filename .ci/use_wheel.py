@@ -1,7 +1,8 @@
 """Use an installed memproto as its users do: ``use_wheel.py CERTIFICATE KEY``, in an empty folder.
 
 The command ``memproto`` serves with a journal, TLS and authentication; clients of both kinds talk to it, before and
-after a restart. The certificate is one for localhost that its own key has signed.
+after a restart. The certificate is one for localhost that its own key has signed. pytest, which has to be installed,
+finds the plugin.
 """
 
 from __future__ import annotations
@@ -63,6 +64,25 @@ async def get(port: int, key: bytes, access: Access, dialect: Dialect) -> bytes 
         return await client.get(key)
 
 
+_TESTS = """
+import socket
+
+def test_the_fixture(memcached):
+    with socket.create_connection(memcached.address) as client:
+        client.sendall(b"get key\\r\\n")
+        assert client.recv(100) == b"END\\r\\n"
+    assert memcached.requests[0].request.keys == (b"key",)
+"""
+
+
+def check_plugin() -> None:
+    """pytest finds the plugin, and its fixture works."""
+    Path("test_plugin.py").write_text(_TESTS)
+    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "test_plugin.py"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def main(certificate: str, key: str) -> None:
     """Run the check; an AssertionError says what is wrong."""
     version = subprocess.run([*COMMAND, "--version"], stdout=subprocess.PIPE, text=True, check=True)
@@ -87,7 +107,10 @@ def main(certificate: str, key: str) -> None:
         assert item is not None
         assert (item.value, item.flags) == (b"hello", 7)
         assert asyncio.run(get(port, b"greeting", access, Dialect.BINARY)) == b"hello"
-    print(f"{' '.join(COMMAND)}, {os.path.dirname(memproto.__file__)}: journal, TLS, authentication, both clients")
+    check_plugin()
+    print(
+        f"{' '.join(COMMAND)}, {os.path.dirname(memproto.__file__)}: journal, TLS, authentication, both clients, pytest"
+    )
 
 
 if __name__ == "__main__":

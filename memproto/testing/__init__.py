@@ -20,6 +20,7 @@ from memproto.testing.pipe import Pipe
 
 if TYPE_CHECKING:
     from memproto.testing.strategies import *
+    from memproto.testing.unittest import MemcachedMixin
 
 __all__ = [
     "Close",
@@ -35,6 +36,7 @@ __all__ = [
     "FakeSocketModule",
     "Fault",
     "Garbage",
+    "MemcachedMixin",
     "Outage",
     "Pipe",
     "ReceivedRequest",
@@ -61,9 +63,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The strategies, imported when the first of them is asked for."""
+    """The strategies and the mixin, imported when the first of them is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "MemcachedMixin":
+        from memproto.testing.unittest import MemcachedMixin
+
+        return MemcachedMixin
     try:
         from memproto.testing import strategies
     except ModuleNotFoundError as error:

@@ -139,6 +139,9 @@ class FakeMemcached:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()
+        self._raise_error()
+
+    def _raise_error(self) -> None:
         errors, self._state.errors = self._state.errors, []
         if errors:
             raise errors[0]
@@ -259,7 +262,7 @@ class FakeMemcached:
     def clear(self) -> None:
         """Return to the state after the start: no items, requests, rules; the time of the system; not down.
 
-        Connections stay open, but those whose replies are delayed are closed.
+        Connections stay open, but those whose replies are delayed are closed. Raises what :meth:`stop` would raise.
         """
         if self._loop is not None:
             self._loop.close_delayed()
@@ -269,6 +272,7 @@ class FakeMemcached:
         with self.paused():
             self._state.reset()
         self.up()
+        self._raise_error()
 
     def _settle(self) -> None:
         if self._loop is not None and self._pauser != threading.get_ident():

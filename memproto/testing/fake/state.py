@@ -76,6 +76,10 @@ class FakeOptions:
     max_requests: int
 
 
+#: The settings of the process, which clients look for; those of the cache are the engine's.
+_SETTINGS = ((b"verbosity", b"0"), (b"num_threads", b"1"))
+
+
 class FakeState:
     """The state of a fake. Whoever uses it holds :attr:`lock`."""
 
@@ -137,8 +141,11 @@ class FakeState:
         if self._users is not None and isinstance(request, SaslList | SaslAuth | SaslStep):
             return self._users.answer(request)
         reply = self.engine.execute(request, self.clock.now)
-        if isinstance(reply, StatsReply) and isinstance(request, Stats) and request.group == b"":
-            return StatsReply(self._statistics() + reply.stats)
+        if isinstance(reply, StatsReply) and isinstance(request, Stats):
+            if request.group == b"":
+                return StatsReply(self._statistics() + reply.stats)
+            if request.group == b"settings":
+                return StatsReply(_SETTINGS + reply.stats)
         return reply
 
     def _statistics(self) -> tuple[tuple[bytes, bytes], ...]:

@@ -256,6 +256,18 @@ def test_an_error_of_a_reply_is_raised_at_the_end_of_the_block() -> None:
         fails()
 
 
+def test_an_error_of_a_reply_is_raised_by_clear_once_and_the_fake_is_clear() -> None:
+    with FakeMemcached() as fake:
+        fake.items[b"key"] = b"value"
+        fake.fail(Increment, how=Reply(Counter(-1)))
+        assert converse(fake, b"incr n 1\r\nmn\r\n") == b""
+        with pytest.raises(LocalProtocolError, match="counter is -1"):
+            fake.clear()
+        assert converse(fake, b"incr n 1\r\n") == b"NOT_FOUND\r\n"
+        assert fake.items == {}
+        fake.clear()
+
+
 def test_an_error_of_a_reply_does_not_hide_that_of_the_test() -> None:
     def fails() -> None:
         with FakeMemcached() as fake:

@@ -243,6 +243,13 @@ def test_statistics_have_those_of_the_process(fake: FakeMemcached) -> None:
     assert stats[b"get_misses"] == b"1"
 
 
+def test_settings_have_what_clients_look_for_and_those_of_the_cache(fake: FakeMemcached) -> None:
+    with Client(*fake.address) as client:
+        settings = client.stats(b"settings")
+    assert settings[b"verbosity"] == b"0"
+    assert settings[b"item_size_max"] == b"1048576"
+
+
 # --- start and stop
 
 

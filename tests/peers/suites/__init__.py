@@ -1,0 +1,1 @@
+"""Tests of other projects, unchanged: those that pass with memcached have to pass with the fake."""
