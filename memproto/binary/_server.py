@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from memproto._wire.buffer import ReceiveBuffer
 from memproto.binary._layout import OPCODES, OpcodeSpec, Presence
@@ -46,6 +46,10 @@ class _Shape(NamedTuple):
     ignores_cas: bool
 
 
+# No request fits this one: there is no length of extras that is right.
+_NO_SHAPE = _Shape(frozenset(), 0, 0, 0, OPERATIONS[Opcode.NOOP].decode, Opcode.NOOP, True)
+
+
 def _shape(spec: OpcodeSpec, limits: Limits) -> _Shape:
     operation = OPERATIONS[spec.opcode]
     body = spec.request
@@ -62,32 +66,24 @@ def _shape(spec: OpcodeSpec, limits: Limits) -> _Shape:
     )
 
 
-def _no_shape(opcode: int) -> _Shape:
-    """No request fits this one: there is no length of extras that is right."""
-    return _Shape(frozenset(), 0, 0, 0, OPERATIONS[Opcode.NOOP].decode, opcode, True)
-
-
-class _Tables(NamedTuple):
-    """The shape of every opcode number, once for all and once for what may be said before authentication."""
-
-    specs: Mapping[int, OpcodeSpec]
-    all_shapes: tuple[_Shape, ...]
-    shapes_before_auth: tuple[_Shape, ...]
+_Shapes = tuple[_Shape, ...]
 
 
 @lru_cache(maxsize=16)
-def _tables(limits: Limits, opcodes: tuple[OpcodeSpec, ...], all_named: bool) -> _Tables:
+def _tables(
+    limits: Limits, opcodes: tuple[OpcodeSpec, ...], all_named: bool
+) -> tuple[Mapping[int, OpcodeSpec], tuple[_Shapes, _Shapes]]:
+    """The rows of the opcodes that have a shape to be checked, and the shape of every number: of all, and before
+    authentication.
+    """
     own = {spec.opcode: spec for spec in opcodes}
     # What memcached does not support has no wrong shape: it is raw, like an opcode without a name.
     specs = {number: spec for number, spec in OPCODES.items() if spec.supported} | own
     named = (number for number in OPERATIONS if number not in own and (all_named or number in specs))
     shapes = {number: _shape(OPCODES[number], limits) for number in named}
     before_auth = {number: shape for number, shape in shapes.items() if OPCODES[number].allowed_before_auth}
-    return _Tables(
-        specs,
-        tuple(shapes.get(number) or _no_shape(number) for number in range(256)),
-        tuple(before_auth.get(number) or _no_shape(number) for number in range(256)),
-    )
+    every = tuple(shapes.get(number, _NO_SHAPE) for number in range(256))
+    return specs, (every, tuple(before_auth.get(number, _NO_SHAPE) for number in range(256)))
 
 
 class BinaryServer:
@@ -97,27 +93,17 @@ class BinaryServer:
     support are read as messages too, where they have one.
     """
 
-    __slots__ = ("_awaiting_auth", "_limits", "_refused", "_shapes", "_specs", "_tables")
+    __slots__ = ("_checked", "_limits", "_refused", "_shapes", "_specs", "awaiting_auth")
 
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), all_named: bool = False) -> None:
         own = tuple(opcodes)
-        self._tables = _tables(limits, own, all_named)
+        self._checked, self._shapes = _tables(limits, own, all_named)
         self._specs = {**_SPECS, **{spec.opcode: spec for spec in own}} if own else _SPECS
         self._limits = limits
-        self._awaiting_auth = False
-        self._shapes = self._tables.all_shapes
+        #: Whether the peer has yet to authenticate: then only what is ``allowed_before_auth`` gets through.
+        self.awaiting_auth = False
         # A request that is refused as soon as its value has been skipped.
         self._refused: BinaryEnvelope | None = None
-
-    @property
-    def awaiting_auth(self) -> bool:
-        """Whether the peer has yet to authenticate: then only what is ``allowed_before_auth`` gets through."""
-        return self._awaiting_auth
-
-    @awaiting_auth.setter
-    def awaiting_auth(self, awaiting_auth: bool) -> None:
-        self._awaiting_auth = awaiting_auth
-        self._shapes = self._tables.shapes_before_auth if awaiting_auth else self._tables.all_shapes
 
     @property
     def mid_request(self) -> bool:
@@ -135,7 +121,7 @@ class BinaryServer:
         data = buffer.data
         at = buffer.at
         magic, opcode, key_length, extras_length, data_type, vbucket, body_length, opaque, cas = unpack_header(data, at)
-        extras, key_least, key_most, value_most, decode, opcode, ignores_cas = self._shapes[opcode]
+        extras, key_least, key_most, value_most, decode, opcode, ignores_cas = self._shapes[self.awaiting_auth][opcode]
         if (
             magic != _REQUEST
             or extras_length not in extras
@@ -167,8 +153,7 @@ class BinaryServer:
 
     def _read_irregular(self, buffer: ReceiveBuffer) -> BinaryEnvelope | None:
         """Everything but a well-shaped request of a known opcode. The order of the checks is memcached's."""
-        header = unpack_header(buffer.data, buffer.at)
-        magic, opcode, key_length, extras_length, _, _, body_length, opaque, _ = header
+        magic, opcode, key_length, extras_length, _, _, body_length, opaque, _ = unpack_header(buffer.data, buffer.at)
         if magic != _REQUEST:
             raise RemoteProtocolError(wrong_magic(magic, Magic.REQUEST))
         head = HEADER_SIZE + extras_length + key_length
@@ -179,75 +164,54 @@ class BinaryServer:
             return None
         value_length = body_length - extras_length - key_length
         if value_length < 0:
-            _refuse(
-                lengths_fault(body_length, extras_length, key_length),
-                error_packet(opcode, opaque, Status.UNKNOWN_COMMAND),
-            )
-        spec = self._tables.specs.get(opcode)
-        if self._awaiting_auth and (spec is None or not spec.allowed_before_auth):
-            _refuse(f"opcode {opcode:#04x} before authentication", error_packet(opcode, opaque, Status.AUTH_ERROR))
-        invalid = error_packet(opcode, opaque, Status.INVALID_ARGUMENTS)
-        if key_length > MAX_KEY:
-            _refuse(f"key is {key_length} bytes, limit is {MAX_KEY}", invalid)
+            fault = lengths_fault(body_length, extras_length, key_length)
+            raise RemoteProtocolError(fault, error_packet(opcode, opaque, Status.UNKNOWN_COMMAND))
+        spec = self._checked.get(opcode)
+        if self.awaiting_auth and (spec is None or not spec.allowed_before_auth):
+            fault = f"opcode {opcode:#04x} before authentication"
+            raise RemoteProtocolError(fault, error_packet(opcode, opaque, Status.AUTH_ERROR))
+        wrong = f"key is {key_length} bytes, limit is {MAX_KEY}" if key_length > MAX_KEY else None
         if spec is not None:
-            fault = shape_fault(spec.request, spec.name, extras_length, key_length, value_length)
-            if fault is not None:
-                _refuse(fault, invalid)
-        if spec is None or not self._tables.all_shapes[opcode].extras:
-            return self._raw(buffer, head, value_length)
-        return self._known(buffer, spec, head, value_length)
+            wrong = wrong or shape_fault(spec.request, spec.name, extras_length, key_length, value_length)
+        if wrong is not None:
+            raise RemoteProtocolError(wrong, error_packet(opcode, opaque, Status.INVALID_ARGUMENTS))
+        return self._read_checked(buffer, spec, head, value_length)
 
-    def _raw(self, buffer: ReceiveBuffer, head: int, value_length: int) -> BinaryEnvelope | None:
-        """An opcode without a message of its own, whose whole body is read or skipped (memcached miscounts here)."""
-        if value_length > self._limits.value:
-            known = unpack_header(buffer.data, buffer.at)[1] in self._tables.specs
-            reply = Failure(Status.VALUE_TOO_LARGE if known else Status.UNKNOWN_COMMAND)
-            reason = f"value is {value_length} bytes, limit is {self._limits.value}"
-            return self._skip_value(buffer, head, value_length, InvalidRequest(reply, reason))
-        if not buffer.gather(head + value_length):
-            return None
-        packet, end = take_packet(buffer.data, buffer.at)
-        buffer.at = end
-        return BinaryEnvelope(
-            Unknown(packet), packet.opcode, packet.opaque, packet.vbucket_or_status, packet.data_type, 0
-        )
-
-    def _known(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int, value_length: int) -> BinaryEnvelope | None:
-        """A known opcode whose shape is right, but whose value is too large, unchecked, or mechanism name too long."""
-        limit = self._limits.value
-        key_length = unpack_header(buffer.data, buffer.at)[2]
-        if spec.opcode in _SASL_WITH_MECHANISM:
-            reply = Failure(Status.OUT_OF_MEMORY)
-            reason = f"SASL data are {value_length} bytes, limit is {self._limits.sasl}"
-            if key_length > MAX_MECHANISM:
-                reply = Failure(Status.INVALID_ARGUMENTS)
-                reason = f"mechanism is {key_length} bytes, limit is {MAX_MECHANISM}"
-            return self._skip_value(buffer, head, value_length, InvalidRequest(reply, reason))
-        without_value = self._envelope(buffer, spec, head)
-        if spec.request.value is Presence.UNCHECKED:
-            # memcached does not look at a value here: its bytes are read as the next packet.
-            buffer.at += head
-            return without_value
-        reason = f"value is {value_length} bytes, limit is {limit}"
-        refused = InvalidRequest(Failure(Status.VALUE_TOO_LARGE), reason, without_value.request)
-        return self._skip_value(buffer, head, value_length, refused)
-
-    def _envelope(self, buffer: ReceiveBuffer, spec: OpcodeSpec, head: int) -> BinaryEnvelope:
-        """The request in the first ``head`` bytes, without its value; nothing is consumed."""
-        at = buffer.at
-        _, _, _, extras_length, data_type, vbucket, _, opaque, cas = unpack_header(buffer.data, at)
-        shape = self._tables.all_shapes[spec.opcode]
-        key = buffer.data[at + HEADER_SIZE + extras_length : at + head]
-        request = shape.decode(buffer.data, at + HEADER_SIZE, extras_length, key, b"", cas)
-        return BinaryEnvelope(request, shape.opcode, opaque, vbucket, data_type, cas if shape.ignores_cas else 0)
-
-    def _skip_value(
-        self, buffer: ReceiveBuffer, head: int, value_length: int, refused: InvalidRequest
+    def _read_checked(
+        self, buffer: ReceiveBuffer, spec: OpcodeSpec | None, head: int, value_length: int
     ) -> BinaryEnvelope | None:
-        """Refuse a request once its value has been skipped."""
-        _, opcode, _, _, data_type, vbucket, _, opaque, _ = unpack_header(buffer.data, buffer.at)
+        """A request of an opcode without a message, or whose mechanism or value is too large or not looked at."""
+        data, at, limits = buffer.data, buffer.at, self._limits
+        _, opcode, key_length, extras_length, data_type, vbucket, _, opaque, cas = unpack_header(data, at)
+        status, reason = Status.VALUE_TOO_LARGE, f"value is {value_length} bytes, limit is {limits.value}"
+        request = None
+        shape = self._shapes[False][opcode]
+        if spec is None or shape is _NO_SHAPE:
+            # The whole body is read or skipped (memcached miscounts here).
+            if value_length <= limits.value:
+                if not buffer.gather(head + value_length):
+                    return None
+                packet, buffer.at = take_packet(buffer.data, buffer.at)
+                return BinaryEnvelope(Unknown(packet), opcode, opaque, vbucket, data_type)
+            if spec is None:
+                status = Status.UNKNOWN_COMMAND
+        elif opcode in _SASL_WITH_MECHANISM:
+            status, reason = Status.OUT_OF_MEMORY, f"SASL data are {value_length} bytes, limit is {limits.sasl}"
+            if key_length > MAX_MECHANISM:
+                status = Status.INVALID_ARGUMENTS
+                reason = f"mechanism is {key_length} bytes, limit is {MAX_MECHANISM}"
+        else:
+            key = data[at + HEADER_SIZE + extras_length : at + head]
+            request = shape.decode(data, at + HEADER_SIZE, extras_length, key, b"", cas)
+            if spec.request.value is Presence.UNCHECKED:
+                # memcached does not look at a value here: its bytes are read as the next packet.
+                buffer.at += head
+                return BinaryEnvelope(
+                    request, shape.opcode, opaque, vbucket, data_type, cas if shape.ignores_cas else 0
+                )
         buffer.at += head
         buffer.discard(value_length)
+        refused = InvalidRequest(Failure(status), reason, request)
         self._refused = BinaryEnvelope(refused, opcode, opaque, vbucket, data_type)
         return self._after_skip(buffer)
 
@@ -258,7 +222,3 @@ class BinaryServer:
         assert isinstance(to, BinaryEnvelope)
         opcode = to.opcode
         return reply_parts(reply, to, self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN"))
-
-
-def _refuse(message: str, reply_hint: bytes) -> NoReturn:
-    raise RemoteProtocolError(message, reply_hint)
