@@ -247,8 +247,8 @@ def _dump(count: int) -> Run:
     return _say(b"lru_crawler metadump all\r\n", AdminReply((*_keys(count), b"END")))
 
 
-@_scenario("server, facts of an item")
-def _facts(count: int) -> Run:
+@_scenario("server, fields of an item")
+def _fields(count: int) -> Run:
     return _say(b"me key\r\n", MetaDebugReply(tuple((key, b"1") for key in _keys(count))))
 
 
@@ -466,8 +466,8 @@ for _name, _dialect, _request, _said in _SAID:
     SCENARIOS[f"{_side}, byte by byte"] = partial(_line_told, _dialect, _request, _said, 1)
 
 
-@_scenario("meta client, facts of an item")
-def _told_facts(count: int) -> Run:
+@_scenario("meta client, fields of an item")
+def _read_fields(count: int) -> Run:
     return _is_told(Dialect.META, MetaDebug(b"k"), b"ME k" + b" name=value" * count + b"\r\n")
 
 

@@ -172,9 +172,9 @@ def test_binary_to_meta_and_back_keeps_meaning_opaque_and_cas(kind: Kind, data: 
         assert isinstance(there, MetaEnvelope)
         assert back.opaque == envelope.opaque
     # A quiet one stays quiet, but for those that are said in classic words.
-    loud = {0x18: 0x08, 0x17: 0x07}
+    without_quiet = {0x18: 0x08, 0x17: 0x07}
     cas_store = {0x02: 0x01, 0x03: 0x01, 0x12: 0x11, 0x13: 0x11}
-    opcode = loud.get(envelope.opcode, envelope.opcode)
+    opcode = without_quiet.get(envelope.opcode, envelope.opcode)
     if getattr(envelope.request, "cas", 0):
         opcode = cas_store.get(opcode, opcode)
     assert back.opcode == opcode

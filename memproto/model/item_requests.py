@@ -294,7 +294,7 @@ class Touch(_Request):
 
 @final
 class MetaDebug(_Request):
-    """Ask for the facts of one item, as meta's ``me`` does; a help for people, not for programs."""
+    """Ask for the internal fields of one item, as meta's ``me`` does; for people, not for programs."""
 
     __match_args__: ClassVar = ("key",)
     __slots__ = __match_args__

@@ -35,7 +35,7 @@ class Failure(Message):
 
 @final
 class ItemMeta(Message):
-    """The facts about an item that only meta replies contain.
+    """What only meta replies contain of an item.
 
     ``ttl`` and ``last_access`` are seconds, ``ttl`` -1 for never. Of all clients that request a stale or missing item
     one has ``won`` and should store a new value; the others have ``lost``. ``unchanged`` means that the item has the
@@ -246,13 +246,13 @@ class AdminReply(Message):
 
 @final
 class MetaDebugReply(Message):
-    """The answer to :class:`MetaDebug`: facts of the item as (name, value) pairs."""
+    """The answer to :class:`MetaDebug`: the fields of the item as (name, value) pairs."""
 
-    __match_args__: ClassVar = ("facts",)
+    __match_args__: ClassVar = ("fields",)
     __slots__ = __match_args__
 
-    def __init__(self, facts: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        self.facts: Final[tuple[tuple[bytes, bytes], ...]] = facts
+    def __init__(self, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.fields: Final[tuple[tuple[bytes, bytes], ...]] = fields
 
 
 @final

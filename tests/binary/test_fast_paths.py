@@ -213,14 +213,14 @@ def _usual() -> Iterator[Usual]:
         yield Usual(META, get, b"VA 5 f4294967295 c18446744073709551615 k%b O0\r\nvalue\r\n" % key, found)
         yield Usual(META, get, b"EN k%b O0\r\n" % key, Values())
         yield Usual(META, delete, b"HD O0\r\n", Deleted())
-        for kind, (loud, silent) in opcodes.items():
+        for kind, (usual, silent) in opcodes.items():
             for exptime in (0, I31):
                 request = kind(key, b"value", U32, exptime)
-                for opcode, quiet in ((loud, False), (silent, True)):
+                for opcode, quiet in ((usual, False), (silent, True)):
                     yield Usual(BINARY, request, _bare(opcode, U64), Stored(U64), quiet)
                 yield Usual(CLASSIC, request, b"STORED\r\n", Stored())
                 yield Usual(META, request, b"HD c18446744073709551615 O0\r\n", Stored(U64))
-            yield Usual(BINARY, kind(key, b"", U32, U32, U64), _bare(loud, 1), Stored(1))
+            yield Usual(BINARY, kind(key, b"", U32, U32, U64), _bare(usual, 1), Stored(1))
             yield Usual(CLASSIC, kind(key, b"", 0, -(1 << 31)), b"STORED\r\n", Stored())
             yield Usual(META, kind(key, b"", 0, -(1 << 31)), b"HD c0 O0\r\n", Stored())
         keys = (key, b"miss", b"b", key)

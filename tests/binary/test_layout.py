@@ -105,8 +105,10 @@ def _row(spec: OpcodeSpec) -> tuple[object, ...]:
 
 
 def test_the_table_of_served_opcodes_is_the_documented_one() -> None:
-    loud = {int(spec.opcode): _row(spec) for spec in OPCODES.values() if spec.supported and spec.quiet is Quiet.NOTHING}
-    assert loud == ROWS
+    answered = {
+        int(spec.opcode): _row(spec) for spec in OPCODES.values() if spec.supported and spec.quiet is Quiet.NOTHING
+    }
+    assert answered == ROWS
 
 
 def test_twins_are_each_others_and_alike() -> None:

@@ -69,7 +69,7 @@ def test_a_quiet_one_may_get_silence() -> None:
     assert tell(client, [reply]) == Told([Silence(), Failure(0x86, b"")])
 
 
-def test_one_that_nobody_declared_is_loud() -> None:
+def test_opcode_that_nobody_declared_is_not_quiet() -> None:
     client = ClientConnection()
     exchange = client.send(Unknown(Packet(0x80, 0x92)))
     assert not exchange.quiet

@@ -265,7 +265,7 @@ def test_an_unknown_request_is_sent_as_a_request_with_the_opaque_of_its_envelope
 
 
 @pytest.mark.parametrize(
-    ("request_", "loud", "quiet"),
+    ("request_", "normal", "quiet"),
     [
         (Get((b"k",)), 0x00, 0x09),
         (Get((b"k",), 0), 0x1D, 0x1E),
@@ -289,8 +289,8 @@ def test_an_unknown_request_is_sent_as_a_request_with_the_opaque_of_its_envelope
         (SaslStep(b"m"), 0x22, None),
     ],
 )
-def test_opcode_for(request_: Request[object], loud: int, quiet: int | None) -> None:
-    assert opcode_for(request_) == loud
+def test_opcode_for(request_: Request[object], normal: int, quiet: int | None) -> None:
+    assert opcode_for(request_) == normal
     if quiet is not None:
         assert opcode_for(request_, quiet=True) == quiet
     else:

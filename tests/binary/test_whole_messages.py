@@ -31,7 +31,7 @@ from tests.support.wire import wire
 # Couchbase's own: HELLO has an agent name and a list of 16-bit features, SELECT_BUCKET the name of a bucket.
 HELLO = OpcodeSpec(0x1F, "HELLO", Body(key=Presence.MAY, value=Presence.MAY), Body(value=Presence.MAY))
 SELECT_BUCKET = OpcodeSpec(0x89, "SELECT_BUCKET", Body(key=Presence.MUST), Body())
-# A mutation with extras of its own, and a quiet opcode without a loud one.
+# A mutation with extras of its own, and a quiet opcode that is nobody's twin.
 DURABLE = Layout(construct.Struct("level" / construct.Int8ub, "timeout" / construct.Int16ub))
 OBSERVE = OpcodeSpec(0x91, "OBSERVE", Body((DURABLE,), Presence.MUST), Body(None, value=Presence.MAY))
 FIND_QUIETLY = OpcodeSpec(0x92, "FIND_QUIETLY", Body(key=Presence.MUST), quiet=Quiet.MISS)

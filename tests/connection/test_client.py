@@ -235,7 +235,7 @@ def test_a_fence_settles_what_is_quiet() -> None:
     assert client.outstanding == 0
 
 
-def test_a_fence_is_not_needed_behind_a_loud_request() -> None:
+def test_fence_behind_a_request_that_is_not_quiet_is_empty() -> None:
     client = ClientConnection()
     client.send_quiet(Set(b"k", b"v"))
     client.send(Noop())
@@ -260,10 +260,10 @@ def test_an_abandoned_reply_is_given_to_nobody() -> None:
 
 def test_abandoned_reply_that_has_arrived_is_not_delivered() -> None:
     client = ClientConnection()
-    quiet, loud = client.send_quiet(Set(b"k", b"v")), client.send(Noop())
+    quiet, noop = client.send_quiet(Set(b"k", b"v")), client.send(Noop())
     client.receive_data(_noop(1))
     assert client.next_event() == ReplyReceived(quiet, Silence())
-    client.abandon(loud)
+    client.abandon(noop)
     assert client.next_event() is Signal.NEED_DATA
 
 

@@ -84,7 +84,7 @@ def test_quiet_quit_is_answered_by_the_end_of_the_stream() -> None:
     assert tell(client, [], eof=True) == Told([Silence(), Ok()], None, True)
 
 
-def test_quiet_quit_behind_a_loud_request_is_answered_by_the_end_of_the_stream() -> None:
+def test_quiet_quit_behind_another_request_is_answered_by_the_end_of_the_stream() -> None:
     client = ClientConnection()
     client.send(Noop())
     client.send_quiet(Quit())
@@ -171,13 +171,13 @@ def test_there_is_no_fence_after_the_end() -> None:
 def test_a_reply_is_there_when_it_is_delivered_and_not_before() -> None:
     client = ClientConnection()
     client.send_quiet(Delete(b"k"))
-    loud = client.send(Noop())
+    noop = client.send(Noop())
     client.receive_data(_noop(1))
     client.next_event()
-    assert loud.reply is None
-    client.abandon(loud)
+    assert noop.reply is None
+    client.abandon(noop)
     assert client.next_event() is Signal.NEED_DATA
-    assert loud.reply is None
+    assert noop.reply is None
 
 
 def test_nothing_is_told_after_close() -> None:

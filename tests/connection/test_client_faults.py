@@ -42,7 +42,7 @@ FAULTS: list[tuple[str, Ask, str, str]] = [
         "opaque of a reply is 0x00000001, due is 0x00000000",
     ),
     (
-        "an answer that leaves out a loud request behind a quiet one",
+        "an answer that leaves out the request behind a quiet one",
         lambda client: [client.send_quiet(Set(b"k", b"")), client.send(Noop()), client.send(Noop())],
         "810a0000 00000000 00000000 00000002 0000000000000000",
         "opaque of a reply is 0x00000002, due is 0x00000001",
@@ -54,7 +54,7 @@ FAULTS: list[tuple[str, Ask, str, str]] = [
         "opcode of the reply is 0x0b, of the request 0x0a",
     ),
     (
-        "the loud opcode to a quiet request",
+        "the opcode without Q to a quiet request",
         lambda client: client.send_quiet(Get((b"k",))),
         "81000000 04000000 00000004 00000000 0000000000000000 00000000",
         "opcode of the reply is 0x00, of the request 0x09",
@@ -255,8 +255,8 @@ def test_stream_that_ends_with_requests_unanswered_is_a_fault() -> None:
     assert fault(quiet, quiet) == "stream ended before 2 of the requests were answered"
     assert fault(lambda client: client.send(Quit())) == "stream ended before 1 of the requests were answered"
     assert fault(quiet, lambda client: client.send(Quit())) == "stream ended before 2 of the requests were answered"
-    loud = fault(lambda client: client.send(Noop()), lambda client: client.send_quiet(Quit()))
-    assert loud == "stream ended before 2 of the requests were answered"
+    quit_last = fault(lambda client: client.send(Noop()), lambda client: client.send_quiet(Quit()))
+    assert quit_last == "stream ended before 2 of the requests were answered"
     abandoned = fault(lambda client: client.abandon(client.send(Noop())))
     assert abandoned == "stream ended before 1 of the requests were answered"
 

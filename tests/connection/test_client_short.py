@@ -236,10 +236,10 @@ def test_opaques_come_round() -> None:
 def test_quiet_ones_before_a_usual_reply() -> None:
     client = ClientConnection()
     quiet = [client.send_quiet(Set(b"k", b"v")) for _ in range(3)]
-    loud = [client.send(Set(b"k", b"v")) for _ in range(2)]
+    answered = [client.send(Set(b"k", b"v")) for _ in range(2)]
     stored = [wire(f"81010000 00000000 00000000 {number:08x} 0000000000000009") for number in (3, 4)]
     assert tell(client, [stored[0] + stored[1]]) == Told([Silence(), Silence(), Silence(), Stored(9), Stored(9)])
-    assert [exchange.reply for exchange in (*quiet, *loud)] == [Silence()] * 3 + [Stored(9)] * 2
+    assert [exchange.reply for exchange in (*quiet, *answered)] == [Silence()] * 3 + [Stored(9)] * 2
 
 
 # --- text replies

@@ -54,14 +54,14 @@ def _request(chance: random.Random, number: int) -> tuple[Request[object], bool]
         lambda: Delete(key),
         lambda: Increment(chance.choice(COUNTERS), number + 1),
     ]
-    loud: list[Callable[[], Request[object]]] = [
+    answered: list[Callable[[], Request[object]]] = [
         lambda: Get(tuple(chance.sample(KEYS, chance.randint(2, len(KEYS))))),
         lambda: Touch(key, 0),
         Noop,
         Version,
     ]
-    make = chance.choice(quiet * 2 + loud)
-    return make(), make not in loud
+    make = chance.choice(quiet * 2 + answered)
+    return make(), make not in answered
 
 
 class _Twin:

@@ -241,13 +241,13 @@ def test_counting_with_an_expiry(cache: Cache) -> None:
     assert cache.ask(Increment(b"other", 1, 5, 200)) == Counter(5, 9)
 
 
-def test_the_facts_of_an_item(cache: Cache) -> None:
+def test_me_gives_the_fields_of_an_item(cache: Cache) -> None:
     cache.now += 3
-    facts = {b"exp": b"-1", b"la": b"3", b"cas": b"1", b"fetch": b"no", b"cls": b"1", b"size": b"71"}
-    assert cache.ask(MetaDebug(KEY)) == MetaDebugReply(tuple(facts.items()))
+    fields = {b"exp": b"-1", b"la": b"3", b"cas": b"1", b"fetch": b"no", b"cls": b"1", b"size": b"71"}
+    assert cache.ask(MetaDebug(KEY)) == MetaDebugReply(tuple(fields.items()))
     cache.get(100)
-    facts |= {b"exp": b"100", b"la": b"0", b"fetch": b"yes"}
-    assert cache.ask(MetaDebug(KEY)) == MetaDebugReply(tuple(facts.items()))
+    fields |= {b"exp": b"100", b"la": b"0", b"fetch": b"yes"}
+    assert cache.ask(MetaDebug(KEY)) == MetaDebugReply(tuple(fields.items()))
     assert cache.ask(MetaDebug(b"absent")) == Failure(Status.KEY_NOT_FOUND)
 
 

@@ -340,7 +340,7 @@ def test_each_kind_of_request_is_sent_served_answered_and_told(kind: Kind, data:
         else:
             reached("reply")
             assert reply == was
-    # What is still open is quiet, and waits for the next loud reply.
+    # What is still open is quiet, and waits for the next reply to a request that is not quiet.
     assert all(quiet for _, quiet in asked[len(told.replies) :])
 
 

@@ -194,10 +194,10 @@ def _counters(stat: list[bytes]) -> Counter[str]:
 
 def opcodes(request: AnyRequest) -> list[int]:
     """Every opcode that says this request."""
-    loud = opcode_for(request)
+    opcode = opcode_for(request)
     also = {Opcode.GET: (Opcode.GETK, Opcode.GETKQ), Opcode.GAT: (Opcode.GATK, Opcode.GATKQ)}
-    twin = OPCODES[loud].twin
-    return [loud, *([] if twin is None else [twin]), *also.get(Opcode(loud), ())]
+    twin = OPCODES[opcode].twin
+    return [opcode, *([] if twin is None else [twin]), *also.get(Opcode(opcode), ())]
 
 
 # Around the largest value of an item in a server for small ones: without flags and CAS, with one of them, with both;

@@ -40,7 +40,7 @@ def client(port: int, request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
-def loud(port: int) -> Iterator[Any]:
+def waiting_client(port: int) -> Iterator[Any]:
     client = connect(port, default_noreply=False)
     client.flush_all()
     yield client
@@ -60,19 +60,19 @@ def test_a_value_comes_back(client: Any, value: bytes) -> None:
     assert cas.isdigit()
 
 
-def test_what_is_not_there(loud: Any) -> None:
-    assert loud.get("absent") is None
-    assert loud.get("absent", "default") == "default"
-    assert loud.gets("absent") == (None, None)
-    assert loud.get_many(["absent", "absent too"[:6]]) == {}
-    assert loud.replace("absent", b"no") is False
-    assert loud.append("absent", b"no") is False
-    assert loud.prepend("absent", b"no") is False
-    assert loud.cas("absent", b"no", b"77") is None
-    assert loud.delete("absent") is False
-    assert loud.incr("absent", 1) is None
-    assert loud.decr("absent", 1) is None
-    assert loud.touch("absent", 100) is False
+def test_what_is_not_there(waiting_client: Any) -> None:
+    assert waiting_client.get("absent") is None
+    assert waiting_client.get("absent", "default") == "default"
+    assert waiting_client.gets("absent") == (None, None)
+    assert waiting_client.get_many(["absent", "absent too"[:6]]) == {}
+    assert waiting_client.replace("absent", b"no") is False
+    assert waiting_client.append("absent", b"no") is False
+    assert waiting_client.prepend("absent", b"no") is False
+    assert waiting_client.cas("absent", b"no", b"77") is None
+    assert waiting_client.delete("absent") is False
+    assert waiting_client.incr("absent", 1) is None
+    assert waiting_client.decr("absent", 1) is None
+    assert waiting_client.touch("absent", 100) is False
 
 
 def test_storing_on_conditions(client: Any) -> None:
@@ -149,14 +149,14 @@ def test_expiry(client: Any) -> None:
     assert client.get_many(["short", "long"]) == {"long": b"value"}
 
 
-def test_get_and_touch(loud: Any) -> None:
+def test_get_and_touch(waiting_client: Any) -> None:
     # It has no method for this.
-    loud.set("key", b"value", flags=5)
-    cas = loud.gets("key")[1]
-    assert loud.raw_command("gat 100 key absent", "END\r\n") == b"VALUE key 5 5\r\nvalue\r\n"
-    assert loud.raw_command("gats 100 key", "END\r\n") == b"VALUE key 5 5 " + cas + b"\r\nvalue\r\n"
-    assert loud.raw_command("gat -1 key", "END\r\n") == b"VALUE key 5 5\r\nvalue\r\n"
-    assert loud.raw_command("gat 100 key", "END\r\n") == b""
+    waiting_client.set("key", b"value", flags=5)
+    cas = waiting_client.gets("key")[1]
+    assert waiting_client.raw_command("gat 100 key absent", "END\r\n") == b"VALUE key 5 5\r\nvalue\r\n"
+    assert waiting_client.raw_command("gats 100 key", "END\r\n") == b"VALUE key 5 5 " + cas + b"\r\nvalue\r\n"
+    assert waiting_client.raw_command("gat -1 key", "END\r\n") == b"VALUE key 5 5\r\nvalue\r\n"
+    assert waiting_client.raw_command("gat 100 key", "END\r\n") == b""
 
 
 def test_flush_all(client: Any) -> None:
@@ -197,20 +197,20 @@ def test_version_and_memory(client: Any) -> None:
         client.raw_command("shutdown")
 
 
-def test_over_the_limit(loud: Any) -> None:
-    loud.set("key", b"old")
+def test_over_the_limit(waiting_client: Any) -> None:
+    waiting_client.set("key", b"old")
     with pytest.raises(exceptions.MemcacheServerError, match=r"^b'object too large for cache'$"):
-        loud.set("key", bytes(2**20))
+        waiting_client.set("key", bytes(2**20))
     # It closes then, and opens another connection for the next call.
-    assert loud.get("key") is None
-    loud.set("key", b"old", noreply=False)
-    for store in (loud.add, loud.replace, loud.append, loud.prepend):
+    assert waiting_client.get("key") is None
+    waiting_client.set("key", b"old", noreply=False)
+    for store in (waiting_client.add, waiting_client.replace, waiting_client.append, waiting_client.prepend):
         with pytest.raises(exceptions.MemcacheServerError):
             store("key", bytes(2**20))
-    assert loud.get("key") == b"old"
-    loud.set("key", NOISE)
-    assert loud.append("key", NOISE) is False
-    assert loud.get("key") == NOISE
+    assert waiting_client.get("key") == b"old"
+    waiting_client.set("key", NOISE)
+    assert waiting_client.append("key", NOISE) is False
+    assert waiting_client.get("key") == NOISE
 
 
 def test_over_the_limit_without_a_reply(port: int) -> None:
@@ -244,7 +244,7 @@ def test_keys_of_any_letters(port: int) -> None:
     client.close()
 
 
-def test_quit_closes(loud: Any) -> None:
-    loud.set("key", b"value")
-    loud.quit()
-    assert loud.get("key") == b"value"
+def test_quit_closes(waiting_client: Any) -> None:
+    waiting_client.set("key", b"value")
+    waiting_client.quit()
+    assert waiting_client.get("key") == b"value"

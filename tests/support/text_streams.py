@@ -28,7 +28,7 @@ def recorded_reply(told: bytes, to: bytes) -> bytes:
     if (words[-1] == b"noreply" and words[0] not in (b"version", b"stats")) or words == [b"quit"] or not line:
         return b""
     if words[0] in (b"mg", b"ms", b"md", b"ma", b"mn", b"me"):
-        return b"" if b"q" in words and not _is_loud(code, words) else _with_value(told, line, code)
+        return b"" if b"q" in words and not _answers_quiet(code, words) else _with_value(told, line, code)
     size = 0
     if line.startswith((b"VALUE ", b"STAT ")):
         while not told[size:].startswith(b"END\r\n"):
@@ -44,7 +44,7 @@ def _with_value(told: bytes, line: bytes, code: list[bytes]) -> bytes:
     return told[: len(line) + int(code[1]) + 2] if code[0] == b"VA" else line
 
 
-def _is_loud(code: list[bytes], words: list[bytes]) -> bool:
+def _answers_quiet(code: list[bytes], words: list[bytes]) -> bool:
     """Whether this line is for the quiet request, whose opaque or key it then has if they were asked for."""
     if code[0].endswith(b"ERROR"):
         return True

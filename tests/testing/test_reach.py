@@ -402,7 +402,7 @@ def test_each_verb_is_among_the_classic_envelopes(verb: bytes, classic: list[Cla
     ],
 )
 @pytest.mark.parametrize("noreply", [False, True])
-def test_each_verb_is_there_loud_and_with_noreply(verb: bytes, noreply: bool, classic: list[ClassicEnvelope]) -> None:
+def test_each_verb_is_there_and_with_noreply_too(verb: bytes, noreply: bool, classic: list[ClassicEnvelope]) -> None:
     assert any(envelope.verb == verb and envelope.noreply is noreply for envelope in classic)
 
 
@@ -607,11 +607,11 @@ REPLIES: dict[str, tuple[ClassicEnvelope | MetaEnvelope, Callable[[AnyReply], ob
     "unchanged": (HD, lambda reply: _meta_of(reply, "unchanged")),
     "a size": (HD, lambda reply: _meta_of(reply, "size")),
     "a key in base64": (MG, lambda reply: isinstance(reply, Values) and reply.items and reply.items[0].base64),
-    "facts": (
+    "fields of an item": (
         MetaEnvelope(MetaDebug(b"k"), b"me"),
-        lambda reply: isinstance(reply, MetaDebugReply) and len(reply.facts) > 1,
+        lambda reply: isinstance(reply, MetaDebugReply) and len(reply.fields) > 1,
     ),
-    "no facts": (MetaEnvelope(MetaDebug(b"k"), b"me"), lambda reply: reply == Failure(Status.KEY_NOT_FOUND)),
+    "no fields": (MetaEnvelope(MetaDebug(b"k"), b"me"), lambda reply: reply == Failure(Status.KEY_NOT_FOUND)),
     "done": (MetaEnvelope(Noop(), b"mn"), lambda reply: reply == Ok()),
     "a new CAS": (
         MetaEnvelope(Set(b"k", b""), b"ms", (b"c",)),

@@ -288,7 +288,7 @@ def test_an_abandoned_answer_is_read_and_dropped(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", TEXT)
-def test_quiet_requests_are_asked_aloud(dialect: Dialect) -> None:
+def test_quiet_requests_in_text_are_sent_without_noreply(dialect: Dialect) -> None:
     client = ClientConnection(dialect=dialect)
     stored = b"HD c1 O0\r\n" if dialect is META else b"STORED\r\n"
     missed, failed = (b"EN kk O1\r\n", b"NS O2\r\n") if dialect is META else (b"END\r\n", b"NOT_STORED\r\n")

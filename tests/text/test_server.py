@@ -173,7 +173,7 @@ def test_request_is_decoded_and_its_reply_encoded(
 
 
 @pytest.mark.parametrize(
-    ("data", "silent", "loud"),
+    ("data", "silent", "answered"),
     [
         (b"mg k q\r\n", [Values(), MISS], {HIT: b"HD\r\n"}),
         (b"ms k 0 q\r\n\r\n", [Stored(1)], {NOT_STORED: b"NS\r\n", EXISTS: b"EX\r\n", MISS: b"NF\r\n"}),
@@ -182,12 +182,12 @@ def test_request_is_decoded_and_its_reply_encoded(
     ],
 )
 def test_quiet_request_hides_its_success_or_miss_but_no_error(
-    data: bytes, silent: list[AnyReply], loud: dict[AnyReply, bytes]
+    data: bytes, silent: list[AnyReply], answered: dict[AnyReply, bytes]
 ) -> None:
     envelope = decode_request(data)
     for reply in silent:
         assert encode_reply(reply, envelope) == b""
-    for reply, said in loud.items():
+    for reply, said in answered.items():
         assert encode_reply(reply, envelope) == said
     assert encode_reply(Failure(Status.OUT_OF_MEMORY, b"x"), envelope) == b"SERVER_ERROR x\r\n"
 
@@ -535,8 +535,8 @@ def test_before_authentication_every_line_is_short() -> None:
             AdminReply((b"a", b"b")),
             "lines are 2, 1 line, or lines of which b'END' is the last",
         ),
-        (b"me k\r\n", MetaDebugReply(((b"a=", b"b"),)), "fact is b'a=', must hold no ="),
-        (b"me k\r\n", MetaDebugReply(((b"a", b"b c"),)), "fact is b'b c', must hold no space, CR, LF or NUL"),
+        (b"me k\r\n", MetaDebugReply(((b"a=", b"b"),)), "field is b'a=', must hold no ="),
+        (b"me k\r\n", MetaDebugReply(((b"a", b"b c"),)), "field is b'b c', must hold no space, CR, LF or NUL"),
         (b"get k\r\n", Failure(0), "status of a failure is 0, which means success"),
         (b"mg k\r\n", Failure(0), "status of a failure is 0, which means success"),
         (b"set k 0 0 0\r\n\r\n", Failure(4, b"a\r\nb"), "text is b'a\\r\\nb', must hold no CR, LF or NUL"),

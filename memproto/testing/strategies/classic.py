@@ -79,7 +79,7 @@ def _envelopes(keys: Bytes, values: Bytes) -> dict[type[model.AnyRequest], st.Se
 def classic_envelopes(
     *, keys: Bytes | None = None, values: Bytes | None = None, kinds: Kinds | None = None
 ) -> st.SearchStrategy[model.ClassicEnvelope]:
-    """Every request of classic text under every verb, loud and with ``noreply``; also lines that nobody knows.
+    """Every request of classic text under every verb, with and without ``noreply``; also lines that nobody knows.
 
     ``keys``, ``values`` and ``kinds`` are as in :func:`requests`; keys must be able to stand in a line.
     """

@@ -163,7 +163,7 @@ def meta_successes(envelope: model.MetaEnvelope, values: Bytes) -> st.SearchStra
         case model.Noop():
             return st.just(model.Ok())
         case model.MetaDebug():
-            fact = words().map(lambda word: word.replace(b"=", b"-"))
-            return st.lists(st.tuples(fact, fact), max_size=4).map(lambda facts: model.MetaDebugReply(tuple(facts)))
+            part = words().map(lambda word: word.replace(b"=", b"-"))
+            return st.lists(st.tuples(part, part), max_size=4).map(lambda pairs: model.MetaDebugReply(tuple(pairs)))
         case _:
             return st.builds(model.Stored, cas)

@@ -250,13 +250,13 @@ def _write_counter(key: bytes, reply: model.Counter, envelope: MetaEnvelope) -> 
 
 
 def _write_debug(key: bytes, reply: model.MetaDebugReply, envelope: MetaEnvelope) -> Parts:
-    for name, value in reply.facts:
+    for name, value in reply.fields:
         for part in (name, value):
-            check_word("fact", part)
+            check_word("field", part)
             if b"=" in part:
-                raise LocalProtocolError(f"fact is {part!r}, must hold no =")
+                raise LocalProtocolError(f"field is {part!r}, must hold no =")
     word = base64_word(key) if BASE64 in envelope.flags or _NO_WORD(key) else key
-    return _line(b"ME", [word, *(name + b"=" + value for name, value in reply.facts)])
+    return _line(b"ME", [word, *(name + b"=" + value for name, value in reply.fields)])
 
 
 def _write_failure(failure: Failure, envelope: MetaEnvelope) -> Parts:
