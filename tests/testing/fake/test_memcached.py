@@ -62,6 +62,16 @@ def test_a_request_without_a_reply_is_carried_out_before_items_and_requests_are_
             assert len(fake.requests) == number + 1
 
 
+def test_requests_that_the_system_of_the_client_would_keep_back_are_carried_out_too(fake: FakeMemcached) -> None:
+    with socket.create_connection(fake.address, DEADLINE) as link:
+        for number in range(20):
+            link.sendall(b"mn\r\n")
+            assert read(link, 4) == b"MN\r\n"
+            for _ in range(4):
+                link.sendall(b"set key 0 0 2 noreply\r\n%02d\r\n" % number)
+            assert len(fake.requests) == 5 * number + 5
+
+
 def test_requests_are_messages_with_connection_and_time(fake: FakeMemcached) -> None:
     fake.now = 1000
     ask(fake, b"set a 0 0 1\r\nx\r\n", 8)
