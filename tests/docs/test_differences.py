@@ -74,6 +74,13 @@ DIFFERENCES: list[tuple[str, bytes, bytes, bytes]] = [
     ),
     ("Flags of later releases", b"ms two 1 MA N30\r\nx\r\n", b"NS\r\n", b"HD\r\n"),
     ("Flags of later releases", b"ma two N0 q\r\n", b"HD\r\n", b""),
+    # Before it answers, memcached takes 4 bytes of the next request for a second copy of the extras.
+    (
+        "VERBOSITY",
+        bytes.fromhex("801b0000 04000000 00000004 00000001 0000000000000000 00000001"),
+        b"",
+        bytes.fromhex(UNKNOWN.format("1b")),
+    ),
     (
         "A body of 2^31 bytes or more",
         bytes.fromhex("80500000 00000000 80000000 00000001 0000000000000000") + VERSION,
