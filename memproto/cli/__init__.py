@@ -40,8 +40,15 @@ def _explain() -> Main:
     return main
 
 
+def _fake() -> Main:
+    from memproto.cli.fake import main
+
+    return main
+
+
 SUBCOMMANDS = {
     "serve": Subcommand("run a server, with memcached's options", _serve),
+    "fake": Subcommand("run a memcached for tests, with a clock and faults to control", _fake),
     "demo": Subcommand("show a client and a server talk, with each byte explained", _demo),
     "explain": Subcommand("explain captured bytes, given as hex digits", _explain),
 }

@@ -1,0 +1,179 @@
+"""``memproto fake``: a memcached for tests of programs in any language, controlled by lines on standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socketserver
+import stat
+import sys
+import threading
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from memproto import Dialect, LocalProtocolError
+from memproto.cli.fake_control import Control
+from memproto.testing import FakeMemcached
+
+_COMMANDS = """
+commands, one a line, each answered by one line of JSON:
+  advance SECONDS     let time pass: items expire, delayed replies are sent
+  now [SECONDS]       the time of the items in Unix seconds; with a number, stop the clock there
+  fail [REQUEST,...] how=FAULT [key=PATTERN] [nth=N] [times=N]
+                      let requests fail: how=close, drop, delay seconds=N, cut size=N, duplicate,
+                      garbage data=TEXT or reply status=NAME
+  remove RULE         remove the rule with the number that fail has answered
+  down, refuse, up    close all connections and refuse new ones; refuse new ones only; accept again
+  clear               return to the state after the start
+  requests            the requests since the start, or since clear
+  quit                end, as the end of standard input does
+"""
+
+
+class _Server:
+    """The fake, its control, and whether both are to end."""
+
+    def __init__(self, fake: FakeMemcached) -> None:
+        self._control = Control(fake)
+        self._lock = threading.Lock()
+        self.done = threading.Event()
+
+    def answer(self, line: bytes, write: Callable[[bytes], object]) -> None:
+        """Carry out the command of a line, and write the line of the answer."""
+        with self._lock:
+            answer = self._control.answer(line.decode("utf-8", "surrogateescape"))
+            ended = self._control.ended
+        write(answer.encode() + b"\n")
+        if ended:
+            self.done.set()
+
+    def read_commands(self, number: int) -> None:
+        """Answer what stands in this file, on standard output. At the end of a pipe or terminal all ends."""
+        try:
+            for line in _lines(number):
+                self.answer(line, _print)
+        except BrokenPipeError:
+            # Nobody reads the answers any more. What is left of them in the buffer goes nowhere.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+            self.done.set()
+        mode = os.fstat(number).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(number):
+            self.done.set()
+
+
+def _lines(number: int) -> Iterator[bytes]:
+    # Not by way of sys.stdin: a thread that waits in it cannot be left behind when the process ends.
+    rest = b""
+    while data := os.read(number, 65536):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _print(line: bytes) -> None:
+    sys.stdout.write(line.decode())
+    sys.stdout.flush()
+
+
+def _control_server(server: _Server, host: str, port: int) -> socketserver.ThreadingTCPServer:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            # The program at the other end may go away at any time.
+            with suppress(OSError):
+                for line in self.rfile:
+                    server.answer(line, self.wfile.write)
+
+    class Listener(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+
+    return Listener((host, port), Handler)
+
+
+@contextmanager
+def _ending_on_signals(end: Callable[[], None]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, each, signal.signal(each, lambda *_: end()))
+        yield
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon):
+        raise ArgumentTypeError("must be NAME:PASSWORD")
+    return name, password
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="memproto fake",
+        description="Run a memcached for tests, which the test controls.",
+        epilog=_COMMANDS,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (a free one)")
+    parser.add_argument("--path", help="Unix socket to listen on in place of a port")
+    parser.add_argument("--control", type=int, metavar="PORT", help="take commands on this port, too; 0 for a free one")
+    parser.add_argument("--version", default="1.6.18", help="the reply to version (%(default)s)")
+    names = [dialect.value for dialect in Dialect]
+    parser.add_argument("--dialect", action="append", choices=names, help="allow this dialect; repeat for several")
+    parser.add_argument("--user", action="append", type=_user, metavar="NAME:PASSWORD", help="ask for this password")
+    parser.add_argument("--item-size-max", type=int, default=1024**2, metavar="BYTES", help="(%(default)s)")
+    parser.add_argument("--memory-limit", type=int, default=64 * 1024**2, metavar="BYTES", help="(%(default)s)")
+    parser.add_argument("--no-evict", action="store_true", help="refuse stores when the memory is full")
+    parser.add_argument("--tls", type=Path, metavar="FILE", help="speak TLS; write the certificate to trust to FILE")
+    return parser
+
+
+def _fake(options: Namespace) -> FakeMemcached:
+    fake = FakeMemcached(
+        host=options.host,
+        port=options.port,
+        path=options.path,
+        version=options.version,
+        dialects=None if options.dialect is None else [Dialect(name) for name in options.dialect],
+        users=None if options.user is None else dict(options.user),
+        item_size_max=options.item_size_max,
+        memory_limit=options.memory_limit,
+        evict=not options.no_evict,
+        tls=options.tls is not None,
+    )
+    if options.tls is not None:
+        options.tls.write_bytes(fake.ca_pem)
+    return fake
+
+
+def _serve(options: Namespace) -> None:
+    with ExitStack() as stack:
+        fake = stack.enter_context(_fake(options))
+        server = _Server(fake)
+        port = None
+        if options.control is not None:
+            control = stack.enter_context(_control_server(server, options.host, options.control))
+            port = control.server_address[1]
+            stack.callback(control.shutdown)
+            threading.Thread(target=control.serve_forever, args=(0.05,), daemon=True).start()
+        stack.enter_context(_ending_on_signals(server.done.set))
+        listening = {"ok": True, "url": fake.url, "control": port}
+        _print(json.dumps(listening).encode() + b"\n")
+        threading.Thread(target=server.read_commands, args=(sys.stdin.fileno(),), name="commands", daemon=True).start()
+        server.done.wait()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the fake until it is told to end; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        _serve(options)
+    except (LocalProtocolError, ImportError, OSError) as error:
+        print(f"memproto fake: error: {error}", file=sys.stderr)
+        return 1
+    return 0
