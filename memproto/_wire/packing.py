@@ -59,13 +59,12 @@ class Layout:
     ``struct.Struct``.
     """
 
-    __slots__ = ("_subcons", "declaration", "fields", "packer", "size")
+    __slots__ = ("declaration", "fields", "packer", "size")
 
     def __init__(self, declaration: Declaration) -> None:
         if not isinstance(declaration, Declared):
             raise TypeError(f"{declaration!r} is not a construct.Struct")
         self.declaration: Declaration = declaration
-        self._subcons = declaration.subcons
         self.fields: tuple[Field, ...] = tuple(_field(subcon, declaration) for subcon in declaration.subcons)
         if len({field.name for field in self.fields}) != len(self.fields):
             raise TypeError(f"{declaration!r} has two fields of one name")
@@ -106,8 +105,3 @@ class Layout:
             if not low <= value <= high:
                 return LocalProtocolError(f"{field.name} is {value}, must be {low} to {high}")
         raise AssertionError("all values fit")
-
-
-def joined(*layouts: Layout) -> Layout:
-    """One layout for several that follow each other without padding."""
-    return Layout(Declared(*(subcon for layout in layouts for subcon in layout._subcons)))

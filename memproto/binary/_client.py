@@ -33,7 +33,7 @@ from memproto.model._meta_options import without_meta_options
 
 R = TypeVar("R")
 
-_REQUEST = int(Magic.REQUEST)
+_REQUEST, _RESPONSE = int(Magic.REQUEST), int(Magic.RESPONSE)
 
 _Plan = tuple[Encode, int, SingleReply]
 
@@ -154,7 +154,7 @@ class BinaryClient:
                 reply, self._skipped = self._skipped, None
                 if reply is not None:
                     return reply
-            if not has_header(buffer, Magic.RESPONSE):
+            if not has_header(buffer, _RESPONSE):
                 return None
             header = unpack_header(buffer.data, buffer.at)
             _, opcode, key_length, extras_length, _, status, body_length, opaque, _ = header

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 from memproto._wire.buffer import ReceiveBuffer
@@ -10,13 +9,13 @@ from memproto._wire.exchange import OPAQUES, Exchange
 from memproto._wire.growing import GrowingItems, GrowingStatistics
 from memproto.binary._client_readers import READERS, PacketReader, SingleReply
 from memproto.binary._layout import FLAGS, OpcodeSpec
-from memproto.binary._packet import HEADER_SIZE, KEY_BYTE, SHORT, unpack_short
+from memproto.binary._packet import HEADER_SIZE, KEY_BYTE, SHORT, unpack_short, with_extras
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import AnyReply, Failure, Get, Item, Opcode, Request, StatsReply
 
 #: A header in four numbers, and flags.
-_unpack_hit = struct.Struct(SHORT.format + FLAGS.packer.format[1:]).unpack_from
+_unpack_hit = with_extras(SHORT, FLAGS).unpack_from
 #: Header and flags.
 HIT_SIZE: Final = HEADER_SIZE + FLAGS.size
 _END: Final = READERS[Opcode.NOOP]

@@ -5,7 +5,6 @@ An *operation* belongs to an opcode and to its quiet twin: they carry the same m
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -14,7 +13,7 @@ from memproto import model
 from memproto._wire.checks import check_bytes
 from memproto._wire.packing import Layout
 from memproto.binary._layout import ARITHMETIC, EXPIRATION, HEADER, NO_CREATE, NONE, OPCODES, STORE, VERBOSITY
-from memproto.binary._packet import KEY_BYTE, SHORT, pack_short, shape_fault
+from memproto.binary._packet import KEY_BYTE, SHORT, pack_short, shape_fault, with_extras
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, MAX_MECHANISM
 from memproto.model import AnyRequest, Magic, Opcode, Request
@@ -108,14 +107,9 @@ Encode = Callable[..., Parts]
 _Bare: TypeAlias = model.Quit | model.Noop | model.Version | model.SaslList
 
 
-def _packer(extras: Layout) -> Callable[..., bytes]:
-    """What packs a header in four numbers and these extras behind it."""
-    return struct.Struct(SHORT.format + extras.packer.format[1:]).pack
-
-
-_pack_store = _packer(STORE)
-_pack_expiration = _packer(EXPIRATION)
-_pack_arithmetic = _packer(ARITHMETIC)
+_pack_store = with_extras(SHORT, STORE).pack
+_pack_expiration = with_extras(SHORT, EXPIRATION).pack
+_pack_arithmetic = with_extras(SHORT, ARITHMETIC).pack
 
 _STORE_SIZE: Final = STORE.size
 _ARITHMETIC_SIZE: Final = ARITHMETIC.size

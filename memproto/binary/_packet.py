@@ -6,6 +6,7 @@ import struct
 
 from memproto._fields import BYTES_LIKE, check_fields, check_least, check_value, wrong_type
 from memproto._wire.buffer import ReceiveBuffer
+from memproto._wire.packing import Layout
 from memproto.binary._layout import HEADER, MUST, MUST_NOT, Body
 from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.model import Magic, Packet, Status
@@ -21,6 +22,11 @@ SHORT = struct.Struct(
 )
 unpack_short = SHORT.unpack_from
 pack_short = SHORT.pack
+
+
+def with_extras(header: struct.Struct, extras: Layout) -> struct.Struct:
+    """The packer of a header and these extras behind it."""
+    return struct.Struct(header.format + extras.packer.format[1:])
 
 
 def first_of(magic: int, opcode: int, key: int = 0, extras: int = 0, status: int = 0) -> int:
@@ -145,10 +151,10 @@ def shape_fault(body: Body, of: str, extras_length: int, key_length: int, value_
     return None
 
 
-def has_header(buffer: ReceiveBuffer, magic: Magic) -> bool:
+def has_header(buffer: ReceiveBuffer, magic: int) -> bool:
     """Whether a header is there. Raises RemoteProtocolError for a wrong magic as soon as its byte is there."""
     if not buffer.gather(1):
         return False
     if buffer.data[buffer.at] != magic:
-        raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], magic))
+        raise RemoteProtocolError(wrong_magic(buffer.data[buffer.at], Magic(magic)))
     return buffer.gather(HEADER_SIZE)

@@ -116,7 +116,7 @@ class BinaryServer:
             return None
         if self._refused is not None:
             return self._after_skip(buffer)
-        if len(buffer.data) - buffer.at < HEADER_SIZE and not has_header(buffer, Magic.REQUEST):
+        if len(buffer.data) - buffer.at < HEADER_SIZE and not has_header(buffer, _REQUEST):
             return None
         data = buffer.data
         at = buffer.at

@@ -12,9 +12,8 @@ from typing import Final, get_args
 from memproto import model
 from memproto._fields import check_fields
 from memproto._wire.checks import check_bytes, check_failure
-from memproto._wire.packing import joined
 from memproto.binary._layout import COUNTER, FLAGS, HEADER, MUST, OpcodeSpec, Quiet
-from memproto.binary._packet import encode_packet, pack_header
+from memproto.binary._packet import encode_packet, pack_header, with_extras
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_MECHANISM
 from memproto.model import AnyReply, AnyRequest, BinaryEnvelope, Failure, Get, Magic, Request, Status
@@ -23,8 +22,7 @@ _RESPONSE = int(Magic.RESPONSE)
 _SUCCESS: Final = Quiet.SUCCESS
 _FLAGS_SIZE: Final = FLAGS.size
 _COUNTER_SIZE: Final = COUNTER.size
-_HIT = joined(HEADER, FLAGS)
-_pack_hit = _HIT.packer.pack
+_pack_hit = with_extras(HEADER.packer, FLAGS).pack
 
 #: The bytes of a reply in order, none if the reply is not sent.
 Parts = tuple[bytes, ...]
@@ -54,11 +52,13 @@ def _write_values(reply: model.Values, envelope: BinaryEnvelope, spec: OpcodeSpe
         if item.key != key:
             raise LocalProtocolError(f"key of the item is {item.key!r}, asked was {key!r}")
     body = _FLAGS_SIZE + len(key) + len(value)
-    fields = _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
     try:
-        head = _pack_hit(*fields)
+        head = _pack_hit(
+            _RESPONSE, envelope.opcode, len(key), _FLAGS_SIZE, 0, 0, body, envelope.opaque, item.cas, item.flags
+        )
     except struct.error:
-        raise _HIT.misfit(*fields) from None
+        _header(envelope, body, len(key), _FLAGS_SIZE, cas=item.cas)
+        raise FLAGS.misfit(item.flags) from None
     return (head + key, value) if key else (head, value)
 
 

@@ -11,24 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, get_args
 
+from memproto import model
 from memproto._fields import check_fields, wrong_type
 from memproto.errors import LocalProtocolError
-from memproto.model.item_requests import (
-    Add,
-    Append,
-    Decrement,
-    Delete,
-    Get,
-    Increment,
-    MetaOptions,
-    Prepend,
-    Replace,
-    Set,
-    Touch,
-)
-from memproto.model.replies import AnyReply, Counter, Deleted, Failure, ItemMeta, Ok, Stored, Touched
-from memproto.model.requests import AnyRequest
-from memproto.model.server_requests import Noop
+from memproto.model import AnyReply, AnyRequest
 
 REQUESTS: Final[frozenset[object]] = frozenset(get_args(AnyRequest))
 REPLIES: Final[frozenset[object]] = frozenset(get_args(AnyReply))
@@ -38,12 +24,12 @@ _INT_OR_NONE: Final = frozenset({int, type(None)})
 _BYTES_OR_NONE: Final = frozenset({bytes, type(None)})
 # mypy takes a comparison with the class itself for one that always holds.
 _BOOLS: Final = frozenset({bool})
-_OPTIONS: type = MetaOptions
-_ITEM_META: type = ItemMeta
+_OPTIONS: type = model.MetaOptions
+_ITEM_META: type = model.ItemMeta
 _STATUS: type = int
 
 
-def _is_meta(meta: MetaOptions | None) -> bool:
+def _is_meta(meta: model.MetaOptions | None) -> bool:
     return meta is None or (
         type(meta) is _OPTIONS
         and type(meta.vivify) in _INT_OR_NONE
@@ -60,7 +46,7 @@ def _is_meta(meta: MetaOptions | None) -> bool:
     )
 
 
-def is_item_meta(meta: ItemMeta | None) -> bool:
+def is_item_meta(meta: model.ItemMeta | None) -> bool:
     """Whether this is None or an ItemMeta whose fields are exactly of the declared types."""
     return meta is None or (
         type(meta) is _ITEM_META
@@ -75,7 +61,7 @@ def is_item_meta(meta: ItemMeta | None) -> bool:
     )
 
 
-def _get(request: Get) -> bool:
+def _get(request: model.Get) -> bool:
     keys, exptime = request.keys, request.exptime
     return (
         type(keys) is tuple
@@ -85,7 +71,7 @@ def _get(request: Get) -> bool:
     )
 
 
-def _store(request: Set | Add | Replace) -> bool:
+def _store(request: model.Set | model.Add | model.Replace) -> bool:
     return (
         type(request.key) is bytes
         and type(request.value) is bytes
@@ -98,7 +84,7 @@ def _store(request: Set | Add | Replace) -> bool:
     )
 
 
-def _concatenate(request: Append | Prepend) -> bool:
+def _concatenate(request: model.Append | model.Prepend) -> bool:
     return (
         type(request.key) is bytes
         and type(request.value) is bytes
@@ -109,11 +95,11 @@ def _concatenate(request: Append | Prepend) -> bool:
     )
 
 
-def _delete(request: Delete) -> bool:
+def _delete(request: model.Delete) -> bool:
     return type(request.key) is bytes and type(request.cas) is int and _is_meta(request.meta)
 
 
-def _count(request: Increment | Decrement) -> bool:
+def _count(request: model.Increment | model.Decrement) -> bool:
     return (
         type(request.key) is bytes
         and type(request.delta) is int
@@ -124,23 +110,23 @@ def _count(request: Increment | Decrement) -> bool:
     )
 
 
-def _touch(request: Touch) -> bool:
+def _touch(request: model.Touch) -> bool:
     return type(request.key) is bytes and type(request.exptime) is int
 
 
-def _stored(reply: Stored | Deleted) -> bool:
+def _stored(reply: model.Stored | model.Deleted) -> bool:
     return type(reply.cas) is int
 
 
-def _counter(reply: Counter) -> bool:
+def _counter(reply: model.Counter) -> bool:
     return type(reply.value) is int and type(reply.cas) is int and is_item_meta(reply.meta)
 
 
-def _touched(reply: Touched) -> bool:
+def _touched(reply: model.Touched) -> bool:
     return type(reply.flags) in _INT_OR_NONE and type(reply.cas) is int
 
 
-def _failure(reply: Failure) -> bool:
+def _failure(reply: model.Failure) -> bool:
     # A Status is a subclass of int.
     return isinstance(reply.status, _STATUS) and type(reply.text) in _BYTES_OR_NONE
 
@@ -151,20 +137,20 @@ def _nothing(message: object) -> bool:
 
 # By class of the message.
 EXACT_REQUESTS: Final[dict[type, Callable[..., bool]]] = {
-    Get: _get,
-    **dict.fromkeys((Set, Add, Replace), _store),
-    **dict.fromkeys((Append, Prepend), _concatenate),
-    Delete: _delete,
-    **dict.fromkeys((Increment, Decrement), _count),
-    Touch: _touch,
-    Noop: _nothing,
+    model.Get: _get,
+    **dict.fromkeys((model.Set, model.Add, model.Replace), _store),
+    **dict.fromkeys((model.Append, model.Prepend), _concatenate),
+    model.Delete: _delete,
+    **dict.fromkeys((model.Increment, model.Decrement), _count),
+    model.Touch: _touch,
+    model.Noop: _nothing,
 }
 EXACT_REPLIES: Final[dict[type, Callable[..., bool]]] = {
-    **dict.fromkeys((Stored, Deleted), _stored),
-    Counter: _counter,
-    Touched: _touched,
-    Failure: _failure,
-    Ok: _nothing,
+    **dict.fromkeys((model.Stored, model.Deleted), _stored),
+    model.Counter: _counter,
+    model.Touched: _touched,
+    model.Failure: _failure,
+    model.Ok: _nothing,
 }
 
 

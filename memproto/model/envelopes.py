@@ -14,14 +14,11 @@ class Envelope(Message):
 
     __match_args__: ClassVar = ("request",)
     __slots__ = __match_args__
+    #: The dialect that this envelope belongs to; ``None`` for one that is not memproto's own.
+    dialect: ClassVar[Dialect | None] = None
 
     def __init__(self, request: AnyRequest) -> None:
         self.request: Final[AnyRequest] = request
-
-    @property
-    def dialect(self) -> Dialect | None:
-        """The dialect that this envelope belongs to; ``None`` for one that is not memproto's own."""
-        return None
 
 
 @final
@@ -35,6 +32,7 @@ class BinaryEnvelope(Envelope):
 
     __match_args__: ClassVar = ("request", "opcode", "opaque", "vbucket", "data_type", "ignored_cas")
     __slots__ = ("data_type", "ignored_cas", "opaque", "opcode", "vbucket")
+    dialect: ClassVar[Dialect] = Dialect.BINARY
 
     def __init__(
         self,
@@ -52,11 +50,6 @@ class BinaryEnvelope(Envelope):
         self.data_type: Final[int] = data_type
         self.ignored_cas: Final[int] = ignored_cas
 
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect that this envelope belongs to."""
-        return Dialect.BINARY
-
 
 @final
 class ClassicEnvelope(Envelope):
@@ -69,6 +62,7 @@ class ClassicEnvelope(Envelope):
 
     __match_args__: ClassVar = ("request", "verb", "noreply", "line")
     __slots__ = ("line", "noreply", "verb")
+    dialect: ClassVar[Dialect] = Dialect.CLASSIC
     _not_compared = ("line",)
 
     def __init__(self, request: AnyRequest, verb: bytes, noreply: bool = False, line: bytes = b"") -> None:
@@ -76,11 +70,6 @@ class ClassicEnvelope(Envelope):
         self.verb: Final[bytes] = verb
         self.noreply: Final[bool] = noreply
         self.line: Final[bytes] = line
-
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect that this envelope belongs to."""
-        return Dialect.CLASSIC
 
 
 @final
@@ -94,6 +83,7 @@ class MetaEnvelope(Envelope):
 
     __match_args__: ClassVar = ("request", "command", "flags", "line")
     __slots__ = ("command", "flags", "line")
+    dialect: ClassVar[Dialect] = Dialect.META
     _not_compared = ("line",)
 
     def __init__(self, request: AnyRequest, command: bytes, flags: tuple[bytes, ...] = (), line: bytes = b"") -> None:
@@ -101,8 +91,3 @@ class MetaEnvelope(Envelope):
         self.command: Final[bytes] = command
         self.flags: Final[tuple[bytes, ...]] = flags
         self.line: Final[bytes] = line
-
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect that this envelope belongs to."""
-        return Dialect.META

@@ -17,7 +17,8 @@ from memproto import (
     encode_packet,
 )
 from memproto._wire.checks import check_bytes
-from memproto.binary._packet import error_packet
+from memproto.binary._layout import STORE
+from memproto.binary._packet import SHORT, error_packet, with_extras
 from memproto.testing import packets
 from tests.support.reached import reached, reaches
 from tests.support.wire import wire
@@ -181,3 +182,8 @@ def test_any_bytes_are_a_packet_or_not(source: str, data: st.DataObject) -> None
 
 def test_enum_members_and_numbers_are_the_same_on_the_wire() -> None:
     assert encode_packet(Packet(Magic.REQUEST, Opcode.NOOP)) == bytes.fromhex("800a") + bytes(22)
+
+
+def test_a_header_with_extras_has_no_padding() -> None:
+    packer = with_extras(SHORT, STORE)
+    assert (packer.format, packer.size) == (">QLLQLL", 32)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memproto import Field, Layout, LocalProtocolError
-from memproto._wire.packing import Declaration, joined
+from memproto._wire.packing import Declaration
 
 PAIR = Layout(Struct("size" / construct.Int16ub * "bytes of it", "delta" / construct.Int8sb))
 
@@ -93,12 +93,6 @@ def test_a_declaration_that_is_not_flat_and_big_endian_is_refused(declaration: D
 def test_only_a_struct_can_be_declared() -> None:
     with pytest.raises(TypeError, match=r"is not a construct\.Struct$"):
         Layout(construct.Int8ub)
-
-
-def test_joined_has_no_padding() -> None:
-    packer = joined(PAIR, Layout(Struct("counter" / construct.Int64ub))).packer
-    assert (packer.format, packer.size) == (">HbQ", 11)
-    assert packer.pack(1, -1, 2) == bytes.fromhex("0001 ff 0000000000000002")
 
 
 CODES = {
