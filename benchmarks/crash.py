@@ -141,7 +141,7 @@ class Owner:
 
     def work(self, port: int, dialect: Dialect) -> None:
         """Change items until the server is gone."""
-        with closing(Client(_HOST, port, _PATIENCE, dialect=dialect)) as client:
+        with closing(Client(_HOST, port, timeout=_PATIENCE, dialect=dialect)) as client:
             while self._step(client, dialect):
                 pass
 
@@ -329,7 +329,7 @@ def trial(
         try:
             if at:
                 findings.restarts.append(server.seconds)
-                with closing(Client(_HOST, server.port, _PATIENCE, dialect=Dialect.META)) as client:
+                with closing(Client(_HOST, server.port, timeout=_PATIENCE, dialect=Dialect.META)) as client:
                     for owner in owners:
                         owner.verify(client)
             if at < rounds:

@@ -44,7 +44,7 @@ nitpick_ignore = [
 # Type variables of clients and commands, and what only their signatures name.
 nitpick_ignore_regex = [
     ("py:class", r"memproto\.(clients|commands)\.\w+\.(D|K|P|R|T|T_co|U|V|_Options)"),
-    ("py:class", r"memproto\.clients\.routing\.\w+"),
+    ("py:class", r"memproto\.clients\.(routing|options)\.\w+"),
     ("py:class", "Fault"),
 ]
 

@@ -10,34 +10,35 @@
     with Cluster(["10.0.0.1:11211", "10.0.0.2:11211"]) as cluster:
         cluster.get(b"greeting")
 
-The classes whose names end in ``Of`` take :class:`memproto.commands.Commands` with a serde of your choice and so have
-other values than bytes. No reply ever reaches a call that it does not answer: not after a timeout, a cancelled task, an
-exception of a signal handler or a fork.
+Values are bytes; with ``values="json"``, the name of another client or a serde they are other objects. No reply ever
+reaches a call that it does not answer: not after a timeout, a cancelled task, an exception of a signal handler or a
+fork.
 """
 
-from memproto.clients.async_client import AsyncClient, AsyncClientOf
-from memproto.clients.async_cluster import AsyncCluster, AsyncClusterOf
-from memproto.clients.client import Client, ClientOf
-from memproto.clients.cluster import Cluster, ClusterOf
+from memproto.clients.async_client import AsyncClient
+from memproto.clients.async_cluster import AsyncCluster
+from memproto.clients.client import Client
+from memproto.clients.cluster import Cluster
+from memproto.clients.options import Settings
+from memproto.clients.reports import CallReport
 from memproto.clients.ring import Node, Ring
 from memproto.clients.routing import UNKNOWN, KeyList, Unknown
-from memproto.commands import AuthenticationError, ReplyTooLargeError, ServerError
+from memproto.commands import AuthenticationError, Lease, ReplyTooLargeError, ServerError
 
 __all__ = [
     "UNKNOWN",
     "AsyncClient",
-    "AsyncClientOf",
     "AsyncCluster",
-    "AsyncClusterOf",
     "AuthenticationError",
+    "CallReport",
     "Client",
-    "ClientOf",
     "Cluster",
-    "ClusterOf",
     "KeyList",
+    "Lease",
     "Node",
     "ReplyTooLargeError",
     "Ring",
     "ServerError",
+    "Settings",
     "Unknown",
 ]

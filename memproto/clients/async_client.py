@@ -1,12 +1,12 @@
 """An asyncio client with a pool of connections that reconnects by itself.
 
-    async with AsyncClient("127.0.0.1", 11211, pool=4, timeout=1.0) as client:
+    async with AsyncClient("127.0.0.1", 11211, pool=4) as client:
         await client.set(b"greeting", b"hello")
         await client.get(b"greeting")
 
     AsyncClient("unix:/run/memcached.sock", dialect=Dialect.META)
     AsyncClient("cache.example", tls=ssl.create_default_context(), username="me", password="secret")
-    AsyncClientOf(Commands(serde), "cache.example")  # other values than bytes
+    AsyncClient("cache.example", values="pymemcache", encoding="utf-8")
 
 The calls of many tasks share a connection. Each sends its requests behind those of the others and does not wait for
 the replies to them. That takes fewer connections and fewer round trips. It is safe because no task receives or sends
@@ -46,20 +46,32 @@ import random
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
-from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto import Dialect, Limits
+from memproto import Limits
 from memproto.clients.async_connection import NO_REPLY, AsyncConnection, NotSentError
-from memproto.commands import RAW, AuthenticationError, Command, Commands, ServerError, authenticate
+from memproto.clients.options import AsyncOptions, Settings, Values, check_seconds, serde_of
+from memproto.clients.reports import report_of
+from memproto.clients.ring import Node
+from memproto.commands import AuthenticationError, Command, Commands, Key, Serde, ServerError, authenticate
 
-__all__ = ["AsyncClient", "AsyncClientOf", "AuthenticationError", "ServerError"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
 
+    V = TypeVarWithDefault("V", default=bytes)
+else:
+    V = TypeVar("V")
+
+__all__ = ["AsyncClient", "AuthenticationError", "ServerError"]
+
+D = TypeVar("D")
 P = ParamSpec("P")
 T = TypeVar("T")
-V = TypeVar("V")
+U = TypeVar("U")
 
 _UNIX: Final = "unix:"
 # How long close() waits for the tasks that open connections to end, in seconds.
@@ -67,66 +79,70 @@ _CLOSE_TIMEOUT: Final = 1.0
 
 
 def _method(
-    build: Callable[Concatenate[Commands[V], P], Command[T]],
-) -> Callable[Concatenate[AsyncClientOf[V], P], Coroutine[None, None, T]]:
+    build: Callable[Concatenate[Commands[U], P], Command[T]],
+) -> Callable[Concatenate[AsyncClient[U], P], Coroutine[None, None, T]]:
     """Return the method that runs the command which ``build`` returns."""
 
     @wraps(build)
-    async def method(client: AsyncClientOf[V], /, *arguments: P.args, **options: P.kwargs) -> T:
+    async def method(client: AsyncClient[U], /, *arguments: P.args, **options: P.kwargs) -> T:
         return await client.run(build(client.commands, *arguments, **options))
 
     return method
 
 
-class AsyncClientOf(Generic[V]):
+class AsyncClient(Generic[V]):
     """At most ``pool`` connections to one server, each opened when a call needs it.
 
-    ``commands`` has the serde, which says what values are. ``host`` may be a Unix socket, ``unix:PATH``. ``pool``
+    ``host`` may be a Unix socket, ``unix:PATH``. Values are bytes, unless ``values`` is a serde or the name of one:
+    those of :func:`memproto.conventions.serde`, and ``json``. :class:`Settings` explains the other options. ``pool``
     limits the open sockets at any time, including those of connections that a task is opening or that get no more
     calls.
 
-    ``timeout`` limits a whole call, in seconds: connecting to each address of the host in turn, the TLS handshake, the
-    login and the replies. ``None`` is no limit. If neither the client nor its callers have a timeout, the client does
-    not notice a server that has died silently.
+    ``timeout`` limits a whole call: connecting to each address of the host in turn, the TLS handshake, the login and
+    the replies. If neither the client nor its callers have a timeout, the client does not notice a server that has died
+    silently.
 
-    With ``username`` each connection begins with SASL PLAIN, in the text dialects with the ``set`` of ``memcached -Y``.
-    With ``tls`` each connection uses TLS; the certificate must be one for ``server_hostname``, or else ``host``.
-
-    After a failure to connect the client tries nothing for a while: for the first number of ``backoff`` in seconds,
-    twice as long each time, at most for the second number; a random part of up to one half is taken off. A call in that
-    time raises ``ConnectionError`` at once. With ``patient`` it waits for the next attempt, within its ``timeout``.
-
-    Raises ValueError for a ``pool`` of less than 1.
+    Raises ValueError for an option that is out of range.
     """
+
+    @overload
+    def __init__(
+        self: AsyncClient[bytes],
+        host: str = ...,
+        port: int = ...,
+        *,
+        values: None = None,
+        **options: Unpack[AsyncOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncClient[object], host: str = ..., port: int = ..., *, values: str, **options: Unpack[AsyncOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self, host: str = ..., port: int = ..., *, values: Serde[V], **options: Unpack[AsyncOptions]
+    ) -> None: ...
 
     def __init__(
         self,
-        commands: Commands[V],
         host: str = "127.0.0.1",
         port: int = 11211,
         *,
-        pool: int = 1,
-        timeout: float | None = None,
-        dialect: Dialect = Dialect.BINARY,
-        limits: Limits | None = None,
-        username: str | None = None,
-        password: str = "",
-        tls: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-        backoff: tuple[float, float] = (0.05, 2.0),
-        patient: bool = False,
+        values: Values[V] = None,
+        **options: Unpack[AsyncOptions],
     ) -> None:
-        if pool < 1:
-            raise ValueError(f"pool is {pool}, must be at least 1")
-        self.commands = commands
-        self.timeout = timeout
+        settings = self._settings = Settings(**options)
+        self.commands: Commands[V] = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
+        self._timeout = settings.timeout
         self._host, self._port = host, port
-        self._pool = pool
-        self._dialect = dialect
-        self._limits = limits or Limits()
-        self._login = None if username is None else authenticate(username, password)
-        self._tls, self._name = tls, server_hostname or host
-        self._backoff, self._patient = backoff, patient
+        self._pool = settings.pool or 1
+        self._dialect = settings.dialect
+        self._limits = settings.limits or Limits()
+        self._login = None if settings.username is None else authenticate(settings.username, settings.password)
+        self._backoff, self._patient = settings.backoff, settings.patient
+        self._on_call = settings.on_call
         self._failed_attempts, self._last_error, self._retry_at = 0, "", 0.0
         #: Every connection that may have an open socket.
         self._connections: list[AsyncConnection] = []
@@ -140,6 +156,16 @@ class AsyncClientOf(Generic[V]):
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that a whole call may take, ``None`` for no limit. May be set. Raises ValueError."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        check_seconds("timeout", seconds)
+        self._timeout = seconds
+
     async def run(self, command: Command[T]) -> T:
         """Send the requests of a command and return its result. Each other method does this for the command it names.
 
@@ -151,37 +177,70 @@ class AsyncClientOf(Generic[V]):
             return command.result(())
         if len(command.requests) > self._limits.outstanding:
             self.check(command)
-        if self.timeout is None:
+        if self._on_call is not None:
+            return await self._reported(command)
+        if self._timeout is None:
             return command.result(await self._replies(command))
-        async with asyncio.timeout(self.timeout) as limit:
+        async with asyncio.timeout(self._timeout) as limit:
             replies = await self._replies(command, limit)
         return command.result(replies)
+
+    async def _reported(self, command: Command[T]) -> T:
+        began = time.monotonic()
+        replies: list[object] = []
+        failure: BaseException | None = None
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                replies = await self._replies(command, limit)
+            return command.result(replies)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if self._on_call is not None:
+                node = Node(self._host, self._port)
+                self._on_call(report_of(node, command, replies, time.monotonic() - began, failure))
 
     def check(self, command: Command[object]) -> None:
         """Raise ``memproto.LocalProtocolError`` if the command does not fit the protocol. Nothing is sent."""
         command.check(self._limits, self._dialect)
 
-    get: Final = _method(Commands.get)
-    gat: Final = _method(Commands.gat)
-    gets: Final = _method(Commands.gets)
-    get_multi: Final = _method(Commands.get_multi)
-    gets_multi: Final = _method(Commands.gets_multi)
-    set: Final = _method(Commands.set)
-    add: Final = _method(Commands.add)
-    replace: Final = _method(Commands.replace)
-    append: Final = _method(Commands.append)
-    prepend: Final = _method(Commands.prepend)
-    cas: Final = _method(Commands.cas)
-    set_multi: Final = _method(Commands.set_multi)
-    delete: Final = _method(Commands.delete)
-    delete_multi: Final = _method(Commands.delete_multi)
-    incr: Final = _method(Commands.incr)
-    decr: Final = _method(Commands.decr)
-    touch: Final = _method(Commands.touch)
-    flush: Final = _method(Commands.flush)
-    stats: Final = _method(Commands.stats)
-    version: Final = _method(Commands.version)
-    noop: Final = _method(Commands.noop)
+    @overload
+    async def get(self, key: Key) -> V | None: ...
+
+    @overload
+    async def get(self, key: Key, default: D) -> V | D: ...
+
+    async def get(self, key: Key, default: D | None = None) -> V | D | None:
+        """Return the value, ``default`` if there is none."""
+        return await self.run(self.commands.get(key, default))
+
+    gat: Final = _method(Commands[V].gat)
+    gets: Final = _method(Commands[V].gets)
+    get_multi: Final = _method(Commands[V].get_multi)
+    gat_multi: Final = _method(Commands[V].gat_multi)
+    gets_multi: Final = _method(Commands[V].gets_multi)
+    get_or_lease: Final = _method(Commands[V].get_or_lease)
+    set: Final = _method(Commands[V].set)
+    add: Final = _method(Commands[V].add)
+    replace: Final = _method(Commands[V].replace)
+    append: Final = _method(Commands[V].append)
+    prepend: Final = _method(Commands[V].prepend)
+    cas: Final = _method(Commands[V].cas)
+    set_multi: Final = _method(Commands[V].set_multi)
+    add_multi: Final = _method(Commands[V].add_multi)
+    delete: Final = _method(Commands[V].delete)
+    delete_multi: Final = _method(Commands[V].delete_multi)
+    invalidate: Final = _method(Commands[V].invalidate)
+    incr: Final = _method(Commands[V].incr)
+    decr: Final = _method(Commands[V].decr)
+    incr_multi: Final = _method(Commands[V].incr_multi)
+    touch: Final = _method(Commands[V].touch)
+    touch_multi: Final = _method(Commands[V].touch_multi)
+    flush: Final = _method(Commands[V].flush)
+    stats: Final = _method(Commands[V].stats)
+    version: Final = _method(Commands[V].version)
+    noop: Final = _method(Commands[V].noop)
 
     async def close(self) -> None:
         """Close all connections, and raise ConnectionError in the calls that wait. A closed client stays closed.
@@ -310,7 +369,7 @@ class AsyncClientOf(Generic[V]):
         """
         try:
             await self._connect(connection)
-            await connection.start(self._tls, self._name)
+            await connection.start(self._settings.tls, self._settings.server_hostname or self._host)
             if self._login is not None:
                 self._login.result(await connection.run(self._login))
             connection.take_calls()
@@ -335,12 +394,12 @@ class AsyncClientOf(Generic[V]):
         except socket.gaierror:
             found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         *others, (family, _, _, _, last) = found
-        share = None if self.timeout is None else self.timeout / len(found)
+        share = None if self._timeout is None else self._timeout / len(found)
         for other, _, _, _, address in others:
             with suppress(OSError):
                 async with asyncio.timeout(share):
-                    return await connection.connect(other, address)
-        return await connection.connect(family, last)
+                    return await connection.connect(other, address, self._settings.keepalive)
+        return await connection.connect(family, last, self._settings.keepalive)
 
     def _delay_next_attempt(self, error: OSError) -> None:
         """Try nothing for a while. The time is random in part, so that not all clients of a server return at once."""
@@ -353,23 +412,3 @@ class AsyncClientOf(Generic[V]):
     def _remove(self, connection: AsyncConnection) -> None:
         if connection in self._connections:
             self._connections.remove(connection)
-
-
-class _Options(TypedDict, total=False):
-    pool: int
-    timeout: float | None
-    dialect: Dialect
-    limits: Limits | None
-    username: str | None
-    password: str
-    tls: ssl.SSLContext | None
-    server_hostname: str | None
-    backoff: tuple[float, float]
-    patient: bool
-
-
-class AsyncClient(AsyncClientOf[bytes]):
-    """:class:`AsyncClientOf` for values that are bytes."""
-
-    def __init__(self, host: str = "127.0.0.1", port: int = 11211, **options: Unpack[_Options]) -> None:
-        super().__init__(Commands(RAW), host, port, **options)

@@ -13,43 +13,53 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import wraps
-from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto.clients.async_client import AsyncClientOf
+from memproto import Item
+from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import NotSentError
+from memproto.clients.options import Options, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
     NODE_FAILURES,
     UNKNOWN,
-    ClusterOptions,
+    AsyncClusterOptions,
     DeadNodes,
     KeyList,
     NodeResults,
-    Options,
     Plan,
     Router,
     Unknown,
 )
-from memproto.commands import RAW, Command, Commands, ServerError
+from memproto.commands import Command, Commands, Key, Lease, Serde, ServerError
 
-__all__ = ["UNKNOWN", "AsyncCluster", "AsyncClusterOf", "Unknown"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V = TypeVarWithDefault("V", default=bytes)
+else:
+    V = TypeVar("V")
+
+__all__ = ["UNKNOWN", "AsyncCluster", "Unknown"]
 
 # After one of these errors the node has certainly not received the command.
 _NOT_SENT: Final = (NotSentError, ConnectionRefusedError, FileNotFoundError, socket.gaierror)
 
+D = TypeVar("D")
+K = TypeVar("K", bytes, str)
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-V = TypeVar("V")
+U = TypeVar("U")
 
 
 def _read_method(
-    build: Callable[Concatenate[Commands[V], bytes, P], Command[T]], missing: T
-) -> Callable[Concatenate[AsyncClusterOf[V], bytes, P], Coroutine[None, None, T]]:
+    build: Callable[Concatenate[Commands[U], Key, P], Command[T]], missing: D
+) -> Callable[Concatenate[AsyncCluster[U], Key, P], Coroutine[None, None, T | D]]:
     """Return the method for a command that reads one key. Its result is ``missing`` while the node is dead."""
 
     @wraps(build)
-    async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
+    async def method(cluster: AsyncCluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D:
         router = cluster.router
         return await cluster.run(router.read(key, build(router.commands, key, *arguments, **options), missing))
 
@@ -57,46 +67,62 @@ def _read_method(
 
 
 def _write_method(
-    build: Callable[Concatenate[Commands[V], bytes, P], Command[T]], missing: T
-) -> Callable[Concatenate[AsyncClusterOf[V], bytes, P], Coroutine[None, None, T | Unknown]]:
+    build: Callable[Concatenate[Commands[U], Key, P], Command[T]], missing: D
+) -> Callable[Concatenate[AsyncCluster[U], Key, P], Coroutine[None, None, T | D | Unknown]]:
     """Return the method for a command that changes one key. Its result may be ``UNKNOWN``."""
 
     @wraps(build)
-    async def method(cluster: AsyncClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
+    async def method(cluster: AsyncCluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D | Unknown:
         router = cluster.router
         return await cluster.run(router.write(key, build(router.commands, key, *arguments, **options), missing))
 
     return method
 
 
-class AsyncClusterOf(Generic[V]):
+class AsyncCluster(Generic[V]):
     """A client for each node, which connects when a call needs it.
 
-    ``commands`` has the serde, which says what values are. ``timeout`` limits each command of a node, ``retry_after``
-    is how long a dead node gets no commands, both in seconds; see ``memproto.clients.cluster`` for ``dead``. Raises
-    ValueError for options that are out of range.
+    Values are bytes, unless ``values`` is a serde or the name of one: those of :func:`memproto.conventions.serde`, and
+    ``json``. ``retry_after`` is how many seconds a dead node gets no commands; see ``memproto.clients.cluster`` for
+    ``dead``. :class:`Settings` explains the other options; ``timeout`` limits each command of a node. Raises ValueError
+    for options that are out of range.
     """
+
+    @overload
+    def __init__(
+        self: AsyncCluster[bytes],
+        nodes: Iterable[NodeLike],
+        *,
+        values: None = None,
+        **options: Unpack[AsyncClusterOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncCluster[object], nodes: Iterable[NodeLike], *, values: str, **options: Unpack[AsyncClusterOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self, nodes: Iterable[NodeLike], *, values: Serde[V], **options: Unpack[AsyncClusterOptions]
+    ) -> None: ...
 
     def __init__(
         self,
-        commands: Commands[V],
         nodes: Iterable[NodeLike],
         *,
-        pool: int = 1,
-        timeout: float = 1.0,
+        values: Values[V] = None,
         dead: DeadNodes = "miss",
         retry_after: float = 30.0,
         placement: Placement = "ketama_weighted",
         **options: Unpack[Options],
     ) -> None:
-        self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, timeout)
-        self._clients = {
-            # No backoff: only the router decides how long a node is dead.
-            node: AsyncClientOf(
-                commands, node.host, node.port, pool=pool, timeout=timeout, backoff=(0.0, 0.0), **options
-            )
-            for node in self.router.ring.all
-        }
+        settings = Settings(**options)
+        commands = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
+        self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, settings.timeout)
+        self._options: Options = options
+        self._clients: dict[Node, AsyncClient[bytes]] = {}
+        self._make_clients()
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,60 +148,113 @@ class AsyncClusterOf(Generic[V]):
                         found.refusals[node] = result
                     elif not isinstance(result, NODE_FAILURES):
                         raise result
-                    elif not isinstance(result, _NOT_SENT):
-                        found.unknown.add(node)
+                    else:
+                        found.failures[node] = result
+                        if not isinstance(result, _NOT_SENT):
+                            found.unknown.add(node)
                 commands = plan.send(found)
         except StopIteration as end:
             outcome: T = end.value
             return outcome
 
-    async def get(self, key: bytes) -> V | None:
-        """Return the value, ``None`` if there is none."""
-        return await self.run(self.router.read(key, self.router.commands.get(key), None))
+    @overload
+    async def get(self, key: Key) -> V | None: ...
 
-    async def gat(self, key: bytes, exptime: int) -> V | None:
-        """Return the value and set a new expiry; ``None`` if there is none."""
-        return await self.run(self.router.read(key, self.router.commands.gat(key, exptime), None))
+    @overload
+    async def get(self, key: Key, default: D) -> V | D: ...
 
-    gets: Final = _read_method(Commands.gets, None)
-    set: Final = _write_method(Commands.set, False)
-    add: Final = _write_method(Commands.add, False)
-    replace: Final = _write_method(Commands.replace, False)
-    append: Final = _write_method(Commands.append, False)
-    prepend: Final = _write_method(Commands.prepend, False)
-    cas: Final = _write_method(Commands.cas, None)
-    delete: Final = _write_method(Commands.delete, False)
-    incr: Final = _write_method(Commands.incr, None)
-    decr: Final = _write_method(Commands.decr, None)
-    touch: Final = _write_method(Commands.touch, False)
+    async def get(self, key: Key, default: D | None = None) -> V | D | None:
+        """Return the value, ``default`` if there is none."""
+        return await self.run(self.router.read(key, self.router.commands.get(key, default), default))
 
-    async def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
+    async def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Lease[V]:
+        """Return the value, and whether the caller should store a new one. While the node is dead every caller should.
+
+        In the meta dialect only; see :meth:`memproto.commands.Commands.get_or_lease`.
+        """
+        command = self.router.commands.get_or_lease(key, lease, recache)
+        return await self.run(self.router.read(key, command, Lease[V](None, True)))
+
+    gat: Final = _read_method(Commands[V].gat, None)
+    gets: Final = _read_method(Commands[V].gets, None)
+    set: Final = _write_method(Commands[V].set, False)
+    add: Final = _write_method(Commands[V].add, False)
+    replace: Final = _write_method(Commands[V].replace, False)
+    append: Final = _write_method(Commands[V].append, False)
+    prepend: Final = _write_method(Commands[V].prepend, False)
+    cas: Final = _write_method(Commands[V].cas, None)
+    delete: Final = _write_method(Commands[V].delete, False)
+    invalidate: Final = _write_method(Commands[V].invalidate, False)
+    incr: Final = _write_method(Commands[V].incr, None)
+    decr: Final = _write_method(Commands[V].decr, None)
+    touch: Final = _write_method(Commands[V].touch, False)
+
+    async def get_multi(self, keys: Iterable[K]) -> dict[K, V]:
         """Return the values of those keys that have one."""
-        return await self.run(self.router.get_multi(keys))
+        return await self.run(self.router.read_multi(keys, self.router.commands.get_multi))
 
-    async def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> KeyList:
+    async def gets_multi(self, keys: Iterable[K]) -> dict[K, Item]:
+        """Return the items of those keys that have one, as they are stored."""
+        return await self.run(self.router.read_multi(keys, self.router.commands.gets_multi))
+
+    async def gat_multi(self, keys: Iterable[K], exptime: int) -> dict[K, V]:
+        """Return the values of those keys that have one, and set a new expiry."""
+        return await self.run(self.router.read_multi(keys, lambda part: self.router.commands.gat_multi(part, exptime)))
+
+    async def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> KeyList[K]:
         """Store all items, and return the keys of those that are not stored; of those in ``unknown`` some may be."""
-        return await self.run(self.router.set_multi(items, exptime, flags))
+        commands = self.router.commands
+        return await self.run(self.router.store_multi(items, lambda part: commands.set_multi(part, exptime, flags)))
 
-    async def delete_multi(self, keys: Iterable[bytes]) -> KeyList:
+    async def add_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> KeyList[K]:
+        """Store the items whose keys are absent, and return the keys of the others; ``unknown`` as in ``set_multi``."""
+        commands = self.router.commands
+        return await self.run(self.router.store_multi(items, lambda part: commands.add_multi(part, exptime, flags)))
+
+    async def delete_multi(self, keys: Iterable[K]) -> KeyList[K]:
         """Delete all keys, and return those that existed; some of those in ``unknown`` may have been deleted."""
-        return await self.run(self.router.delete_multi(keys))
+        return await self.run(self.router.change_multi(keys, self.router.commands.delete_multi))
+
+    async def touch_multi(self, keys: Iterable[K], exptime: int = 0) -> KeyList[K]:
+        """Set a new expiry of all keys, and return those that existed; ``unknown`` as in ``delete_multi``."""
+        commands = self.router.commands
+        return await self.run(self.router.change_multi(keys, lambda part: commands.touch_multi(part, exptime)))
+
+    async def incr_multi(
+        self, keys: Iterable[K], delta: int = 1, initial: int | None = None, exptime: int = 0
+    ) -> dict[K, int]:
+        """Add to all keys, and return the new numbers of those that are known to be changed."""
+        commands = self.router.commands
+        plan = self.router.read_multi(keys, lambda part: commands.incr_multi(part, delta, initial, exptime))
+        return await self.run(plan)
 
     async def flush(self, delay: int | None = None) -> bool:
         """Remove all items. The result says whether every node has confirmed that."""
-        return len(await self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(self._clients)
+        return len(await self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(
+            self.router.ring.all
+        )
 
     async def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
         """Return the statistics of each node that is not dead."""
         return await self.run(self.router.on_all_nodes(self.router.commands.stats(group)))
 
+    async def change_nodes(self, *, add: Iterable[NodeLike] = (), remove: Iterable[NodeLike] = ()) -> None:
+        """Add nodes and remove others; some keys move to other nodes, their items do not.
+
+        A call in progress finds a removed node dead. Raises ValueError for a node to add that is there, one
+        to remove that is not, or if no node is left.
+        """
+        gone = self.router.change_nodes(add, remove)
+        self._make_clients()
+        for node in gone:
+            await self._clients.pop(node).close()
+
+    def _make_clients(self) -> None:
+        for node in self.router.ring.all:
+            if node not in self._clients:
+                # No backoff: only the router decides how long a node is dead.
+                self._clients[node] = AsyncClient(node.host, node.port, backoff=(0.0, 0.0), **self._options)
+
     async def close(self) -> None:
         """Close all connections. A closed cluster stays closed: all keys are missing from now on."""
         await asyncio.gather(*[client.close() for client in self._clients.values()])
-
-
-class AsyncCluster(AsyncClusterOf[bytes]):
-    """:class:`AsyncClusterOf` for values that are bytes."""
-
-    def __init__(self, nodes: Iterable[NodeLike], **options: Unpack[ClusterOptions]) -> None:
-        super().__init__(Commands(RAW), nodes, **options)

@@ -96,10 +96,10 @@ class AsyncConnection:
             error if error is None or isinstance(error, Exception) else ConnectionError(self.failure or "interrupted")
         )
 
-    async def connect(self, family: int, address: str | tuple[object, ...]) -> None:
+    async def connect(self, family: int, address: str | tuple[object, ...], keepalive: int | None = None) -> None:
         """Connect to one address; an earlier socket is closed. Raises OSError."""
         self._check_open()
-        self._round_trip = await self.stream.connect(family, address)
+        self._round_trip = await self.stream.connect(family, address, keepalive)
 
     async def start(self, tls: ssl.SSLContext | None, name: str) -> None:
         """Make the TLS handshake, if there is to be one, and receive from now on. Raises OSError."""

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from memproto.clients.keepalive import keep_alive
 from memproto.clients.system_errors import is_system_error
 from memproto.clients.tls import Tls
 
@@ -63,7 +64,7 @@ class AsyncStream:
 
     # --- opening
 
-    async def connect(self, family: int, address: str | tuple[object, ...]) -> float:
+    async def connect(self, family: int, address: str | tuple[object, ...], keepalive: int | None = None) -> float:
         """Connect to one address and return the seconds that took. Closes the socket it had. Raises OSError."""
         self.close()
         opened = socket.socket(family, socket.SOCK_STREAM)
@@ -75,6 +76,8 @@ class AsyncStream:
                 await asyncio.sleep(_QUEUE_FULL)
         else:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if keepalive is not None:
+                keep_alive(opened, keepalive)
             error = opened.connect_ex(address)
             if error in _CONNECTING:
                 await self._ready(self._loop.add_writer, self._loop.remove_writer)

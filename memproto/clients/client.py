@@ -1,15 +1,16 @@
-"""A blocking client: one connection, one call is one round trip.
+"""A blocking client of one server: one call is one round trip.
 
-    with Client("127.0.0.1", 11211, timeout=1.0) as client:
+    with Client("127.0.0.1", 11211) as client:
         client.set(b"greeting", b"hello")
         client.get(b"greeting")
 
     Client("unix:/run/memcached.sock", dialect=Dialect.META)
     Client("cache.example", tls=ssl.create_default_context(), username="me", password="secret")
-    ClientOf(Commands(serde), "cache.example")  # other values than bytes
+    Client("cache.example", values="pymemcache", encoding="utf-8", pool=8)
 
 The results are the same in every dialect, but for what a dialect cannot express: classic text creates no counters and
-takes no key with blanks or control characters; only classic and meta take a negative expiry, which means at once.
+takes no key with blanks or control characters; only classic and meta take a negative expiry, which means at once; only
+meta has leases.
 
 No reply reaches a call that it does not answer. A call that times out leaves the connection usable: a later call reads
 the late reply and drops it. After three timeouts in a row the client gives the connection up, and so it does after any
@@ -17,12 +18,17 @@ other interruption: whatever exception a signal handler raises, at any place, ``
 a new connection. A call that only reads is sent again if the server has closed the connection since the last call; one
 that writes is never sent again.
 
-``timeout`` limits the whole call: looking up the addresses, connecting to any of them, TLS, the login, sending,
-receiving, and all that again on another connection. Only the look-up of a name cannot be cut short.
+``timeout`` limits the whole call: waiting for a connection of the pool, looking up the addresses, connecting to any of
+them, TLS, the login, sending, receiving, and all that again on another connection. Only the look-up of a name cannot be
+cut short.
+
+Any number of threads may use a client. Each call in progress has a connection of its own, also one of a signal handler
+that has interrupted another. Without ``pool`` there may be any number of them, and one is kept for later. With ``pool``
+there are at most so many, which are kept until they are ``idle``; a call waits for a free one within its timeout and
+then raises ``TimeoutError``.
 
 A connection belongs to the process that opened it. After a fork the child closes its copy, which the server does not
-notice, and opens its own when it makes a call. A client is for one thread at a time. A call that finds another one
-in progress, in another thread or because a signal handler has interrupted it, uses a connection of its own.
+notice, and opens its own when it makes a call.
 
 A call raises ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, has too many
 connections or goes away; ``ServerError`` for a refusal that the call has no result for; ``AuthenticationError`` for
@@ -32,71 +38,94 @@ sent; ``memproto.RemoteProtocolError`` for a server that breaks the protocol.
 
 from __future__ import annotations
 
-import ssl
+import os
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Final, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto import Dialect, Limits
-from memproto.clients.connection import Connection, Trace
+from memproto import Limits
+from memproto.clients.connection import Connection
+from memproto.clients.options import BlockingOptions, Settings, Values, check_seconds, serde_of
+from memproto.clients.permits import Permits
+from memproto.clients.reports import report_of
+from memproto.clients.ring import Node
 from memproto.clients.stream import Expired, Fault, Stream, TlsStream
-from memproto.commands import RAW, AuthenticationError, Command, Commands, ServerError, authenticate
+from memproto.commands import AuthenticationError, Command, Commands, Key, Serde, ServerError, authenticate
 
-__all__ = ["AuthenticationError", "Client", "ClientOf", "ServerError", "Trace"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
 
+    V = TypeVarWithDefault("V", default=bytes)
+else:
+    V = TypeVar("V")
+
+__all__ = ["AuthenticationError", "Client", "ServerError"]
+
+D = TypeVar("D")
 P = ParamSpec("P")
 T = TypeVar("T")
-V = TypeVar("V")
+U = TypeVar("U")
 
 
-def _method(build: Callable[Concatenate[Commands[V], P], Command[T]]) -> Callable[Concatenate[ClientOf[V], P], T]:
+def _method(build: Callable[Concatenate[Commands[U], P], Command[T]]) -> Callable[Concatenate[Client[U], P], T]:
     """Return the method that runs the command which ``build`` returns."""
 
     @wraps(build)
-    def method(client: ClientOf[V], /, *arguments: P.args, **options: P.kwargs) -> T:
+    def method(client: Client[U], /, *arguments: P.args, **options: P.kwargs) -> T:
         return client.run(build(client.commands, *arguments, **options))
 
     return method
 
 
-class ClientOf(Generic[V]):
-    """One connection to one server, opened by the first call.
+class Client(Generic[V]):
+    """Connections to one server, opened by the calls.
 
-    ``commands`` has the serde, which says what values are. ``host`` may be a Unix socket, ``unix:PATH``. ``timeout``
-    limits a whole call, in seconds, more than 0, or ``None`` for no limit. ``trace`` is called with all bytes sent and
-    received. With ``username`` each connection begins with SASL PLAIN, in the text dialects with the ``set`` of
-    ``memcached -Y``. With ``tls`` each connection uses TLS; the certificate must be one for ``server_hostname``, or
-    else ``host``.
+    ``host`` may be a Unix socket, ``unix:PATH``. Values are bytes, unless ``values`` is a serde or the name of one:
+    those of :func:`memproto.conventions.serde`, and ``json``. :class:`Settings` explains the other options.
 
-    Raises ValueError for a ``timeout`` that is not more than 0.
+    Raises ValueError for an option that is out of range.
     """
+
+    @overload
+    def __init__(
+        self: Client[bytes],
+        host: str = ...,
+        port: int = ...,
+        *,
+        values: None = None,
+        **options: Unpack[BlockingOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Client[object], host: str = ..., port: int = ..., *, values: str, **options: Unpack[BlockingOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self, host: str = ..., port: int = ..., *, values: Serde[V], **options: Unpack[BlockingOptions]
+    ) -> None: ...
 
     def __init__(
         self,
-        commands: Commands[V],
         host: str = "127.0.0.1",
         port: int = 11211,
-        timeout: float | None = None,
         *,
-        dialect: Dialect = Dialect.BINARY,
-        limits: Limits | None = None,
-        trace: Trace | None = None,
-        username: str | None = None,
-        password: str = "",
-        tls: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
+        values: Values[V] = None,
+        **options: Unpack[BlockingOptions],
     ) -> None:
-        self.commands = commands
-        self._host, self._port = host, port
-        self.timeout = timeout
-        self._dialect = dialect
-        self._limits = limits or Limits()
-        self._trace = trace
-        self._login = None if username is None else authenticate(username, password)
-        self._tls, self._name = tls, server_hostname or host
-        # The connection while no call uses it. A call takes it out, and puts it back if it has ended well.
+        settings = self._settings = Settings(**options)
+        self.commands: Commands[V] = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
+        self._timeout = settings.timeout
+        self._limits = settings.limits or Limits()
+        self._node = Node(host, port)
+        self._on_call = settings.on_call
+        self._login = None if settings.username is None else authenticate(settings.username, settings.password)
+        # The connections that no call uses. A call takes one out, and puts it back if it has ended well.
         self._connections: list[Connection] = []
+        # By the process, because threads of the parent that hold some do not exist in a forked child.
+        self._permits: dict[int, Permits] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +140,7 @@ class ClientOf(Generic[V]):
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        if seconds is not None and not seconds > 0:
-            raise ValueError(f"timeout is {seconds!r}, must be more than 0 seconds, or None for no limit")
+        check_seconds("timeout", seconds)
         self._timeout = seconds
 
     def run(self, command: Command[T]) -> T:
@@ -132,6 +160,21 @@ class ClientOf(Generic[V]):
         """
         if not command.requests:
             return command.result(())
+        if self._on_call is None:
+            return command.result(self._replies(command))
+        began = time.monotonic()
+        replies: list[object] = []
+        failure: BaseException | None = None
+        try:
+            replies = self._replies(command)
+            return command.result(replies)
+        except BaseException as error:
+            failure = error.error if isinstance(error, Fault) else error
+            raise
+        finally:
+            self._on_call(report_of(self._node, command, replies, time.monotonic() - began, failure))
+
+    def _replies(self, command: Command[object]) -> list[object]:
         now = time.monotonic()
         deadline = None if self._timeout is None else now + self._timeout
         connection: Connection | None = None
@@ -142,78 +185,146 @@ class ClientOf(Generic[V]):
             except IndexError:
                 connection = None
             if connection is not None and not connection.is_usable(now):
-                connection.stream.close()
+                self._close(connection)
                 connection = None
-            fresh = connection is None
             while True:
                 if connection is None:
-                    connection = self._open(deadline)
+                    connection = self._new_connection(deadline)
                 try:
                     replies = connection.run(command, deadline)
                     break
                 except Fault as fault:
                     fault.sent = connection.sent
+                    fresh = not connection.last_used
                     if fresh or not command.repeatable or not isinstance(fault.error, ConnectionError):
                         raise
-                connection.stream.close()
-                connection, fresh = None, True
+                self._close(connection)
+                connection = None
             connection.last_used = now
         except BaseException:
             if connection is not None:
                 self._put_back(connection)
             raise
-        self._put_back(connection)
         # From here on another thread may use the connection, so an exception must not close it.
-        return command.result(replies)
+        self._put_back(connection)
+        return replies
 
     def check(self, command: Command[object]) -> None:
         """Raise ``memproto.LocalProtocolError`` if the command does not fit the protocol. Nothing is sent."""
-        command.check(self._limits, self._dialect)
+        command.check(self._limits, self._settings.dialect)
 
-    def get(self, key: bytes) -> V | None:
-        """Return the value, ``None`` if there is none."""
-        # The same as _method(Commands.get), but faster.
-        return self.run(self.commands.get(key))
+    @overload
+    def get(self, key: Key) -> V | None: ...
 
-    gat: Final = _method(Commands.gat)
-    gets: Final = _method(Commands.gets)
-    get_multi: Final = _method(Commands.get_multi)
-    gets_multi: Final = _method(Commands.gets_multi)
-    set: Final = _method(Commands.set)
-    add: Final = _method(Commands.add)
-    replace: Final = _method(Commands.replace)
-    append: Final = _method(Commands.append)
-    prepend: Final = _method(Commands.prepend)
-    cas: Final = _method(Commands.cas)
-    set_multi: Final = _method(Commands.set_multi)
-    delete: Final = _method(Commands.delete)
-    delete_multi: Final = _method(Commands.delete_multi)
-    incr: Final = _method(Commands.incr)
-    decr: Final = _method(Commands.decr)
-    touch: Final = _method(Commands.touch)
-    flush: Final = _method(Commands.flush)
-    stats: Final = _method(Commands.stats)
-    version: Final = _method(Commands.version)
-    noop: Final = _method(Commands.noop)
+    @overload
+    def get(self, key: Key, default: D) -> V | D: ...
+
+    def get(self, key: Key, default: D | None = None) -> V | D | None:
+        """Return the value, ``default`` if there is none."""
+        # The same as _method(Commands[V].get), but faster.
+        return self.run(self.commands.get(key, default))
+
+    gat: Final = _method(Commands[V].gat)
+    gets: Final = _method(Commands[V].gets)
+    get_multi: Final = _method(Commands[V].get_multi)
+    gat_multi: Final = _method(Commands[V].gat_multi)
+    gets_multi: Final = _method(Commands[V].gets_multi)
+    get_or_lease: Final = _method(Commands[V].get_or_lease)
+    set: Final = _method(Commands[V].set)
+    add: Final = _method(Commands[V].add)
+    replace: Final = _method(Commands[V].replace)
+    append: Final = _method(Commands[V].append)
+    prepend: Final = _method(Commands[V].prepend)
+    cas: Final = _method(Commands[V].cas)
+    set_multi: Final = _method(Commands[V].set_multi)
+    add_multi: Final = _method(Commands[V].add_multi)
+    delete: Final = _method(Commands[V].delete)
+    delete_multi: Final = _method(Commands[V].delete_multi)
+    invalidate: Final = _method(Commands[V].invalidate)
+    incr: Final = _method(Commands[V].incr)
+    decr: Final = _method(Commands[V].decr)
+    incr_multi: Final = _method(Commands[V].incr_multi)
+    touch: Final = _method(Commands[V].touch)
+    touch_multi: Final = _method(Commands[V].touch_multi)
+    flush: Final = _method(Commands[V].flush)
+    stats: Final = _method(Commands[V].stats)
+    version: Final = _method(Commands[V].version)
+    noop: Final = _method(Commands[V].noop)
 
     def close(self) -> None:
         """Send ``quit`` and close the connection. Another call opens a new one."""
         while self._connections:
-            self._connections.pop().close()
+            connection = self._connections.pop()
+            connection.close()
+            self._close(connection)
 
     def _put_back(self, connection: Connection) -> None:
-        if connection.reusable and not self._connections:
-            self._connections.append(connection)
-        else:
-            connection.stream.close()
+        kept = self._connections
+        if not connection.reusable or (kept and connection.permit is None):
+            self._close(connection)
+            return
+        kept.append(connection)
+        if connection.permit is not None:
+            self._permits_here().wake()
+            self._close_idle(connection.last_used)
+
+    def _close(self, connection: Connection) -> None:
+        connection.stream.close()
+        if connection.permit is not None:
+            self._permits_here().give_back(connection.permit)
+
+    def _close_idle(self, now: float) -> None:
+        """Close the connections of the pool that are idle, the oldest of which is the first."""
+        idle, kept = self._settings.idle, self._connections
+        try:
+            while idle is not None and now - kept[0].last_used > idle:
+                self._close(kept.pop(0))
+        except IndexError:
+            return
+
+    # --- opening
+
+    def _permits_here(self) -> Permits:
+        """Return the permits of this process."""
+        process = os.getpid()
+        found = self._permits.get(process)
+        return self._permits.setdefault(process, Permits(self._settings.pool or 1)) if found is None else found
+
+    def _new_connection(self, deadline: float | None) -> Connection:
+        """Open a connection; with a pool that is exhausted, wait for one that another call puts back."""
+        if self._settings.pool is None:
+            return self._open(deadline)
+        permits = self._permits_here()
+
+        def find() -> Connection | None:
+            try:
+                return self._connections.pop()
+            except IndexError:
+                return None
+
+        found = permits.take_or(find, deadline)
+        if isinstance(found, Connection):
+            if found.is_usable(time.monotonic()):
+                return found
+            self._close(found)
+            return self._new_connection(deadline)
+        try:
+            connection = self._open(deadline)
+        except BaseException:
+            permits.give_back(found)
+            raise
+        connection.permit = found
+        return connection
 
     def _open(self, deadline: float | None) -> Connection:
-        stream = None
+        stream, settings, node = None, self._settings, self._node
         try:
-            stream = (Stream if self._tls is None else TlsStream).open(self._host, self._port, deadline)
-            if isinstance(stream, TlsStream) and self._tls is not None:
-                stream.handshake(self._tls, self._name, deadline)
-            connection = Connection(stream, self._dialect, self._limits, self._trace)
+            stream = (Stream if settings.tls is None else TlsStream).open(
+                node.host, node.port, deadline, settings.keepalive
+            )
+            if isinstance(stream, TlsStream) and settings.tls is not None:
+                stream.handshake(settings.tls, settings.server_hostname or node.host, deadline)
+            connection = Connection(stream, settings.dialect, self._limits, settings.trace, settings.idle)
             if self._login is not None:
                 self._login.result(connection.run(self._login, deadline))
             return connection  # noqa: TRY300  # an interruption here is caught below
@@ -223,22 +334,3 @@ class ClientOf(Generic[V]):
             if isinstance(error, Expired):
                 raise Fault(TimeoutError("the call took longer than its timeout")) from None
             raise
-
-
-class _Options(TypedDict, total=False):
-    dialect: Dialect
-    limits: Limits | None
-    trace: Trace | None
-    username: str | None
-    password: str
-    tls: ssl.SSLContext | None
-    server_hostname: str | None
-
-
-class Client(ClientOf[bytes]):
-    """:class:`ClientOf` for values that are bytes."""
-
-    def __init__(
-        self, host: str = "127.0.0.1", port: int = 11211, timeout: float | None = None, **options: Unpack[_Options]
-    ) -> None:
-        super().__init__(Commands(RAW), host, port, timeout, **options)

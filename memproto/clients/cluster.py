@@ -5,11 +5,11 @@
         cluster.get_multi([b"greeting", b"other"])
 
     Cluster(nodes, dead="move", retry_after=10.0)
-    ClusterOf(Commands(serde), nodes)  # other values than bytes
+    Cluster(nodes, dead="raise", values="json")
 
-A node is dead if it fails: by a timeout, a lost connection, too many connections or a broken protocol. No such failure
-is raised. A dead node gets no commands for ``retry_after`` seconds; then one call tries it. Until it answers, ``dead``
-says what happens:
+A node is dead if it fails: by a timeout, a lost connection, too many connections or a broken protocol. A dead
+node gets no commands for ``retry_after`` seconds; then one call tries it. No failure is raised, unless you ask for
+that: until the node answers, ``dead`` says what happens:
 
 - ``"miss"``: its keys are missing. A call that reads finds nothing. A call that writes returns ``False`` if the node
   has stored or removed nothing, because it has not received the command. It returns ``UNKNOWN``, which is false too,
@@ -19,7 +19,9 @@ says what happens:
   the node comes back, so do its keys, with the values that it still has. This is for values that may be old, or that
   expire soon.
 
-In both, items that were deleted in the meantime may come back with the node. A call may find several dead nodes, and
+- ``"raise"``: the error of the node is raised, and ``ConnectionError`` while it is dead.
+
+In all, items that were deleted in the meantime may come back with the node. A call may find several dead nodes, and
 each costs it up to ``timeout``: in "move" a call on one key may do so, and a call on many keys uses its nodes one after
 the other. In "move" a write is ``UNKNOWN`` only if no other node has replied. ``ServerError`` and
 ``memproto.LocalProtocolError`` are raised as by the client of one server; a refusal makes no node dead.
@@ -29,9 +31,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto.clients.client import ClientOf
+from memproto import Item
+from memproto.clients.client import Client
+from memproto.clients.options import BlockingOptions, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
     UNKNOWN,
@@ -39,29 +43,37 @@ from memproto.clients.routing import (
     DeadNodes,
     KeyList,
     NodeResults,
-    Options,
     Plan,
     Router,
     Unknown,
 )
 from memproto.clients.stream import Fault
-from memproto.commands import RAW, Command, Commands, ServerError
+from memproto.commands import Command, Commands, Key, Lease, Serde, ServerError
 
-__all__ = ["UNKNOWN", "Cluster", "ClusterOf", "Unknown"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
 
+    V = TypeVarWithDefault("V", default=bytes)
+else:
+    V = TypeVar("V")
+
+__all__ = ["UNKNOWN", "Cluster", "Unknown"]
+
+D = TypeVar("D")
+K = TypeVar("K", bytes, str)
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-V = TypeVar("V")
+U = TypeVar("U")
 
 
 def _read_method(
-    build: Callable[Concatenate[Commands[V], bytes, P], Command[T]], missing: T
-) -> Callable[Concatenate[ClusterOf[V], bytes, P], T]:
+    build: Callable[Concatenate[Commands[U], Key, P], Command[T]], missing: D
+) -> Callable[Concatenate[Cluster[U], Key, P], T | D]:
     """Return the method for a command that reads one key. Its result is ``missing`` while the node is dead."""
 
     @wraps(build)
-    def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T:
+    def method(cluster: Cluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D:
         router = cluster.router
         return cluster.run(router.read(key, build(router.commands, key, *arguments, **options), missing))
 
@@ -69,41 +81,56 @@ def _read_method(
 
 
 def _write_method(
-    build: Callable[Concatenate[Commands[V], bytes, P], Command[T]], missing: T
-) -> Callable[Concatenate[ClusterOf[V], bytes, P], T | Unknown]:
+    build: Callable[Concatenate[Commands[U], Key, P], Command[T]], missing: D
+) -> Callable[Concatenate[Cluster[U], Key, P], T | D | Unknown]:
     """Return the method for a command that changes one key. Its result may be ``UNKNOWN``."""
 
     @wraps(build)
-    def method(cluster: ClusterOf[V], key: bytes, /, *arguments: P.args, **options: P.kwargs) -> T | Unknown:
+    def method(cluster: Cluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D | Unknown:
         router = cluster.router
         return cluster.run(router.write(key, build(router.commands, key, *arguments, **options), missing))
 
     return method
 
 
-class ClusterOf(Generic[V]):
+class Cluster(Generic[V]):
     """A client for each node, which connects when a call needs it.
 
-    ``commands`` has the serde, which says what values are. ``timeout`` limits each command of a node, ``retry_after``
-    is how long a dead node gets no commands, both in seconds; the module's documentation explains ``dead``. Raises
-    ValueError for options that are out of range.
+    Values are bytes, unless ``values`` is a serde or the name of one: those of :func:`memproto.conventions.serde`, and
+    ``json``. ``retry_after`` is how many seconds a dead node gets no commands; the module's documentation explains
+    ``dead``. :class:`Settings` explains the other options; ``timeout`` limits each command of a node. Raises ValueError
+    for options that are out of range.
     """
+
+    @overload
+    def __init__(
+        self: Cluster[bytes], nodes: Iterable[NodeLike], *, values: None = None, **options: Unpack[ClusterOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Cluster[object], nodes: Iterable[NodeLike], *, values: str, **options: Unpack[ClusterOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(self, nodes: Iterable[NodeLike], *, values: Serde[V], **options: Unpack[ClusterOptions]) -> None: ...
 
     def __init__(
         self,
-        commands: Commands[V],
         nodes: Iterable[NodeLike],
         *,
-        timeout: float = 1.0,
+        values: Values[V] = None,
         dead: DeadNodes = "miss",
         retry_after: float = 30.0,
         placement: Placement = "ketama_weighted",
-        **options: Unpack[Options],
+        **options: Unpack[BlockingOptions],
     ) -> None:
-        self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, timeout)
-        self._clients = {
-            node: ClientOf(commands, node.host, node.port, timeout, **options) for node in self.router.ring.all
-        }
+        settings = Settings(**options)
+        commands = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
+        self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, settings.timeout)
+        self._options: BlockingOptions = options
+        self._clients: dict[Node, Client[bytes]] = {}
+        self._make_clients()
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +153,7 @@ class ClusterOf(Generic[V]):
                         found.results[node] = self._clients[node].attempt(command)
                     except Fault as fault:
                         # Nothing else makes a node dead: a TimeoutError, for one, comes from a signal handler.
+                        found.failures[node] = fault.error
                         if fault.sent:
                             found.unknown.add(node)
                     except ServerError as refusal:
@@ -135,54 +163,102 @@ class ClusterOf(Generic[V]):
             result: T = end.value
             return result
 
-    def get(self, key: bytes) -> V | None:
-        """Return the value, ``None`` if there is none."""
-        return self.run(self.router.read(key, self.router.commands.get(key), None))
+    @overload
+    def get(self, key: Key) -> V | None: ...
 
-    def gat(self, key: bytes, exptime: int) -> V | None:
-        """Return the value and set a new expiry; ``None`` if there is none."""
-        return self.run(self.router.read(key, self.router.commands.gat(key, exptime), None))
+    @overload
+    def get(self, key: Key, default: D) -> V | D: ...
 
-    gets: Final = _read_method(Commands.gets, None)
-    set: Final = _write_method(Commands.set, False)
-    add: Final = _write_method(Commands.add, False)
-    replace: Final = _write_method(Commands.replace, False)
-    append: Final = _write_method(Commands.append, False)
-    prepend: Final = _write_method(Commands.prepend, False)
-    cas: Final = _write_method(Commands.cas, None)
-    delete: Final = _write_method(Commands.delete, False)
-    incr: Final = _write_method(Commands.incr, None)
-    decr: Final = _write_method(Commands.decr, None)
-    touch: Final = _write_method(Commands.touch, False)
+    def get(self, key: Key, default: D | None = None) -> V | D | None:
+        """Return the value, ``default`` if there is none."""
+        return self.run(self.router.read(key, self.router.commands.get(key, default), default))
 
-    def get_multi(self, keys: Iterable[bytes]) -> dict[bytes, V]:
+    def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Lease[V]:
+        """Return the value, and whether the caller should store a new one. While the node is dead every caller should.
+
+        In the meta dialect only; see :meth:`memproto.commands.Commands.get_or_lease`.
+        """
+        command = self.router.commands.get_or_lease(key, lease, recache)
+        return self.run(self.router.read(key, command, Lease[V](None, True)))
+
+    gat: Final = _read_method(Commands[V].gat, None)
+    gets: Final = _read_method(Commands[V].gets, None)
+    set: Final = _write_method(Commands[V].set, False)
+    add: Final = _write_method(Commands[V].add, False)
+    replace: Final = _write_method(Commands[V].replace, False)
+    append: Final = _write_method(Commands[V].append, False)
+    prepend: Final = _write_method(Commands[V].prepend, False)
+    cas: Final = _write_method(Commands[V].cas, None)
+    delete: Final = _write_method(Commands[V].delete, False)
+    invalidate: Final = _write_method(Commands[V].invalidate, False)
+    incr: Final = _write_method(Commands[V].incr, None)
+    decr: Final = _write_method(Commands[V].decr, None)
+    touch: Final = _write_method(Commands[V].touch, False)
+
+    def get_multi(self, keys: Iterable[K]) -> dict[K, V]:
         """Return the values of those keys that have one."""
-        return self.run(self.router.get_multi(keys))
+        return self.run(self.router.read_multi(keys, self.router.commands.get_multi))
 
-    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> KeyList:
+    def gets_multi(self, keys: Iterable[K]) -> dict[K, Item]:
+        """Return the items of those keys that have one, as they are stored."""
+        return self.run(self.router.read_multi(keys, self.router.commands.gets_multi))
+
+    def gat_multi(self, keys: Iterable[K], exptime: int) -> dict[K, V]:
+        """Return the values of those keys that have one, and set a new expiry."""
+        return self.run(self.router.read_multi(keys, lambda part: self.router.commands.gat_multi(part, exptime)))
+
+    def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> KeyList[K]:
         """Store all items, and return the keys of those that are not stored; of those in ``unknown`` some may be."""
-        return self.run(self.router.set_multi(items, exptime, flags))
+        commands = self.router.commands
+        return self.run(self.router.store_multi(items, lambda part: commands.set_multi(part, exptime, flags)))
 
-    def delete_multi(self, keys: Iterable[bytes]) -> KeyList:
+    def add_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> KeyList[K]:
+        """Store the items whose keys are absent, and return the keys of the others; ``unknown`` as in ``set_multi``."""
+        commands = self.router.commands
+        return self.run(self.router.store_multi(items, lambda part: commands.add_multi(part, exptime, flags)))
+
+    def delete_multi(self, keys: Iterable[K]) -> KeyList[K]:
         """Delete all keys, and return those that existed; some of those in ``unknown`` may have been deleted."""
-        return self.run(self.router.delete_multi(keys))
+        return self.run(self.router.change_multi(keys, self.router.commands.delete_multi))
+
+    def touch_multi(self, keys: Iterable[K], exptime: int = 0) -> KeyList[K]:
+        """Set a new expiry of all keys, and return those that existed; ``unknown`` as in ``delete_multi``."""
+        commands = self.router.commands
+        return self.run(self.router.change_multi(keys, lambda part: commands.touch_multi(part, exptime)))
+
+    def incr_multi(
+        self, keys: Iterable[K], delta: int = 1, initial: int | None = None, exptime: int = 0
+    ) -> dict[K, int]:
+        """Add to all keys, and return the new numbers of those that are known to be changed."""
+        commands = self.router.commands
+        plan = self.router.read_multi(keys, lambda part: commands.incr_multi(part, delta, initial, exptime))
+        return self.run(plan)
 
     def flush(self, delay: int | None = None) -> bool:
         """Remove all items. The result says whether every node has confirmed that."""
-        return len(self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(self._clients)
+        return len(self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(self.router.ring.all)
 
     def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
         """Return the statistics of each node that is not dead."""
         return self.run(self.router.on_all_nodes(self.router.commands.stats(group)))
 
+    def change_nodes(self, *, add: Iterable[NodeLike] = (), remove: Iterable[NodeLike] = ()) -> None:
+        """Add nodes and remove others; some keys move to other nodes, their items do not.
+
+        A call in progress may still use a node that is removed. Raises ValueError for a node to add that is there, one
+        to remove that is not, or if no node is left.
+        """
+        gone = self.router.change_nodes(add, remove)
+        self._make_clients()
+        for node in gone:
+            self._clients[node].close()  # a call of another thread may still use it
+
+    def _make_clients(self) -> None:
+        for node in self.router.ring.all:
+            if node not in self._clients:
+                self._clients[node] = Client(node.host, node.port, **self._options)
+
     def close(self) -> None:
         """Close all connections. Another call opens new ones."""
         for client in self._clients.values():
             client.close()
-
-
-class Cluster(ClusterOf[bytes]):
-    """:class:`ClusterOf` for values that are bytes."""
-
-    def __init__(self, nodes: Iterable[NodeLike], **options: Unpack[ClusterOptions]) -> None:
-        super().__init__(Commands(RAW), nodes, **options)

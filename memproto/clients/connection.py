@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from random import SystemRandom
-from typing import Final, TypeAlias
+from typing import Final
 
 from memproto import ClientConnection, Dialect, Exchange, Limits, LocalProtocolError, Quit, RemoteProtocolError, Signal
+from memproto.clients.options import Trace
+from memproto.clients.permits import Permit
 from memproto.clients.refusal import is_refusal
 from memproto.clients.stream import WRITABLE, Expired, Fault, Stream
 from memproto.commands import Command
 
-__all__ = ["Connection", "Trace"]
-
-#: The client calls this with ">" and each block of bytes that it sends, or "<" and each block that it receives.
-Trace: TypeAlias = Callable[[str, bytes], None]
+__all__ = ["Connection"]
 
 _NEED_DATA: Final = Signal.NEED_DATA
 # Empty buffers of a socket always take so many bytes at once, so that the client need not wait for room.
@@ -34,7 +33,9 @@ _RANDOM: Final = SystemRandom()
 class Connection:
     """A stream, and the state of the protocol on it."""
 
-    def __init__(self, stream: Stream, dialect: Dialect, limits: Limits, trace: Trace | None) -> None:
+    def __init__(
+        self, stream: Stream, dialect: Dialect, limits: Limits, trace: Trace | None, idle: float | None = None
+    ) -> None:
         self.stream: Stream = stream
         # A random opaque, so that a late reply of another connection, which a proxy may send, fits no request here.
         first_opaque = _RANDOM.getrandbits(32)
@@ -46,6 +47,9 @@ class Connection:
         self.sent: bool = False
         #: When the last call that succeeded began, by the monotonic clock.
         self.last_used: float = 0.0
+        #: The permit of a client that limits its connections.
+        self.permit: Permit | None = None
+        self._idle = math.inf if idle is None else idle
         # The first bytes received, until they are known not to be a refusal of the connection.
         self._first: bytes | None = b""
         # How the server has broken the protocol after it had answered the last call.
@@ -58,7 +62,7 @@ class Connection:
 
     def is_usable(self, now: float) -> bool:
         """Whether a call may use it: this process has opened it, and the server does not seem to have closed it."""
-        if self.stream.process != os.getpid():
+        if self.stream.process != os.getpid() or now - self.last_used > self._idle:
             return False
         # If no request is outstanding and yet there is something to read, that is most likely the end of the stream.
         return now - self.last_used <= _IDLE or self.protocol.outstanding > 0 or not self.stream.has_data()

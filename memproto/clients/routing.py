@@ -12,16 +12,20 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
-from memproto import Dialect, Limits, RemoteProtocolError
-from memproto.clients.ring import Node, Placement, Ring
-from memproto.commands import Command, Commands, ServerError
+from memproto import RemoteProtocolError
+from memproto.clients.options import BlockingOptions, Options
+from memproto.clients.ring import Node, NodeLike, Placement, Ring, parse_node
+from memproto.commands import Command, Commands, Key, ServerError
 
+D = TypeVar("D")
+K = TypeVar("K", bytes, str)
+AnyKey = TypeVar("AnyKey", bound=Key)
 R = TypeVar("R")
 T = TypeVar("T")
 V = TypeVar("V")
 
 #: What becomes of the keys of a dead node.
-DeadNodes: TypeAlias = Literal["miss", "move"]
+DeadNodes: TypeAlias = Literal["miss", "move", "raise"]
 
 
 class Unknown(enum.Enum):
@@ -36,24 +40,37 @@ class Unknown(enum.Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-class KeyList(list[bytes]):
+class KeyList(list[AnyKey]):
     """The list of keys that a call on many keys of a cluster returns."""
 
-    def __init__(self, keys: Iterable[bytes], unknown: Iterable[bytes]) -> None:
+    def __init__(self, keys: Iterable[AnyKey], unknown: Iterable[AnyKey]) -> None:
         super().__init__(keys)
         #: The keys whose node failed before it replied: it may have carried out the write.
-        self.unknown: frozenset[bytes] = frozenset(unknown)
+        self.unknown: frozenset[AnyKey] = frozenset(unknown)
 
 
 @dataclass(slots=True)
 class NodeResults(Generic[R]):
-    """The results of one command for each of several nodes. A node that is in neither dictionary has failed."""
+    """The results of one command for each of several nodes. A node without result or refusal has failed."""
 
     results: dict[Node, R] = field(default_factory=dict)
     #: A node that refuses a command has not failed. The caller gets the refusal.
     refusals: dict[Node, ServerError] = field(default_factory=dict)
+    #: What the nodes that failed have raised.
+    failures: dict[Node, Exception] = field(default_factory=dict)
     #: The failed nodes that may have carried out the command.
     unknown: set[Node] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Rounds(Generic[R, AnyKey]):
+    """What all rounds of a call have come to."""
+
+    results: list[R] = field(default_factory=list)
+    #: The keys that got no node.
+    unplaced: list[AnyKey] = field(default_factory=list)
+    #: The keys whose node failed and may have carried out the command.
+    unknown: set[AnyKey] = field(default_factory=set)
 
 
 Plan: TypeAlias = Generator[dict[Node, Command[R]], NodeResults[R], T]
@@ -62,78 +79,90 @@ Plan: TypeAlias = Generator[dict[Node, Command[R]], NodeResults[R], T]
 NODE_FAILURES: Final = (OSError, RemoteProtocolError)
 
 
-class Options(TypedDict, total=False):
-    """The options of the connections to every node."""
-
-    dialect: Dialect
-    limits: Limits | None
-    username: str | None
-    password: str
-
-
-class ClusterOptions(Options, total=False):
-    """All options of a cluster; ``retry_after`` and ``timeout`` are in seconds."""
-
-    timeout: float
+class _OfCluster(TypedDict, total=False):
     dead: DeadNodes
     retry_after: float
     placement: Placement
+
+
+class ClusterOptions(BlockingOptions, _OfCluster, total=False):
+    """The options of a blocking cluster; ``retry_after`` is in seconds."""
+
+
+class AsyncClusterOptions(Options, _OfCluster, total=False):
+    """The options of an asyncio cluster; ``retry_after`` is in seconds."""
 
 
 class Router(Generic[V]):
     """Builds the plans of all calls, and knows which nodes are dead. It does no I/O.
 
     A dead node gets no commands for ``retry_after`` seconds; then one call tries it, for at most ``timeout`` seconds,
-    while the others still treat it as dead. Raises ValueError if ``dead`` is neither ``"miss"`` nor ``"move"``.
+    while the others still treat it as dead. Raises ValueError if ``dead`` is not ``"miss"``, ``"move"`` or ``"raise"``.
     """
 
-    def __init__(self, commands: Commands[V], ring: Ring, dead: DeadNodes, retry_after: float, timeout: float) -> None:
-        if dead not in ("miss", "move"):
-            raise ValueError(f"dead is {dead!r}, must be miss or move")
+    def __init__(
+        self, commands: Commands[V], ring: Ring, dead: DeadNodes, retry_after: float, timeout: float | None
+    ) -> None:
+        if dead not in ("miss", "move", "raise"):
+            raise ValueError(f"dead is {dead!r}, must be miss, move or raise")
         self.commands = commands
         self.ring = ring
-        self._moves = dead == "move"
+        self._dead = dead
         self._retry_after = retry_after
-        self._timeout = timeout
+        self._timeout = retry_after if timeout is None else timeout
         self._dead_until: dict[Node, float] = {}
 
     def dead_nodes(self) -> frozenset[Node]:
         """Return the nodes that get no commands at present."""
         now = time.monotonic() if self._dead_until else 0.0
-        return frozenset(node for node, until in self._dead_until.items() if until > now)
+        # Of a copy: another thread may change the dictionary.
+        return frozenset(node for node, until in self._dead_until.copy().items() if until > now)
 
-    def read(self, key: bytes, command: Command[T], missing: T) -> Plan[T, T]:
+    def change_nodes(self, add: Iterable[NodeLike], remove: Iterable[NodeLike]) -> set[Node]:
+        """Add nodes to the ring and remove others. Returns those removed. Raises ValueError as :class:`Ring` does."""
+        gone = set(map(parse_node, remove))
+        if not gone.issubset(self.ring.all):
+            raise ValueError(f"{', '.join(map(str, gone.difference(self.ring.all)))} is no node of the cluster")
+        kept = [node for node in self.ring.all if node not in gone]
+        self.ring = Ring([*kept, *map(parse_node, add)], self.ring.placement)
+        for node in gone:
+            self._dead_until.pop(node, None)
+        return gone.difference(self.ring.all)
+
+    def read(self, key: Key, command: Command[T], missing: D) -> Plan[T, T | D]:
         """Run a command on one key. The result is ``missing`` if its node is dead."""
-        results, _, _ = yield from self._rounds([key], lambda _: command)
-        return results[0] if results else missing
+        found = yield from self._rounds([key], lambda _: command)
+        return found.results[0] if found.results else missing
 
-    def write(self, key: bytes, command: Command[T], missing: T) -> Plan[T, T | Unknown]:
+    def write(self, key: Key, command: Command[T], missing: D) -> Plan[T, T | D | Unknown]:
         """Run a command that changes one key.
 
         The result is ``UNKNOWN`` if a node that may have carried it out has failed and no other node has replied. It
         is ``missing`` if no node has received it.
         """
-        results, _, unknown = yield from self._rounds([key], lambda _: command)
-        return results[0] if results else UNKNOWN if unknown else missing
+        found = yield from self._rounds([key], lambda _: command)
+        return found.results[0] if found.results else UNKNOWN if found.unknown else missing
 
-    def get_multi(self, keys: Iterable[bytes]) -> Plan[dict[bytes, V], dict[bytes, V]]:
-        """Get the values of those keys that have one."""
-        results, _, _ = yield from self._rounds(keys, self.commands.get_multi)
-        return {key: value for found in results for key, value in found.items()}
+    def read_multi(
+        self, keys: Iterable[K], build: Callable[[list[K]], Command[dict[K, T]]]
+    ) -> Plan[dict[K, T], dict[K, T]]:
+        """Run a command for all keys whose result has those that are found."""
+        found = yield from self._rounds(keys, build)
+        return {key: value for part in found.results for key, value in part.items()}
 
-    def set_multi(self, items: Mapping[bytes, V], exptime: int = 0, flags: int = 0) -> Plan[list[bytes], KeyList]:
+    def store_multi(
+        self, items: Mapping[K, V], build: Callable[[dict[K, V]], Command[list[K]]]
+    ) -> Plan[list[K], KeyList[K]]:
         """Store all items. The result has the keys of those that are not stored, or not known to be."""
+        found = yield from self._rounds(items, lambda keys: build({key: items[key] for key in keys}))
+        return KeyList([key for refused in found.results for key in refused] + found.unplaced, found.unknown)
 
-        def build(keys: Iterable[bytes]) -> Command[list[bytes]]:
-            return self.commands.set_multi({key: items[key] for key in keys}, exptime, flags)
-
-        results, unplaced, unknown = yield from self._rounds(items, build)
-        return KeyList([key for refused in results for key in refused] + unplaced, unknown)
-
-    def delete_multi(self, keys: Iterable[bytes]) -> Plan[list[bytes], KeyList]:
-        """Delete all keys. The result has those that existed."""
-        results, _, unknown = yield from self._rounds(keys, self.commands.delete_multi)
-        return KeyList([key for removed in results for key in removed], unknown)
+    def change_multi(
+        self, keys: Iterable[K], build: Callable[[list[K]], Command[list[K]]]
+    ) -> Plan[list[K], KeyList[K]]:
+        """Run a command for all keys whose result has those that it has changed."""
+        found = yield from self._rounds(keys, build)
+        return KeyList([key for changed in found.results for key in changed], found.unknown)
 
     def on_all_nodes(self, command: Command[T]) -> Plan[T, dict[Node, T]]:
         """Run a command on every node that is not dead. The result has those that replied."""
@@ -142,50 +171,50 @@ class Router(Generic[V]):
         return found.results
 
     def _rounds(
-        self, keys: Iterable[bytes], build: Callable[[list[bytes]], Command[R]]
-    ) -> Plan[R, tuple[list[R], list[bytes], set[bytes]]]:
-        """Run commands for all keys on their nodes; then, for the keys of nodes that failed, on the next nodes.
-
-        Returns all results, the keys that got no node, and the keys whose node failed and may have carried it out.
-        """
-        left, results, unplaced, unknown = list(dict.fromkeys(keys)), list[R](), list[bytes](), set[bytes]()
+        self, keys: Iterable[AnyKey], build: Callable[[list[AnyKey]], Command[R]]
+    ) -> Plan[R, _Rounds[R, AnyKey]]:
+        """Run commands for all keys on their nodes; then, for the keys of nodes that failed, on the next nodes."""
+        left, done = list(dict.fromkeys(keys)), _Rounds[R, AnyKey]()
         failed: frozenset[Node] = frozenset()
         while left:
             # A node that has failed gets no second command of the same call, however short retry_after is.
             dead = self.dead_nodes() | failed
-            parts: dict[Node, list[bytes]] = {}
+            parts: dict[Node, list[AnyKey]] = {}
             for key in left:
                 node = self._node_for(key, dead)
                 if node is None:
-                    unplaced.append(key)
+                    done.unplaced.append(key)
                 else:
                     parts.setdefault(node, []).append(key)
             found: NodeResults[R] = NodeResults()
             if parts:
                 found = yield from self._run_on_nodes({node: build(part) for node, part in parts.items()})
-            results += found.results.values()
+            done.results += found.results.values()
             failed |= parts.keys() - found.results.keys()
             left = []
             for node, part in parts.items():
                 if node in found.results:
-                    unknown.difference_update(part)
+                    done.unknown.difference_update(part)
                 else:
                     left += part
                     if node in found.unknown:
-                        unknown.update(part)
-        return results, unplaced, unknown
+                        done.unknown.update(part)
+        return done
 
-    def _node_for(self, key: bytes, dead: frozenset[Node]) -> Node | None:
-        first = self.ring.node(key)
+    def _node_for(self, key: Key, dead: frozenset[Node]) -> Node | None:
+        place = key if isinstance(key, bytes) else self.commands.encode(key)
+        first = self.ring.node(place)
         if first not in dead:
             return first
-        if not self._moves:
+        if self._dead == "raise":
+            raise ConnectionError(f"{first} is dead: it has failed in the last {self._retry_after} seconds")
+        if self._dead == "miss":
             return None
-        return next((node for node in self.ring.nodes(key) if node not in dead), None)
+        return next((node for node in self.ring.nodes(place) if node not in dead), None)
 
     def _run_on_nodes(self, commands: dict[Node, Command[R]]) -> Plan[R, NodeResults[R]]:
         """Yield the commands, and note which nodes are dead. Raises ServerError if a node has refused its command."""
-        for node in commands.keys() & self._dead_until.keys():
+        for node in commands.keys() & self._dead_until.copy().keys():
             # It was dead until now. Other calls do not try it until this one has a result.
             self._dead_until[node] = time.monotonic() + self._timeout
         found = yield commands
@@ -196,4 +225,7 @@ class Router(Generic[V]):
                 self._dead_until.pop(node, None)
         for refusal in found.refusals.values():
             raise refusal
+        if self._dead == "raise":
+            for failure in found.failures.values():
+                raise failure
         return found

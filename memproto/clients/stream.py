@@ -25,6 +25,7 @@ from typing import Final, Protocol, Self, TypeAlias
 from weakref import ref
 
 from memproto import RemoteProtocolError
+from memproto.clients.keepalive import keep_alive
 from memproto.clients.system_errors import is_system_error
 from memproto.clients.tls import Tls
 
@@ -82,11 +83,12 @@ class Stream:
             raise
 
     @classmethod
-    def open(cls, host: str, port: int, deadline: float | None) -> Self:
+    def open(cls, host: str, port: int, deadline: float | None, keepalive: int | None = None) -> Self:
         """Connect to the addresses of a host one after the other, or to ``unix:PATH``.
 
         Each address has an equal share of the time until ``deadline``, and what the ones before have left. Only the
-        look-up of a name cannot be cut short. Raises :class:`Expired` or :class:`Fault`.
+        look-up of a name cannot be cut short. With ``keepalive`` TCP asks a server that was silent for so many seconds
+        whether it is there. Raises :class:`Expired` or :class:`Fault`.
         """
         addresses = _addresses(host, port)
         while True:
@@ -97,6 +99,8 @@ class Stream:
             try:
                 stream = cls(family)
                 stream._connect(family, address, None if deadline is None else now + (deadline - now) / left)
+                if keepalive is not None and family != socket.AF_UNIX:
+                    stream._keep_alive(keepalive)
                 return stream  # noqa: TRY300  # an interruption here is caught below
             except BaseException as error:
                 if stream is not None:
@@ -116,6 +120,12 @@ class Stream:
             raise Fault(OSError(code, os.strerror(code)))
         if family != socket.AF_UNIX:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _keep_alive(self, seconds: int) -> None:
+        try:
+            keep_alive(self._socket, seconds)
+        except OSError as error:
+            raise _fault(error) from error
 
     def encode(self, data: bytes) -> bytes:
         """Return the bytes to send for these; without TLS the same."""

@@ -21,21 +21,24 @@ T_co = TypeVar("T_co", covariant=True)
 class Command(Generic[T_co]):
     """Some requests, and the function that computes the result from their replies.
 
-    ``repeatable`` says whether a client may run the command again when it does not know if the server has received it.
+    ``repeatable`` says whether a client may run the command again when it does not know if the server has received it,
+    ``needs_replies`` whether none of the requests may be sent quietly.
     """
 
-    __slots__ = ("_read", "repeatable", "requests")
+    __slots__ = ("_read", "needs_replies", "repeatable", "requests")
 
     def __init__(
         self,
         requests: tuple[Request[object], ...],
         result: Callable[[Replies], T_co],
         repeatable: bool = False,
+        needs_replies: bool = False,
     ) -> None:
         #: The requests to send, in this order. There may be none; the command has a result even so.
         self.requests: tuple[Request[object], ...] = requests
         self._read = result
         self.repeatable: bool = repeatable
+        self.needs_replies: bool = needs_replies
 
     def result(self, replies: Replies) -> T_co:
         """The result, computed from a list of replies, one for each request.
@@ -58,7 +61,8 @@ class Command(Generic[T_co]):
     ) -> list[Exchange[object]]:
         """Send at most ``most`` requests from index ``start`` on. When the last of them is answered, all are.
 
-        With ``quiet`` all but the last are sent quietly, which saves replies in binary and nothing in text.
+        With ``quiet`` all but the last are sent quietly, unless the result needs their replies. That saves replies in
+        binary and nothing in text.
         Raises :class:`~memproto.LocalProtocolError` as ``connection.send_all`` does: either all of them are sent or
         none. It does so for an argument of a wrong type, too.
         """
@@ -69,7 +73,8 @@ class Command(Generic[T_co]):
                 raise LocalProtocolError(f"start is {start}, the least is 0")
             if most is not None and most < 1:
                 raise LocalProtocolError(f"most is {most}, the least is 1")
-            return connection.send_all(self.requests[start : None if most is None else start + most], quiet=quiet)
+            requests = self.requests[start : None if most is None else start + most]
+            return connection.send_all(requests, quiet=quiet and not self.needs_replies)
         except (AttributeError, TypeError):
             # The types are checked only now, because every call of a client comes through here.
             check_value("connection", connection, ClientConnection)

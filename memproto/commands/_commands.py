@@ -271,15 +271,18 @@ class Commands(Generic[V]):
 
     def touch_multi(self, keys: Iterable[K], exptime: int = 0) -> Command[list[K]]:
         """Set a new expiry of all; the keys of those that were there."""
-        return self._change_multi(keys, lambda key: Touch(key, exptime))
+        # Binary has no quiet touch.
+        return self._change_multi(keys, lambda key: Touch(key, exptime), needs_replies=True)
 
-    def _change_multi(self, keys: Iterable[K], build: Callable[[bytes], Delete | Touch]) -> Command[list[K]]:
+    def _change_multi(
+        self, keys: Iterable[K], build: Callable[[bytes], Delete | Touch], needs_replies: bool = False
+    ) -> Command[list[K]]:
         given = _keys_of(keys)
 
         def changed(replies: Replies) -> list[K]:
             return [key for key, reply in zip(given, replies, strict=True) if unless_absent((reply,))]
 
-        return Command(tuple(map(build, self._wire_keys(given))), changed)
+        return Command(tuple(map(build, self._wire_keys(given))), changed, needs_replies=needs_replies)
 
     def invalidate(self, key: Key, exptime: int) -> Command[bool]:
         """Mark the value as stale, for ``exptime`` seconds at most; false if there is none. In the meta dialect only.
@@ -309,7 +312,8 @@ class Commands(Generic[V]):
             found = {key: number((reply,)) for key, reply in zip(given, replies, strict=True)}
             return {key: value for key, value in found.items() if value is not None}
 
-        return Command(tuple(Increment(key, delta, initial or 0, made) for key in self._wire_keys(given)), numbers)
+        requests = tuple(Increment(key, delta, initial or 0, made) for key in self._wire_keys(given))
+        return Command(requests, numbers, needs_replies=True)
 
     def decr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
         """Subtract, down to 0 at most; otherwise as :meth:`incr`."""

@@ -10,8 +10,8 @@ from typing import assert_type
 import pytest
 
 from memproto import Dialect, Limits, LocalProtocolError, RemoteProtocolError
-from memproto.clients.async_client import AsyncClient, AsyncClientOf, ServerError
-from memproto.commands import Commands, Serde
+from memproto.clients.async_client import AsyncClient, ServerError
+from memproto.commands import Serde
 from tests.support.event_loops import Loop, each_loop, run
 from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
@@ -141,7 +141,7 @@ def test_calls_to_server_that_does_not_read_wait_unsent() -> None:
     value = bytes(8 * 2**20)
 
     async def main(port: int) -> None:
-        async with AsyncClient(port=port, limits=Limits(outstanding=1000)) as client:
+        async with AsyncClient(port=port, timeout=None, limits=Limits(outstanding=1000)) as client:
             tasks = [asyncio.create_task(client.set(b"key", value)) for _ in range(20)]
             while not client._connections or not client._connections[0].stream.unsent:
                 await asyncio.sleep(0)
@@ -309,8 +309,8 @@ def test_client_with_own_serde_has_its_values() -> None:
 
     async def main(port: int) -> None:
         serde = Serde[int](lambda number: (b"%d" % number, 3), lambda data, flags: int(data) * flags)
-        async with AsyncClientOf[int](Commands(serde), port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client:
-            assert_type(client, AsyncClientOf[int])
+        async with AsyncClient(values=serde, port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client:
+            assert_type(client, AsyncClient[int])
             with pytest.raises(ServerError, match=r"^Out of memory \(status 0x0082\)$"):
                 await client.set(b"k", 12)
             assert assert_type(await client.get(b"k"), int | None) == 36

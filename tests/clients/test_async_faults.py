@@ -101,7 +101,7 @@ def test_retired_connection_is_closed_when_call_needs_new_one(monkeypatch: pytes
 def test_timeout_of_call_includes_all_addresses(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real = AsyncConnection.connect
 
-    async def connect(link: AsyncConnection, family: int, address: tuple[object, ...]) -> None:
+    async def connect(link: AsyncConnection, family: int, address: tuple[object, ...], _: int | None = None) -> None:
         tried.append(address)
         if address[1] == 1:
             await asyncio.sleep(1000)

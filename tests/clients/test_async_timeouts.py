@@ -166,7 +166,7 @@ def test_close_with_task_of_opening_that_never_ends_returns(monkeypatch: pytest.
             with suppress(asyncio.CancelledError):
                 await end.wait()
 
-    monkeypatch.setattr("memproto.clients.async_client.AsyncClientOf._establish", stuck)
+    monkeypatch.setattr("memproto.clients.async_client.AsyncClient._establish", stuck)
     monkeypatch.setattr("memproto.clients.async_client._CLOSE_TIMEOUT", 0.01)
     end = asyncio.Event()
 

@@ -13,8 +13,8 @@ import pytest
 
 from examples.tiny_server import TinyServer
 from memproto import Dialect, Limits, LocalProtocolError, RemoteProtocolError
-from memproto.clients.client import Client, ClientOf, ServerError
-from memproto.commands import Commands, Serde
+from memproto.clients.client import Client, ServerError
+from memproto.commands import Serde
 from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE
 from tests.support.scripted_servers import (
@@ -232,9 +232,9 @@ def test_client_with_own_serde_has_its_values() -> None:
     serde = Serde[int](lambda number: (b"%d" % number, 3), lambda data, flags: int(data) * flags)
     with (
         server(answer) as port,
-        ClientOf[int](Commands(serde), port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client,
+        Client(values=serde, port=port, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client,
     ):
-        assert_type(client, ClientOf[int])
+        assert_type(client, Client[int])
         assert client.set(b"k", 12) is True
         assert assert_type(client.get(b"k"), int | None) == 36
         assert assert_type(client.get_multi(()), dict[bytes, int]) == {}

@@ -88,7 +88,7 @@ def test_refused_certificate_sends_alert_to_server() -> None:
 
     with (
         server(handler) as port,
-        Client("127.0.0.1", port, DEADLINE, tls=ssl.create_default_context()) as client,
+        Client("127.0.0.1", port, timeout=DEADLINE, tls=ssl.create_default_context()) as client,
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         client.noop()
@@ -156,7 +156,7 @@ def test_server_silent_in_tls_handshake_raises_timeout(loop: Loop) -> None:
     # The second call waits for the connection that the first one has begun to open.
     with server(until_closed, until_closed) as port:
         run(main(port), loop)
-        with Client("localhost", port, 0.05, tls=client_context()) as client, pytest.raises(TimeoutError):
+        with Client("localhost", port, timeout=0.05, tls=client_context()) as client, pytest.raises(TimeoutError):
             client.version()
 
 
@@ -182,7 +182,7 @@ def test_certificate_of_another_name_is_refused() -> None:
 def test_blocking_client_over_tls_stores_and_gets_4_mib() -> None:
     with (
         server(over_tls(answer_much)) as port,
-        Client("localhost", port, DEADLINE, tls=client_context(), limits=Limits(value=4 * 2**20)) as client,
+        Client("localhost", port, timeout=DEADLINE, tls=client_context(), limits=Limits(value=4 * 2**20)) as client,
     ):
         assert client.set(b"key", bytes(4 * 2**20)) is True
         assert client.get(b"key") == bytes(4 * 2**20)
@@ -215,7 +215,7 @@ def older_context() -> ssl.SSLContext:
 def test_refusal_with_end_of_handshake_is_read_by_blocking_client() -> None:
     with (
         server(full_with_the_end_of_the_handshake) as port,
-        Client("localhost", port, DEADLINE, tls=older_context()) as client,
+        Client("localhost", port, timeout=DEADLINE, tls=older_context()) as client,
         pytest.raises(ConnectionRefusedError, match="too many open connections"),
     ):
         client.get(b"key")

@@ -21,6 +21,7 @@ from types import FrameType, ModuleType
 import pytest
 
 from memproto import Dialect, Version
+from memproto.clients import Node, Settings
 from memproto.clients.client import Client
 from memproto.clients.cluster import Cluster
 from memproto.clients.connection import Connection
@@ -201,7 +202,7 @@ def test_call_in_signal_handler_during_call_uses_connection_of_its_own() -> None
         client = Client(port=port, timeout=DEADLINE)
 
         def handler(*_: object) -> None:
-            client._port = other
+            client._node = Node("127.0.0.1", other)
             inner.append(client.version())
             ready.set()
 
@@ -339,7 +340,7 @@ def test_child_sends_nothing_on_connection_of_its_parent(tls: bool, way: str) ->
 
     context = client_context() if tls else None
     with server(over_tls(twice) if tls else twice) as port, server(answer_version) as other:
-        client = Client("localhost", port, DEADLINE, tls=context)
+        client = Client("localhost", port, timeout=DEADLINE, tls=context)
         with client:
             assert client.version() == b"1.2.3"
 
@@ -347,7 +348,7 @@ def test_child_sends_nothing_on_connection_of_its_parent(tls: bool, way: str) ->
                 if way == "closes":
                     client.close()
                 elif way == "calls":
-                    client._port, client._tls = other, None
+                    client._node, client._settings = Node("127.0.0.1", other), Settings(timeout=DEADLINE)
                     assert client.version() == b"1.2.3"
                     client.close()
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from memproto import Dialect, Limits, LocalProtocolError
-from memproto.clients.async_cluster import AsyncCluster, AsyncClusterOf
+from memproto.clients.async_cluster import AsyncCluster
 from memproto.clients.client import Client
-from memproto.clients.cluster import Cluster, ClusterOf
+from memproto.clients.cluster import Cluster
 from memproto.clients.ring import Node, Ring
 from memproto.clients.routing import UNKNOWN, DeadNodes, KeyList, NodeResults, Router
 from memproto.commands import RAW, Command, Commands, ReplyTooLargeError, Serde, ServerError
@@ -111,7 +111,7 @@ def test_call_on_one_key_goes_to_its_node(kind: Any, nodes: list[Node], dialect:
         for node in nodes:
             key = next(key for key in KEYS if cluster.router.ring.node(key) == node)
             assert cluster.set(key, b"1", flags=7) is True
-            with Client(node.host, node.port, DEADLINE) as client:
+            with Client(node.host, node.port, timeout=DEADLINE) as client:
                 assert client.get(key) == b"1"
             item = cluster.gets(key)
             assert (item.value, item.flags) == (b"1", 7)
@@ -181,11 +181,11 @@ def test_refusals_and_local_errors_make_no_node_dead(kind: Any, nodes: list[Node
 
 @real
 def test_cluster_with_own_serde_has_its_values(nodes: list[Node]) -> None:
-    calls = Commands(Serde[int](lambda value: (b"%d" % value, 2), lambda data, _: int(data)))
-    with ClusterOf(calls, nodes, timeout=DEADLINE) as cluster:
+    serde = Serde[int](lambda value: (b"%d" % value, 2), lambda data, _: int(data))
+    with Cluster(nodes, values=serde, timeout=DEADLINE) as cluster:
         cluster.set(b"number", 42)
         assert cluster.get(b"number") == 42
-    with Blocking(calls, nodes, timeout=DEADLINE, kind=AsyncClusterOf) as other:
+    with Blocking(nodes, values=serde, timeout=DEADLINE) as other:
         assert other.get(b"number") == 42
 
 
@@ -236,7 +236,7 @@ def test_keys_of_killed_node_in_move_are_on_next_node_until_it_is_back(kind: Any
         assert cluster.get_multi(KEYS) == VALUES
         rest = cluster.router.ring.without(nodes[1])
         for key in lost:
-            with Client("127.0.0.1", rest.node(key).port, DEADLINE) as client:
+            with Client("127.0.0.1", rest.node(key).port, timeout=DEADLINE) as client:
                 assert client.get(key) == VALUES[key]
         servers[1].start()
         until(lambda: cluster.get(min(lost)) is None)
@@ -464,7 +464,7 @@ def test_reply_over_limit_fails_its_own_call_only(kind: Any, nodes: list[Node], 
             assert cluster.get_multi(many[:5]) == dict.fromkeys(many[:5], bytes(9_999))
             assert cluster.router.dead_nodes() == frozenset()
         assert cluster.stats()[nodes[0]][b"cmd_flush"].isdigit()
-    with Client(nodes[0].host, nodes[0].port, DEADLINE, dialect=dialect, limits=limits) as client:
+    with Client(nodes[0].host, nodes[0].port, timeout=DEADLINE, dialect=dialect, limits=limits) as client:
         assert client.get(many[0]) == bytes(9_999)
         (link,) = client._connections
         for _ in range(3):
@@ -504,7 +504,7 @@ def full(name: str) -> Iterator[int]:
 @pytest.mark.parametrize("name", ["memcached", "memproto"])
 def test_full_node_is_dead(kind: Any, name: str, dialect: Dialect) -> None:
     with full(name) as port:
-        with Client("127.0.0.1", port, DEADLINE, dialect=dialect) as client:
+        with Client("127.0.0.1", port, timeout=DEADLINE, dialect=dialect) as client:
             for _ in range(3):
                 # If the request comes when the server has closed already, its refusal may be lost to a reset.
                 with pytest.raises(ConnectionError, match=r"(?i)too many open connections|reset|pipe"):
@@ -574,6 +574,6 @@ def test_dead_node_after_retry_time_is_tried_by_one_call(monkeypatch: pytest.Mon
     assert plan.dead_nodes() == frozenset()
 
 
-def test_dead_other_than_miss_or_move_is_refused() -> None:
-    with pytest.raises(ValueError, match="dead is 'wait', must be miss or move"):
-        Cluster(["a"], dead="wait")  # type: ignore[arg-type]
+def test_unknown_value_of_dead_is_refused() -> None:
+    with pytest.raises(ValueError, match="dead is 'wait', must be miss, move or raise"):
+        Cluster(["a"], dead="wait")  # type: ignore[call-overload]

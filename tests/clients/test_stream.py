@@ -185,7 +185,7 @@ def test_call_on_address_behind_silent_one_succeeds() -> None:
 def test_timeout_of_0_or_less_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="must be more than 0 seconds, or None"):
         Client(timeout=timeout)
-    client = Client()
+    client = Client(timeout=None)
     with pytest.raises(ValueError, match="must be more than 0 seconds, or None"):
         client.timeout = timeout
     assert client.timeout is None
@@ -359,7 +359,7 @@ def test_bytes_without_tls_after_handshake_raise_ssl_error() -> None:
 
     with (
         server(over_tls(answer)) as port,
-        Client("localhost", port, DEADLINE, tls=client_context(), dialect=Dialect.CLASSIC) as client,
+        Client("localhost", port, timeout=DEADLINE, tls=client_context(), dialect=Dialect.CLASSIC) as client,
         pytest.raises(ssl.SSLError, match=r"(?i)wrong.version"),
     ):
         client.version()
@@ -374,7 +374,7 @@ def test_server_that_closes_over_tls_before_its_reply_raises_connection_error(cu
 
     with (
         server(over_tls(close)) as port,
-        Client("localhost", port, DEADLINE, tls=client_context(), dialect=Dialect.CLASSIC) as client,
+        Client("localhost", port, timeout=DEADLINE, tls=client_context(), dialect=Dialect.CLASSIC) as client,
         pytest.raises(ConnectionError, match="the server closed the connection before it had answered"),
     ):
         client.version()

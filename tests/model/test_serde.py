@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.pickles import pickling
 from memproto import LocalProtocolError
+from memproto.clients.pickles import pickling
 from memproto.commands import Commands
 from memproto.conventions import CONVENTIONS, JSON_OBJECTS, ConventionError, Objects, serde
 from tests.support.mutations import mutated

@@ -293,7 +293,7 @@ def test_the_whole_surface_over_tls(dialect: Dialect) -> None:
     files = f"ssl_chain_cert={TLS / 'cert.pem'},ssl_key={TLS / 'key.pem'}"
     tls = ssl.create_default_context(cafile=TLS / "cert.pem")
     with example_server("-Z", "-o", files) as port, asyncio.Runner() as runner:
-        with Client("localhost", port, DEADLINE, dialect=dialect, tls=tls) as blocking:
+        with Client("localhost", port, timeout=DEADLINE, dialect=dialect, tls=tls) as blocking:
             go_through_the_surface(lambda name, *arguments: getattr(blocking, name)(*arguments))
         client = AsyncClient("localhost", port, pool=2, timeout=DEADLINE, dialect=dialect, tls=tls)
         go_through_the_surface(lambda name, *arguments: runner.run(getattr(client, name)(*arguments)))

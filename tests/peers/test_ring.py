@@ -44,7 +44,7 @@ def found(ring: Ring, nodes: Sequence[Node]) -> int:
     """How many keys are where the ring says. Each key is in one place only."""
     there = stored = 0
     for node in nodes:
-        with Client(node.host, node.port, DEADLINE) as client:
+        with Client(node.host, node.port, timeout=DEADLINE) as client:
             there += len(client.get_multi([key for key in KEYS if ring.node(key) == node]))
             stored += int(client.stats()[b"curr_items"])
             client.flush()

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from examples.pickles import pickling
-from memproto.clients.client import ClientOf
-from memproto.commands import Commands, Serde
+from memproto.clients.client import Client
+from memproto.clients.pickles import pickling
+from memproto.commands import Serde
 from memproto.conventions import JSON_OBJECTS, serde
 from tests.support.peers import DEADLINE, memcached, require
 
@@ -150,7 +150,7 @@ def port() -> Iterator[int]:
 def both_ways(port: int, peer: Any, ours: Serde[object], values: list[object]) -> list[tuple[int, int]]:
     """Each value there and back, with its type; the flags that we have given them, and the peer."""
     flags = []
-    with ClientOf(Commands(ours), port=port, timeout=DEADLINE) as client:
+    with Client(values=ours, port=port, timeout=DEADLINE) as client:
         try:
             for value in values:
                 client.set(b"ours", value)
@@ -200,7 +200,7 @@ def test_compressed(name: str, peer: Callable[..., Any], module: str, port: int)
 def test_truths(name: str, peer: Callable[..., Any], module: str, port: int) -> None:
     require(module)
     their = peer(port)
-    with ClientOf(Commands(pickling(name)), port=port, timeout=DEADLINE) as client:
+    with Client(values=pickling(name), port=port, timeout=DEADLINE) as client:
         for value in (True, False):
             client.set(b"ours", value)
             their.set("theirs", value)

@@ -1,12 +1,10 @@
 """Values as Python's clients pickle them: what ``memproto.conventions.serde`` refuses to do.
 
-    serde = pickling("pymemcache")  # or "python-binary-memcached", or "pylibmc"
-    with ClientOf(Commands(serde), "127.0.0.1", 11211) as client:
-        client.set(b"key", {"any": object})
+    Client("127.0.0.1", 11211, values=pickling("pymemcache"))  # or "python-binary-memcached", or "pylibmc"
 
-**Whoever can write to the cache can run any code in a program that reads it so.** A memcached without SASL or TLS asks
-nobody who he is. So this is an example to be chosen by name and no part of the library: use it to share a cache with
-programs that pickle already, on a network that you trust, and prefer ``serde(..., objects=JSON_OBJECTS)`` for all else.
+**Whoever can write to the cache can run any code in a program that reads it so.** A memcached without SASL or TLS does
+not ask who its clients are. So no name in ``values`` means pickles, and a program must import this: use it to share a
+cache with programs that pickle already, on a network that you trust, and prefer ``values="json"`` for all else.
 """
 
 from __future__ import annotations
