@@ -106,7 +106,7 @@ class Router(Generic[V]):
         if dead not in ("miss", "move", "raise"):
             raise ValueError(f"dead is {dead!r}, must be miss, move or raise")
         self.commands = commands
-        self.ring = ring
+        self.ring: Ring = ring
         self._dead = dead
         self._retry_after = retry_after
         self._timeout = retry_after if timeout is None else timeout

@@ -127,3 +127,11 @@ def test_failure_of_one_of_several_nodes_in_raise_is_raised(kind: Any) -> None:
         cluster.change_nodes(add=[("127.0.0.1", port)])
         with pytest.raises(ConnectionRefusedError):
             cluster.run(cluster.router.on_all_nodes(cluster.router.commands.version()))
+
+
+@real
+@both
+def test_cluster_in_raise_without_failures_is_like_any_other(kind: Any, nodes: list[Node]) -> None:
+    with kind(nodes, timeout=DEADLINE, dead="raise") as cluster:
+        assert cluster.set_multi(VALUES) == []
+        assert cluster.get_multi(KEYS) == VALUES
