@@ -29,20 +29,6 @@ _COUNTERS = (
 class Cache:
     """The state of an engine. The rules are functions that take it, a request and the time."""
 
-    __slots__ = (
-        "_item_room",
-        "copied",
-        "counters",
-        "evict",
-        "flush_at",
-        "item_size_max",
-        "items",
-        "last_cas",
-        "may_flush",
-        "version",
-        "with_cas",
-    )
-
     def __init__(
         self,
         items: Items,

@@ -111,12 +111,11 @@ class Engine:
         check_value("version", version, bytes)
         if item_size_max < 1 or memory_limit < item_size_max:
             raise LocalProtocolError(f"item_size_max is {item_size_max}, must be 1 to memory_limit ({memory_limit})")
-        self._cache = cache = Cache(
+        self._cache = Cache(
             Items(memory_limit, journal), item_size_max, evict, cas, flush, VersionReply(version), journal_state
         )
         # The last one that was begun.
-        self._dump = Dump(cache.items, lambda _entry: None)
-        self._dump.close()
+        self._dump: Dump | None = None
 
     def execute(self, request: Request[R], now: float) -> R | Failure:
         """Carry out one request at the time ``now``, in Unix seconds, and return its reply.
@@ -155,7 +154,7 @@ class Engine:
         self._cache.carry_out_delayed_flush(now)
         reply = rule(self._cache, request, now)
         if isinstance(reply, Dump):
-            if not self._dump.done:
+            if self._dump is not None and not self._dump.done:
                 return _BUSY  # type: ignore[return-value]
             self._dump = reply
         return reply  # type: ignore[return-value]

@@ -54,18 +54,6 @@ class Items:
     to :meth:`work`. Until that is done, a store does as much of it as the store itself needs memory.
     """
 
-    __slots__ = (
-        "_cleared",
-        "_cleared_size",
-        "_journal",
-        "_room",
-        "_uncrawled",
-        "budget",
-        "counters",
-        "entries",
-        "size",
-    )
-
     def __init__(self, budget: int, journal: Journal | None) -> None:
         self.entries: OrderedDict[bytes, Entry] = OrderedDict()
         self.budget: int = budget

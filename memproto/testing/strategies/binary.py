@@ -45,25 +45,17 @@ def _requests_of(keys: Bytes, values: Bytes) -> dict[type[model.AnyRequest], st.
     counted = keys, delta, initial, st.none() | _CREATING_EXPTIMES, cas
     sasl = st.binary(min_size=1, max_size=MAX_MECHANISM), st.binary(max_size=TEXT)
     return {
-        model.Noop: st.just(model.Noop()),
-        model.Version: st.just(model.Version()),
-        model.Quit: st.just(model.Quit()),
-        model.SaslList: st.just(model.SaslList()),
+        **{kind: st.builds(kind) for kind in (model.Noop, model.Version, model.Quit, model.SaslList)},
         model.Get: st.builds(model.Get, st.tuples(keys), st.none() | _EXPTIMES),
         model.Delete: st.builds(model.Delete, keys, cas),
         model.Touch: st.builds(model.Touch, keys, _EXPTIMES),
         model.Flush: st.builds(model.Flush, st.none() | _EXPTIMES),
         model.Stats: st.builds(model.Stats, st.just(b"") | keys),
         model.Verbosity: st.builds(model.Verbosity, of_extras("level", model.Opcode.VERBOSITY)),
-        model.Append: st.builds(model.Append, keys, values, cas),
-        model.Prepend: st.builds(model.Prepend, keys, values, cas),
-        model.Set: st.builds(model.Set, *stored),
-        model.Add: st.builds(model.Add, *stored),
-        model.Replace: st.builds(model.Replace, *stored),
-        model.Increment: st.builds(model.Increment, *counted),
-        model.Decrement: st.builds(model.Decrement, *counted),
-        model.SaslAuth: st.builds(model.SaslAuth, *sasl),
-        model.SaslStep: st.builds(model.SaslStep, *sasl),
+        **{kind: st.builds(kind, keys, values, cas) for kind in (model.Append, model.Prepend)},
+        **{kind: st.builds(kind, *stored) for kind in (model.Set, model.Add, model.Replace)},
+        **{kind: st.builds(kind, *counted) for kind in (model.Increment, model.Decrement)},
+        **{kind: st.builds(kind, *sasl) for kind in (model.SaslAuth, model.SaslStep)},
         model.Unknown: unknown_requests(keys=keys, values=values),
     }
 
