@@ -34,8 +34,8 @@ def _demo() -> Main:
     return main
 
 
-def _explain() -> Main:
-    from memproto.cli.explain import main
+def _decode() -> Main:
+    from memproto.cli.decode import main
 
     return main
 
@@ -49,8 +49,8 @@ def _fake() -> Main:
 SUBCOMMANDS = {
     "serve": Subcommand("run a server, with memcached's options", _serve),
     "fake": Subcommand("run a memcached for tests, with a clock and faults to control", _fake),
-    "demo": Subcommand("show a client and a server talk, with each byte explained", _demo),
-    "explain": Subcommand("explain captured bytes, given as hex digits", _explain),
+    "decode": Subcommand("show the exchanges of captured traffic: pcap, pcapng, hex dumps, bytes", _decode),
+    "demo": Subcommand("show a client and a server talk, with what they say explained", _demo),
 }
 
 

@@ -1,7 +1,8 @@
-"""``memproto demo``: a server and a client talk, and every byte of it is explained.
+"""``memproto demo``: a server and a client talk, and what they say is explained.
 
-Starts the reference server on a free port, asks it a bit of everything in each dialect, and stops it. The exit code is
-0 if every answer was the expected one.
+Starts the reference server on a free port, asks it a bit of everything in each dialect, and stops it. The text dialects
+come first, word by word; of binary the first exchange is shown byte by byte, the others a line each packet. The exit
+code is 0 if every answer was the expected one.
 """
 
 from __future__ import annotations
@@ -13,11 +14,24 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 
 from memproto import Dialect, Item, ProtocolError
-from memproto.cli.explain import explain
+from memproto.capture.fields import format_fields, format_short
+from memproto.capture.follower import Follower, Record
 from memproto.clients.client import Client, ServerError
 
 #: So many seconds the whole demonstration may take.
 TIMEOUT = 20.0
+
+#: Text first, because everyone can read it.
+ORDER = (Dialect.CLASSIC, Dialect.META, Dialect.BINARY)
+
+LEGEND = """
+How to read this:
+  ===            what the client is asked to do
+  request        what the client sends, with the meaning of each word, field or flag
+  reply          what the server answers, likewise
+  = Get(...)     the message as memproto decodes it: one type for each meaning, the same in all dialects
+  > <            a packet of the client, of the server, in one line, without what is 0 in its header
+  ->             what the client's method returns"""
 
 
 class UnexpectedError(Exception):
@@ -28,35 +42,46 @@ class Demonstration:
     """A client whose traffic is printed with its meaning."""
 
     def __init__(self, port: int, dialect: Dialect) -> None:
-        self._blocks: list[tuple[str, bytes]] = []
+        self._records: list[Record] = []
+        self._follower = Follower(None, keep=True)
+        self._in_full = True
         self.dialect = dialect
 
         def note(way: str, data: bytes) -> None:
-            self._blocks.append((way, data))
+            follow = self._follower.client_sent if way == ">" else self._follower.server_sent
+            self._records += follow(data)
 
         self.client: Client = Client("127.0.0.1", port, timeout=5.0, dialect=dialect, trace=note)
         self.exchanges: int = 0
 
     def show(self, title: str, call: Callable[[], object], expected: object) -> None:
         """Make one call, print what went over the wire, and compare its result."""
-        print(f"\n=== {title}")
+        print(f"\n=== {title}\n")
         try:
             result = call()
         except ServerError as error:
             result = error.failure.reason
-        for way, name in (">", "client to server"), ("<", "server to client"):
-            data = b"".join(block for direction, block in self._blocks if direction == way)
-            if data:
-                print(f"\n{way} {name}, {len(data)} bytes\n\n{explain(data)}")
-        self._blocks.clear()
-        print(f"\n-> {result!r}")
+        self._explain()
+        print(f"-> {result!r}")
         self.exchanges += 1
         if result != expected:
             raise UnexpectedError(f"{title}: expected {expected!r}, got {result!r}")
 
+    def close(self) -> None:
+        """Close the connection, and note that its bytes end here."""
+        self.client.close()
+        self._records += self._follower.end()
+
+    def _explain(self) -> None:
+        for record in self._records:
+            in_full = self._in_full or self.dialect is not Dialect.BINARY
+            print(format_fields(record) if in_full else format_short(record))
+            self._in_full = False
+        self._records.clear()
+
     def _cas_of(self, key: bytes) -> int:
         item = self.client.gets(key)
-        self._blocks.clear()
+        self._records.clear()
         return 0 if item is None else item.cas
 
     def run(self) -> None:
@@ -87,7 +112,7 @@ class Demonstration:
         show("delete", lambda: client.delete(number), True)
         show("stats, the group of items", lambda: client.stats(b"items")[b"items:1:number"], b"1")
         show("noop", lambda: client.noop(), True)
-        show("quit; the client does not wait for the answer", lambda: client.close(), None)
+        show("quit; the client does not wait for the answer", self.close, None)
 
 
 def _port_of(server: subprocess.Popen[str]) -> int:
@@ -95,7 +120,7 @@ def _port_of(server: subprocess.Popen[str]) -> int:
     line = server.stderr.readline().strip()
     if not line.startswith("listening on "):
         raise UnexpectedError(f"the server did not start: {line or 'it said nothing'}")
-    print(f"the server is {line}")
+    print(f"the server is {line}\n{LEGEND}")
     return int(line.rpartition(":")[2])
 
 
@@ -110,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     exchanges = 0
     try:
         port = _port_of(server)
-        for dialect in Dialect:
+        for dialect in ORDER:
             demonstration = Demonstration(port, dialect)
             demonstration.run()
             exchanges += demonstration.exchanges
