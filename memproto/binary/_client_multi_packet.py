@@ -7,12 +7,12 @@ from typing import Final
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import OPAQUES, Exchange
 from memproto._wire.growing import GrowingItems, GrowingStatistics
-from memproto.binary._client_readers import READERS, PacketReader, SingleReply
+from memproto.binary._client_readers import READERS, PacketReader
 from memproto.binary._layout import FLAGS, OpcodeSpec
-from memproto.binary._packet import HEADER_SIZE, KEY_BYTE, SHORT, unpack_short, with_extras
+from memproto.binary._packet import HEADER_SIZE, KEY_BYTE, SHORT, shape_fault, unpack_short, with_extras
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import AnyReply, Failure, Get, Item, Opcode, Request, StatsReply
+from memproto.model import AnyReply, Failure, Get, Item, Opcode, RawReply, Request
 
 #: A header in four numbers, and flags.
 _unpack_hit = with_extras(SHORT, FLAGS).unpack_from
@@ -21,7 +21,7 @@ HIT_SIZE: Final = HEADER_SIZE + FLAGS.size
 _END: Final = READERS[Opcode.NOOP]
 
 
-class StatisticsReply(SingleReply):
+class StatisticsReply(PacketReader):
     """STAT: a packet for each statistic until one without a name."""
 
     __slots__ = ("growing",)
@@ -30,27 +30,20 @@ class StatisticsReply(SingleReply):
         super().__init__(spec)
         self.growing = GrowingStatistics(limits)
 
-    def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
-        return None
-
-    def check(self, request: Request[object], key: bytes, value_length: int) -> None:
-        if not key and value_length:
-            raise RemoteProtocolError(f"statistic without a name has a value of {value_length} bytes")
-
-    def make(self, request: Request[object], data: bytes, at: int, value_at: int, end: int, cas: int) -> StatsReply:
-        # There are no extras, so that the name begins in their place.
-        name = data[at:value_at]
-        return StatsReply(((name, data[value_at:end]),) if name else ())
-
     def read_packet(self, data: bytes, at: int, request: Request[object], index: int) -> AnyReply | None:
         reply = super().read_packet(data, at, request, index)
-        if not isinstance(reply, StatsReply):
+        if not isinstance(reply, RawReply):
             return reply
-        if not reply.stats:
-            return self.growing.reply()
-        ((name, value),) = reply.stats
-        self.growing.add(name, value, len(name) + len(value))
-        return None
+        name, value = reply.key, reply.value
+        fault = shape_fault(self.spec.reply, "a reply to STAT", len(reply.extras), len(name), len(value))
+        if fault is not None:
+            raise RemoteProtocolError(fault)
+        if name:
+            self.growing.add(name, value, len(name) + len(value))
+            return None
+        if value:
+            raise RemoteProtocolError(f"statistic without a name has a value of {len(value)} bytes")
+        return self.growing.reply()
 
     def skip_packet(self, opcode: int, status: int, failure: Failure, index: int) -> AnyReply | None:
         self.check_opcode(opcode)

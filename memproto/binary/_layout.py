@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from construct import Bytes, Check, Int8ub, Int16ub, Int32ub, Int64ub, Rebuild, Struct, len_, this
 
-from memproto._fields import check_fields, check_value
+from memproto._fields import check_fields
 from memproto._wire.arguments import misuse
 from memproto._wire.packing import Layout
 from memproto.errors import LocalProtocolError
@@ -117,9 +117,7 @@ class Body:
     sizes: frozenset[int] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_value("extras", self.extras, tuple[Layout, ...] | None)
-        check_value("key", self.key, Presence)
-        check_value("value", self.value, Presence)
+        check_fields(self)
         sizes = None if self.extras is None else frozenset(layout.size for layout in self.extras)
         object.__setattr__(self, "sizes", sizes)
 

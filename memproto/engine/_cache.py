@@ -87,7 +87,7 @@ class Cache:
         """Count a store that is over the item size limit or has no room, and return its reply."""
         self.counters["store_too_large" if reply.status == Status.VALUE_TOO_LARGE else "store_no_memory"] += 1
         # Some stores that fail must not leave the value that they were to replace.
-        if isinstance(request, _STORES) and request.unlink:
+        if isinstance(request, _STORES) and (isinstance(request, Set) if request.unlink is None else request.unlink):
             self.items.discard(request.key)
         return reply
 

@@ -22,6 +22,7 @@ REPLIES: Final[frozenset[object]] = frozenset(get_args(AnyReply))
 _BYTES: Final = frozenset({bytes})
 _INT_OR_NONE: Final = frozenset({int, type(None)})
 _BYTES_OR_NONE: Final = frozenset({bytes, type(None)})
+_BOOL_OR_NONE: Final = frozenset({bool, type(None)})
 # mypy takes a comparison with the class itself for one that always holds.
 _BOOLS: Final = frozenset({bool})
 _OPTIONS: type = model.MetaOptions
@@ -79,7 +80,7 @@ def _store(request: model.Set | model.Add | model.Replace) -> bool:
         and type(request.exptime) is int
         and type(request.cas) is int
         and (request.meta is None or _is_meta(request.meta))
-        and type(request.unlink) in _BOOLS
+        and type(request.unlink) in _BOOL_OR_NONE
         and type(request.strict) in _BOOLS
     )
 

@@ -91,16 +91,8 @@ class _Store(_Request):
         return (Stored,)
 
 
-@final
-class Set(_Store):
-    """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one.
-
-    The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
-    and :class:`Delete`, and has no form in binary.
-
-    ``strict`` and ``unlink`` state what memcached's command does where the commands of one meaning differ. The readers
-    set them, for all stores; they are not on the wire, so two requests that differ in them only are equal.
-    """
+class _StoreItem(_Store):
+    """The base of the requests that store an item."""
 
     __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
     __slots__ = __match_args__
@@ -116,7 +108,7 @@ class Set(_Store):
         cas: int = 0,
         meta: MetaOptions | None = None,
         strict: bool = False,
-        unlink: bool = True,
+        unlink: bool | None = None,
     ) -> None:
         self.key: Final[bytes] = key
         self.value: Final[bytes] = value
@@ -126,48 +118,33 @@ class Set(_Store):
         self.meta: Final[MetaOptions | None] = meta
         #: Compare a ``cas`` even in a cache without CAS, where no item has one: the text commands do, binary does not.
         self.strict: Final[bool] = strict
-        #: Remove the old item if this one is too large, or if there is no memory for it.
-        self.unlink: Final[bool] = unlink
-
-
-class _StoreIf(_Store):
-    """The base of the stores that look for an item first. ``strict`` and ``unlink`` are as in :class:`Set`."""
-
-    __match_args__: ClassVar = ("key", "value", "flags", "exptime", "cas", "meta", "strict", "unlink")
-    __slots__ = __match_args__
-    _not_compared = ("strict", "unlink")
-    _not_shown = ("strict", "unlink")
-
-    def __init__(
-        self,
-        key: bytes,
-        value: bytes,
-        flags: int = 0,
-        exptime: int = 0,
-        cas: int = 0,
-        meta: MetaOptions | None = None,
-        strict: bool = False,
-        unlink: bool = False,
-    ) -> None:
-        self.key: Final[bytes] = key
-        self.value: Final[bytes] = value
-        self.flags: Final[int] = flags
-        self.exptime: Final[int] = exptime
-        self.cas: Final[int] = cas
-        self.meta: Final[MetaOptions | None] = meta
-        self.strict: Final[bool] = strict
-        self.unlink: Final[bool] = unlink
+        #: Remove the old item if this one is too large, or if there is no memory for it; ``None``: only a Set does.
+        self.unlink: Final[bool | None] = unlink
 
 
 @final
-class Add(_StoreIf):
+class Set(_StoreItem):
+    """Store the value. With a ``cas`` other than 0 only if the item's CAS is still that one.
+
+    The CAS 0 of a text ``cas`` or C0 is compared too, and no item has it: it is -1 here, as it is in :class:`Replace`
+    and :class:`Delete`, and has no form in binary.
+
+    ``strict`` and ``unlink`` state what memcached's command does where the commands of one meaning differ. The readers
+    set them, for all stores; they are not on the wire, so two requests that differ in them only are equal.
+    """
+
+    __slots__ = ()
+
+
+@final
+class Add(_StoreItem):
     """Store only if the key is absent; in binary a ``cas`` makes it a compare-and-swap, as with :class:`Set`."""
 
     __slots__ = ()
 
 
 @final
-class Replace(_StoreIf):
+class Replace(_StoreItem):
     """Store only if the key is present; a ``cas`` is compared as with :class:`Set`."""
 
     __slots__ = ()

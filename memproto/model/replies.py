@@ -262,20 +262,16 @@ class Silence(Message):
     __slots__ = ()
 
 
+ItemReply: TypeAlias = Values | Stored | Deleted | Counter | Touched | MetaDebugReply
 AnyReply: TypeAlias = (
-    Values
-    | Stored
-    | Deleted
-    | Counter
-    | Touched
+    ItemReply
     | Ok
     | VersionReply
     | StatsReply
+    | AdminReply
     | Mechanisms
     | Authenticated
     | Challenge
     | RawReply
-    | AdminReply
-    | MetaDebugReply
     | Failure
 )

@@ -134,7 +134,14 @@ _CANDIDATES: tuple[object, ...] = (
     object(),
 )
 _PLAIN = {"bytes": bytes, "int": int, "bool": bool, "str": str, "Packet": Packet, "Failure": Failure}
-_OPTIONAL = {"int": int, "bytes": bytes, "MetaOptions": MetaOptions, "ItemMeta": ItemMeta, "Request[object]": Noop}
+_OPTIONAL = {
+    "int": int,
+    "bool": bool,
+    "bytes": bytes,
+    "MetaOptions": MetaOptions,
+    "ItemMeta": ItemMeta,
+    "Request[object]": Noop,
+}
 
 
 def _is_right(annotation: str, value: object) -> bool:
