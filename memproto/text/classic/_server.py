@@ -28,7 +28,7 @@ from memproto.text._lines import (
     unsigned_of,
 )
 from memproto.text.classic import _commands
-from memproto.text.classic._commands import Command
+from memproto.text.classic._commands import NOREPLY, Command
 
 Parts: TypeAlias = tuple[bytes, ...]
 Parsed: TypeAlias = ClassicEnvelope | Block
@@ -68,7 +68,7 @@ def _reader(command: Command) -> _Reader:
         if not fewest <= len(words) <= most:
             reason = f"{verb.decode()} with {len(words) - 1} words behind it"
             return ClassicEnvelope(InvalidRequest(Failure(Status.UNKNOWN_COMMAND), reason), verb, False, line)
-        noreply = words[-1] == _commands.NOREPLY and len(words) >= fewest_quiet
+        noreply = len(words) >= fewest_quiet and words[-1] == NOREPLY
         if parser is None:
             return _parse_store(command, words, noreply, line, limits)
         return ClassicEnvelope(parser(command, words, limits), verb, noreply, line)
@@ -155,7 +155,7 @@ def _parse_get(command: Command, words: list[bytes], limits: Limits) -> AnyReque
 
 def _parse_delete(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
     key, behind = words[1], words[2:]
-    if behind and behind not in ([b"0"], [_commands.NOREPLY], [b"0", _commands.NOREPLY]):
+    if behind and behind not in ([b"0"], [NOREPLY], [b"0", NOREPLY]):
         usage = b"bad command line format.  Usage: delete <key> [noreply]"
         return _invalid(usage, f"words behind the key are {behind!r}, only 0 and noreply may stand there")
     return _long_key(key) if len(key) > MAX_KEY else model.Delete(key)
@@ -178,7 +178,7 @@ def _parse_touch(command: Command, words: list[bytes], limits: Limits) -> AnyReq
 
 
 def _parse_flush(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
-    if words[1:] in ([], [_commands.NOREPLY]):
+    if words[1:] in ([], [NOREPLY]):
         return model.Flush()
     exptime = exptime_of(words[1])
     return _bad_exptime("delay", words[1]) if exptime is None else model.Flush(exptime)
@@ -186,7 +186,7 @@ def _parse_flush(command: Command, words: list[bytes], limits: Limits) -> AnyReq
 
 def _parse_verbosity(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
     # memcached 1.6.18 takes it without a level.
-    level = 0 if words[1:] == [_commands.NOREPLY] else unsigned_of(words[1], U32)
+    level = 0 if words[1:] == [NOREPLY] else unsigned_of(words[1], U32)
     return _invalid(None, f"level is {words[1]!r}, must be a number") if level is None else model.Verbosity(level)
 
 
@@ -201,7 +201,7 @@ def _parse_bare(command: Command, words: list[bytes], limits: Limits) -> AnyRequ
 
 
 def _parse_admin(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
-    return model.AdminCommand(tuple(words[:-1] if command.noreply and words[-1] == _commands.NOREPLY else words))
+    return model.AdminCommand(tuple(words[:-1] if command.noreply and words[-1] == NOREPLY else words))
 
 
 # The storage commands are not here: data follow their lines.
@@ -260,8 +260,8 @@ def reply_parts(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
 def part_of_reply(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
     """Some of the items of a get, or some of the lines of a dump, without the end. Raises LocalProtocolError."""
     if isinstance(reply, model.Values) and isinstance(envelope.request, model.Get):
-        *parts, _ = _values(reply, envelope)
-        return (*parts, CRLF) if parts else ()
+        parts = _values(reply, envelope)
+        return (*parts[:2], CRLF) if len(reply.items) == 1 else parts[:-1]
     if isinstance(reply, model.AdminReply) and isinstance(envelope.request, model.AdminCommand):
         return _lines(reply)
     raise LocalProtocolError(f"{type(reply).__name__} for {type(envelope.request).__name__} has no parts")
@@ -301,10 +301,10 @@ def _values(reply: model.Values, envelope: ClassicEnvelope) -> Parts:
             raise LocalProtocolError(f"key of an item is {key!r}, which was not asked for")
         size = len(value)
         line = _ITEM_WITH_CAS % (key, flags, size, cas) if with_cas else _ITEM % (key, flags, size)
+        if len(reply.items) == 1:
+            return line, value, _DATA_END
         parts += (line, value, CRLF)
-    # The end of the last item and the end of the reply are one piece.
-    parts[-1:] = [_DATA_END if parts else _END]
-    return tuple(parts)
+    return *parts, _END
 
 
 def _statistics(reply: model.StatsReply, request: Request[object]) -> Parts:
