@@ -20,7 +20,7 @@ from memproto.model import AnyReply, AnyRequest, ClassicEnvelope, Dialect, Inval
 from memproto.model._checks import check_reply, check_request
 from memproto.model._meta_options import without_meta_options
 from memproto.text._client_readers import TextReader
-from memproto.text._lines import CRLF, OF_ONE_KEY, STORES, TextEnvelope
+from memproto.text._lines import CRLF, STORES, TextEnvelope
 from memproto.text._server import TextServer
 from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
@@ -31,7 +31,7 @@ from memproto.text.meta import _server as _meta_server
 from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Returned, Token
 from memproto.text.meta._keys import key_word
-from memproto.text.meta._operations import MetaRequest, envelope_of
+from memproto.text.meta._operations import MetaRequest, envelope_of, key_of
 
 __all__ = [
     "CLASSIC_COMMANDS",
@@ -110,10 +110,8 @@ def _with_data(line: bytes, request: Request[object]) -> bytes:
 def _encode_meta(envelope: MetaEnvelope) -> bytes:
     request = envelope.request
     words = [envelope.command]
-    if isinstance(request, model.Get):
-        words.append(key_word(request.keys[0], b"b" in envelope.flags))
-    elif isinstance(request, (*OF_ONE_KEY, model.MetaDebug)):
-        words.append(key_word(request.key, b"b" in envelope.flags))
+    if not isinstance(request, model.Noop):
+        words.append(key_word(key_of(request), b"b" in envelope.flags))
     if isinstance(request, STORES):
         words.append(b"%d" % len(request.value))
     return _agreeing(_with_data(b" ".join((*words, *envelope.flags)), request), envelope)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from memproto.errors import RemoteProtocolError
 from memproto.model import Failure, Status
 from memproto.text._lines import BAD_FORMAT, CRLF, check_text
+
+#: The words of refusals, with the status that each stands for.
+Refusals: TypeAlias = dict[bytes, Status]
 
 _ERROR = b"ERROR"
 _CLIENT_ERROR = b"CLIENT_ERROR "
@@ -34,6 +39,14 @@ _OWN_STATUS = {
     _CLIENT_ERROR + UNAUTHENTICATED: Status.AUTH_ERROR,
     _SERVER_ERROR + TOO_LARGE: Status.VALUE_TOO_LARGE,
 }
+
+
+def lines_of(refusals: Refusals, not_stored: bytes) -> dict[int, bytes]:
+    """The word for each status: the first that stands for it, but always ``not_stored`` for NOT_STORED."""
+    lines: dict[int, bytes] = {status: line for line, status in reversed(refusals.items())}
+    if not_stored in refusals:
+        lines[Status.NOT_STORED] = not_stored
+    return lines
 
 
 def error_line(failure: Failure) -> bytes:

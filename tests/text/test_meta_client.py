@@ -27,7 +27,6 @@ from memproto import (
     Touched,
     Values,
 )
-from memproto.text.meta._client import BY_REQUEST, MetaCommand
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
 from tests.support.telling import Told, tell
@@ -121,9 +120,3 @@ def test_reply_that_does_not_answer_is_a_fault_however_it_arrives(request_: Requ
 def test_counter_over_the_limit_of_a_value_is_skipped() -> None:
     told = _told(Increment(b"k"), b"VA 2 c5 O0\r\n10\r\n", Limits(value=1))
     assert told == Told([Failure(Status.REPLY_TOO_LARGE, b"value is 2 bytes, limit is 1")])
-
-
-def test_each_kind_of_request_has_an_encoder_of_its_own() -> None:
-    with pytest.raises(NotImplementedError):
-        MetaCommand().encode(Noop(), 0)
-    assert all("encode" in vars(type(each)) for each in BY_REQUEST.values())

@@ -41,6 +41,13 @@ def check_request(request: Request[object]) -> None:
 def arguments_of(request: Request[object], verb: bytes) -> tuple[bytes, ...]:
     """What stands behind this command word. Raises LocalProtocolError, which names the field that does not fit."""
     match request:
+        case model.Get(keys, exptime):
+            check_keys(keys)
+            if exptime is not None:
+                return _exptime(exptime), *keys
+            if not keys:
+                raise LocalProtocolError("keys are 0, the least is 1")
+            return keys
         case model.Set() | model.Add() | model.Replace() | model.Append() | model.Prepend():
             return _store_arguments(request, verb)
         case model.Delete(key, cas):
@@ -58,13 +65,6 @@ def arguments_of(request: Request[object], verb: bytes) -> tuple[bytes, ...]:
         case model.Touch(key, exptime):
             check_word("key", key)
             return key, _exptime(exptime)
-        case model.Get(keys, exptime):
-            check_keys(keys)
-            if exptime is not None:
-                return _exptime(exptime), *keys
-            if not keys:
-                raise LocalProtocolError("keys are 0, the least is 1")
-            return keys
         case model.Flush(exptime) if exptime is not None:
             return (_exptime(exptime),)
         case model.Verbosity(level):

@@ -6,11 +6,11 @@ strategies of :mod:`memproto.testing` are derived from this table.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from memproto import model
 from memproto.model import AnyRequest, Failure, Request, Status
-from memproto.text._failures import error_line, failure_in
+from memproto.text._failures import Refusals, error_line, failure_in, lines_of
 from memproto.text._lines import CRLF
 
 #: The last word of a command that asks for no reply.
@@ -59,9 +59,6 @@ _CONCATENATE: Final = (KEY, Argument("flags", ""), Argument("exptime", ""), LENG
 
 #: The word for a condition that does not hold; after ``add`` and ``replace`` the command says which.
 NOT_STORED: Final = b"NOT_STORED"
-
-#: The reply lines of refusals, with the status that each stands for.
-Refusals: TypeAlias = dict[bytes, Status]
 
 _NONE: Final[Refusals] = {}
 _REFUSED: Final[Refusals] = {
@@ -199,15 +196,7 @@ def stats_group(words: list[bytes]) -> bytes:
 # --- failures
 
 
-def _lines_of(refusals: Refusals) -> dict[int, bytes]:
-    """The line for each status: the first that stands for it."""
-    lines: dict[int, bytes] = {status: line for line, status in reversed(refusals.items())}
-    if NOT_STORED in refusals:
-        lines[Status.NOT_STORED] = NOT_STORED
-    return lines
-
-
-_LINES: Final = {kind: _lines_of(command.refusals) for kind, command in BY_REQUEST.items()}
+_LINES: Final = {kind: lines_of(command.refusals, NOT_STORED) for kind, command in BY_REQUEST.items()}
 
 
 def failure_line(failure: Failure, request: Request[object]) -> bytes:

@@ -18,18 +18,23 @@ from memproto.limits import MAX_KEY, Limits
 from memproto.model import AnyReply, Failure, Item, Request, Status
 from memproto.model._checks import check_request
 from memproto.text._client_readers import Parts, TextReader
-from memproto.text._lines import COUNTS, CRLF, HUGE, WITH_FLAGS
+from memproto.text._lines import COUNTS, CRLF, HUGE, STORES, WITH_FLAGS
 from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._client_multi_get import MultiGetReply
 from memproto.text.meta._keys import is_word, key_word, needs_base64
-from memproto.text.meta._operations import flags_of, store_flags
+from memproto.text.meta._operations import WITH_OPTIONS, flags_of, key_of, store_flags
 
 # Packs flags, exptime and CAS of a store, to check their types and ranges.
 _check_store: Final = struct.Struct(">IiQ").pack
 
-# What these requests ask for is what the readers expect. Their parts are key, flags for the fields, opaque, and b.
+# The lines of requests; what they ask for is what the readers expect. Their parts are the key, for ms the length of the
+# value, the flags for the fields, the opaque, and b.
 _MG: Final = b"mg %b%b v f c k O%d%b\r\n"
 _MS: Final = b"ms %b %d%b c O%d%b\r\n"
+_MD: Final = b"md %b%b O%d%b\r\n"
+_MA: Final = b"ma %b%b v c O%d%b\r\n"
+# Touch.
+_MG_T: Final = b"mg %b%b f c k O%d%b\r\n"
 
 # The lines of regular replies. The last group is the opaque, that before it the key.
 _OPAQUE: Final = rb"O(0|[1-9]\d{0,9})\r\n"
@@ -42,13 +47,21 @@ _MN: Final = b"MN\r\n"
 
 
 class MetaCommand(TextReader):
-    """Encodes the requests of one kind, and reads their replies."""
+    """Encodes the requests of one kind in a line of this form, and reads their replies."""
 
-    __slots__ = ()
+    __slots__ = ("_line",)
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         """The bytes of a request, in pieces; ``None`` for a get of many keys. Raises LocalProtocolError."""
-        raise NotImplementedError
+        check_request(request)
+        fields = flags_of(request)
+        key, base64 = _word_and_flag(key_of(request), request.meta if isinstance(request, WITH_OPTIONS) else None)
+        if isinstance(request, STORES):
+            return self._line % (key, len(request.value), fields, opaque, base64), request.value, CRLF
+        return (self._line % (key, fields, opaque, base64),)
 
     def begin(self, exchange: Exchange[object], limits: Limits) -> TextReader:
         return IrregularReply(exchange.request, _flags_in(exchange.parts[0]), limits, strict=True)
@@ -75,17 +88,12 @@ class _GetCommand(MetaCommand):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         assert isinstance(request, model.Get)
-        keys, fields, base64 = request.keys, b"", b""
-        single = type(keys) is tuple and len(keys) == 1
-        if single and request.meta is None and request.exptime is None and is_word(keys[0]):
-            key = keys[0]
-        else:
-            check_request(request)
-            if not single:
-                return None
-            fields = flags_of(request)
-            key, base64 = _word_and_flag(keys[0], request.meta)
-        return (_MG % (key, fields, opaque, base64),)
+        keys = request.keys
+        if type(keys) is not tuple or len(keys) != 1:
+            return None
+        if request.meta is None and request.exptime is None and is_word(keys[0]):
+            return (_MG % (keys[0], b"", opaque, b""),)
+        return super().encode(request, opaque)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
@@ -114,25 +122,20 @@ class _GetCommand(MetaCommand):
 
 
 class _StoreCommand(MetaCommand):
-    """Set, Add, Replace: done, with the new CAS."""
+    """Set, Add, Replace, Append, Prepend: done, with the new CAS."""
 
     __slots__ = ()
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        assert isinstance(request, WITH_FLAGS)
-        key, value, base64 = request.key, request.value, b""
-        try:
-            _check_store(request.flags, request.exptime, request.cas)
-            regular = request.meta is None and type(value) is bytes and len(value) < HUGE and is_word(key)
-        except struct.error:
-            regular = False
-        if regular:
-            fields = store_flags(request)
-        else:
-            check_request(request)
-            fields = flags_of(request)
-            key, base64 = _word_and_flag(key, request.meta)
-        return _MS % (key, len(value), fields, opaque, base64), value, CRLF
+        if isinstance(request, WITH_FLAGS) and request.meta is None:
+            key, value = request.key, request.value
+            try:
+                _check_store(request.flags, request.exptime, request.cas)
+            except struct.error:
+                return super().encode(request, opaque)
+            if type(value) is bytes and len(value) < HUGE and is_word(key):
+                return _MS % (key, len(value), store_flags(request), opaque, b""), value, CRLF
+        return super().encode(request, opaque)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         line = _STORED(buffer.data, buffer.at)
@@ -145,19 +148,6 @@ class _StoreCommand(MetaCommand):
         return model.Stored(cas)
 
 
-class _ConcatCommand(_StoreCommand):
-    """Append, Prepend: the same reply."""
-
-    __slots__ = ()
-
-    def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        check_request(request)
-        assert isinstance(request, model.Append | model.Prepend)
-        value, fields = request.value, flags_of(request)
-        key, base64 = _word_and_flag(request.key, request.meta)
-        return _MS % (key, len(value), fields, opaque, base64), value, CRLF
-
-
 class _DeleteCommand(MetaCommand):
     """Delete: done, and nothing else."""
 
@@ -165,12 +155,10 @@ class _DeleteCommand(MetaCommand):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         assert isinstance(request, model.Delete)
-        key, cas, fields, base64 = request.key, request.cas, b"", b""
+        key, cas = request.key, request.cas
         if request.meta is not None or cas or type(cas) is not int or not is_word(key):
-            check_request(request)
-            fields = flags_of(request)
-            key, base64 = _word_and_flag(key, request.meta)
-        return (b"md %b%b O%d%b\r\n" % (key, fields, opaque, base64),)
+            return super().encode(request, opaque)
+        return (_MD % (key, b"", opaque, b""),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         expected = b"HD O%d\r\n" % exchange._opaque
@@ -184,13 +172,6 @@ class _CountCommand(MetaCommand):
     """Increment, Decrement: the new number, with the new CAS."""
 
     __slots__ = ()
-
-    def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        check_request(request)
-        assert isinstance(request, COUNTS)
-        fields = flags_of(request)
-        key, base64 = _word_and_flag(request.key, request.meta)
-        return (b"ma %b%b v c O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         data = buffer.data
@@ -212,13 +193,6 @@ class _TouchCommand(MetaCommand):
     """Touch, which is an mg without v: done, with flags, CAS and key, or a miss."""
 
     __slots__ = ()
-
-    def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        check_request(request)
-        assert isinstance(request, model.Touch)
-        fields = flags_of(model.Get((request.key,), request.exptime))
-        key, base64 = _word_and_flag(request.key, None)
-        return (b"mg %b%b f c k O%d%b\r\n" % (key, fields, opaque, base64),)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
@@ -242,7 +216,7 @@ class _NoopCommand(MetaCommand):
     __slots__ = ()
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
-        return (b"mn\r\n",)
+        return (self._line,)
 
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         if not buffer.data.startswith(_MN, buffer.at):
@@ -258,8 +232,7 @@ class _DebugCommand(MetaCommand):
 
     def encode(self, request: Request[object], opaque: int) -> Parts | None:
         check_request(request)
-        assert isinstance(request, model.MetaDebug)
-        return (b"me %b%b\r\n" % _word_and_flag(request.key, None),)
+        return (self._line % _word_and_flag(key_of(request), None),)
 
 
 # --- a get of many keys: a command for each
@@ -282,20 +255,18 @@ def _encode_many(request: model.Get, opaque: int, limits: Limits) -> tuple[Parts
 
 #: What encodes each kind of request, and reads its reply. Other requests are sent in classic text.
 BY_REQUEST: Final[dict[type[Request[object]], MetaCommand]] = {
-    model.Get: _GetCommand(),
-    **dict.fromkeys((model.Set, model.Add, model.Replace), _StoreCommand()),
-    **dict.fromkeys((model.Append, model.Prepend), _ConcatCommand()),
-    model.Delete: _DeleteCommand(),
-    **dict.fromkeys((model.Increment, model.Decrement), _CountCommand()),
-    model.Touch: _TouchCommand(),
-    model.Noop: _NoopCommand(),
-    model.MetaDebug: _DebugCommand(),
+    model.Get: _GetCommand(_MG),
+    **dict.fromkeys(STORES, _StoreCommand(_MS)),
+    model.Delete: _DeleteCommand(_MD),
+    **dict.fromkeys(COUNTS, _CountCommand(_MA)),
+    model.Touch: _TouchCommand(_MG_T),
+    model.Noop: _NoopCommand(b"mn\r\n"),
+    model.MetaDebug: _DebugCommand(b"me %b%b\r\n"),
 }
 
 
 def encode(request: Request[object], opaque: int, limits: Limits) -> tuple[Parts, TextReader]:
     """The bytes of any of these requests, in pieces, and what reads its reply. Raises LocalProtocolError."""
-    check_request(request)
     if isinstance(request, model.Get) and len(request.keys) != 1:
         return _encode_many(request, opaque, limits)
     command = BY_REQUEST[type(request)]

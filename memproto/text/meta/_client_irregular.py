@@ -14,9 +14,10 @@ from memproto.limits import Limits
 from memproto.model import AnyReply, Failure, Item, Request, Status
 from memproto.text._client_readers import TextReader
 from memproto.text._failures import failure_in, unexpected
-from memproto.text._lines import CRLF, OF_ONE_KEY, read_line, unsigned, words_of
-from memproto.text.meta._flags import BASE64, FLAGS_OF, KEY, OPAQUE, RETURNED, UNASKED, VALUE
+from memproto.text._lines import CRLF, read_line, unsigned, words_of
+from memproto.text.meta._flags import BASE64, FLAGS_OF, KEY, OPAQUE, RETURNED, STATUSES, UNASKED, VALUE
 from memproto.text.meta._keys import decoded_key
+from memproto.text.meta._operations import key_of
 
 # The requests whose replies may have a value.
 _VALUED = (model.Get, model.Increment, model.Decrement)
@@ -30,6 +31,7 @@ _ITEM_META_NUMBERS: Final = frozenset({"ttl", "hit_before", "last_access"})
 _ITEM_META_FLAGS: Final = frozenset(
     flag.letter for flag in FLAGS_OF[b"mg"].values() if flag.option in ("details", "vivify", "recache")
 )
+_NO_STATUSES: Final[dict[bytes, Status]] = {}
 _NO_ITEM_META: Final = model.ItemMeta()
 
 
@@ -70,18 +72,12 @@ class IrregularReply(TextReader):
         """The words of a reply. A key with spaces is not among them: binary clients can store such keys."""
         if not isinstance(self.request, model.Get | model.Touch):
             return words_of(line)
-        key = b" k" + self._key()
+        key = b" k" + key_of(self.request)
         at = line.find(key) if b" " in key[1:] else -1
         if at < 0 or line[at + len(key) : at + len(key) + 1] not in (b"", b" "):
             return words_of(line)
         self._has_spaced_key = True
         return words_of(line[:at] + line[at + len(key) :])
-
-    def _key(self) -> bytes:
-        request = self.request
-        if isinstance(request, model.Get):
-            return request.keys[0]
-        return request.key if isinstance(request, (*OF_ONE_KEY, model.Touch, model.MetaDebug)) else b""
 
     # --- a reply with a value
 
@@ -122,7 +118,7 @@ class IrregularReply(TextReader):
         if code == b"EN" and isinstance(request, model.Get | model.Touch | model.MetaDebug):
             self._check_echo(words[1:])
             return model.Values() if isinstance(request, model.Get) else Failure(Status.KEY_NOT_FOUND)
-        status = _status_of(code, request)
+        status = STATUSES.get(type(request), _NO_STATUSES).get(code)
         if status is not None:
             self._check_echo(words[1:])
             return Failure(status)
@@ -189,24 +185,13 @@ class IrregularReply(TextReader):
                 raise RemoteProtocolError(f"opaque of the reply is {word[1:]!r}, which was not sent with this request")
             if letter == KEY and len(word) > 1:
                 key = decoded_key(word[1:]) if encoded else word[1:]
-                if key != self._key():
-                    raise RemoteProtocolError(f"key of the reply is {key!r}, asked was {self._key()!r}")
+                if key != key_of(self.request):
+                    raise RemoteProtocolError(f"key of the reply is {key!r}, asked was {key_of(self.request)!r}")
             present.add(letter)
         if KEY in self.flags and KEY not in present and (self.strict or success):
-            raise RemoteProtocolError(f"key is missing in the reply, asked was {self._key()!r}")
+            raise RemoteProtocolError(f"key is missing in the reply, asked was {key_of(self.request)!r}")
         if self.strict and OPAQUE not in present and any(word[:1] == OPAQUE for word in self.flags):
             raise RemoteProtocolError("opaque is missing in the reply, one was sent with this request")
-
-
-def _status_of(code: bytes, request: Request[object]) -> Status | None:
-    """The status that a code says to this request, ``None`` if it says none."""
-    if not isinstance(request, OF_ONE_KEY):
-        return None
-    if code == b"NS":
-        if isinstance(request, model.Add):
-            return Status.KEY_EXISTS
-        return Status.KEY_NOT_FOUND if isinstance(request, model.Replace) else Status.NOT_STORED
-    return {b"EX": Status.KEY_EXISTS, b"NF": Status.KEY_NOT_FOUND}.get(code)
 
 
 def _numbers_in(words: list[bytes]) -> dict[str, int]:

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 from memproto import model
 from memproto._wire.checks import U32, U64
-from memproto.model import AnyRequest
-from memproto.text._lines import BAD_FORMAT, exptime_of, unsigned_of
+from memproto.model import Request, Status
+from memproto.text._failures import Refusals, lines_of
+from memproto.text._lines import BAD_FORMAT, OF_ONE_KEY, exptime_of, unsigned_of
 
 #: The longest opaque token, in bytes; its letter comes on top.
 MAX_OPAQUE: Final = 31
@@ -164,7 +165,7 @@ def _accepted(command: bytes) -> dict[bytes, Flag]:
 FLAGS_OF: Final[dict[bytes, dict[bytes, Flag]]] = {command: _accepted(command) for command in _OWN}
 
 #: Request -> its command.
-COMMANDS: Final[dict[type[AnyRequest], bytes]] = {
+COMMANDS: Final[dict[type[Request[object]], bytes]] = {
     model.Noop: b"mn",
     model.Get: b"mg",
     **dict.fromkeys((model.Set, model.Add, model.Replace, model.Append, model.Prepend), b"ms"),
@@ -206,6 +207,20 @@ def flag_for(command: bytes, field: str) -> bytes:
     """The template of the flag that says a field of a request, with the space before it."""
     (letter,) = (flag.letter for flag in _OWN[command] if flag.field == field)
     return b" " + letter + b"%d"
+
+
+# --- refusals
+
+_REFUSED: Final[Refusals] = {b"NS": Status.NOT_STORED, b"EX": Status.KEY_EXISTS, b"NF": Status.KEY_NOT_FOUND}
+
+#: Request -> what each code says to it. To an add and a replace NS says which condition does not hold.
+STATUSES: Final[dict[type[Request[object]], Refusals]] = {
+    **dict.fromkeys(OF_ONE_KEY, _REFUSED),
+    model.Add: {**_REFUSED, b"NS": Status.KEY_EXISTS},
+    model.Replace: {**_REFUSED, b"NS": Status.KEY_NOT_FOUND},
+}
+#: Request -> the code for each status.
+CODES: Final = {kind: lines_of(statuses, b"NS") for kind, statuses in STATUSES.items()}
 
 
 # --- parsing

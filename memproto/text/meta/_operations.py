@@ -11,18 +11,8 @@ from memproto._wire.checks import U32, U64, check_bytes, check_number
 from memproto.errors import LocalProtocolError
 from memproto.model import MetaEnvelope, Request
 from memproto.text._lines import BREAK, CAS_ZERO, COUNTS, HUGE, OF_ONE_KEY, STORES, WITH_FLAGS, check_exptime
-from memproto.text.meta._flags import (
-    BASE64,
-    COMMANDS,
-    COUNT_MODES,
-    FLAGS_OF,
-    STORE_MODES,
-    FlagError,
-    ParsedFlags,
-    Token,
-    flag_for,
-    parse_flags,
-)
+from memproto.text.meta import _flags
+from memproto.text.meta._flags import COMMANDS, FLAGS_OF, FlagError, ParsedFlags, Token, flag_for, parse_flags
 from memproto.text.meta._keys import key_word, needs_base64
 
 _Store: TypeAlias = model.Set | model.Add | model.Replace | model.Append | model.Prepend
@@ -31,8 +21,17 @@ _ItemRequest: TypeAlias = model.Get | _Store | model.Delete | _Count
 #: The requests that meta can say.
 MetaRequest: TypeAlias = _ItemRequest | model.Noop | model.MetaDebug
 
-_WITH_OPTIONS: Final = (model.Get, *OF_ONE_KEY)
+WITH_OPTIONS: Final = (model.Get, *OF_ONE_KEY)
+_WITH_KEY: Final = (*OF_ONE_KEY, model.Touch, model.MetaDebug)
 _NO_OPTIONS: Final = model.MetaOptions()
+
+
+def key_of(request: Request[object]) -> bytes:
+    """The key of a request that is one meta command; empty if it has none."""
+    if isinstance(request, model.Get):
+        return request.keys[0]
+    return request.key if isinstance(request, _WITH_KEY) else b""
+
 
 # --- from flags to a request
 
@@ -60,7 +59,7 @@ def _compared(flags: ParsedFlags) -> int:
 
 
 def _store_of(key: bytes, value: bytes, flags: ParsedFlags) -> _Store:
-    kind = STORE_MODES[flags.mode or b"S"]
+    kind = _flags.STORE_MODES[flags.mode or b"S"]
     fields, options = flags.fields, _options(flags)
     client_flags, exptime = fields.get("flags", 0), fields.get("exptime", 0)
     if kind is model.Append or kind is model.Prepend:
@@ -85,7 +84,7 @@ def _delete_of(key: bytes, flags: ParsedFlags) -> model.Delete:
 def _count_of(key: bytes, flags: ParsedFlags) -> _Count:
     fields = flags.fields
     delta, initial, exptime = fields.get("delta", 1), fields.get("initial", 0), fields.get("exptime")
-    return COUNT_MODES[flags.mode or b"I"](key, delta, initial, exptime, fields.get("cas", 0), _options(flags))
+    return _flags.COUNT_MODES[flags.mode or b"I"](key, delta, initial, exptime, fields.get("cas", 0), _options(flags))
 
 
 # --- from a request to flags
@@ -115,7 +114,7 @@ _FLAGS, _EXPTIME, _STORE_CAS = (flag_for(b"ms", field) for field in ("flags", "e
 _DELETE_CAS: Final = flag_for(b"md", "cas")
 _DELTA, _INITIAL, _CREATE, _COUNT_CAS = (flag_for(b"ma", field) for field in ("delta", "initial", "exptime", "cas"))
 _MODE: Final[dict[type[Request[object]], bytes]] = {
-    **{kind: b" M" + mode for mode, kind in reversed((*STORE_MODES.items(), *COUNT_MODES.items()))},
+    **{kind: b" M" + mode for mode, kind in reversed((*_flags.STORE_MODES.items(), *_flags.COUNT_MODES.items()))},
     # Set is meant where there is no mode.
     model.Set: b"",
 }
@@ -128,7 +127,9 @@ def flags_of(request: Request[object]) -> bytes:
     """
     if isinstance(request, model.Noop | model.MetaDebug):
         return b""
-    if not isinstance(request, _WITH_OPTIONS):
+    if isinstance(request, model.Touch):
+        return _get_flags(request.exptime)
+    if not isinstance(request, WITH_OPTIONS):
         raise LocalProtocolError(f"{type(request).__name__} cannot be said in meta")
     options = request.meta
     if options is None or options == _NO_OPTIONS:
@@ -239,14 +240,12 @@ def envelope_of(request: Request[object], asked: tuple[bytes, ...] = ()) -> Meta
     flags = (*flags_of(request).split(), *asked)
     if isinstance(request, model.Noop):
         return MetaEnvelope(request, COMMANDS[model.Noop])
-    assert isinstance(request, (*_WITH_OPTIONS, model.MetaDebug))
     if isinstance(request, model.Get) and len(request.keys) != 1:
         raise LocalProtocolError(f"keys are {len(request.keys)}, one meta command carries 1")
-    command = COMMANDS[type(request)]
-    key = request.keys[0] if isinstance(request, model.Get) else request.key
-    if BASE64 not in flags and needs_base64(key):
-        flags = (*flags, BASE64)
-    key_word(key, BASE64 in flags)
+    command, key = COMMANDS[type(request)], key_of(request)
+    if _flags.BASE64 not in flags and needs_base64(key):
+        flags = (*flags, _flags.BASE64)
+    key_word(key, _flags.BASE64 in flags)
     if any(not word or BREAK(word) for word in flags):
         raise LocalProtocolError(f"flags are {flags!r}, not words of a line")
     if isinstance(request, model.MetaDebug):

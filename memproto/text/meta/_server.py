@@ -10,35 +10,14 @@ from memproto import model
 from memproto._wire.checks import U64, check_failure, check_number
 from memproto.errors import LocalProtocolError
 from memproto.limits import MAX_KEY, Limits
-from memproto.model import AnyReply, Failure, InvalidRequest, Item, MetaEnvelope, Request, Status
+from memproto.model import AnyReply, Failure, InvalidRequest, Item, MetaEnvelope, Status
 from memproto.model._checks import is_item_meta
 from memproto.text._failures import error_line
-from memproto.text._lines import (
-    BAD_FORMAT,
-    COUNTS,
-    CRLF,
-    HUGE,
-    OF_ONE_KEY,
-    STORES,
-    Block,
-    check_item,
-    check_word,
-    length_of,
-)
-from memproto.text.meta._flags import (
-    BASE64,
-    JOINT,
-    KEY,
-    QUIET,
-    RETURNED,
-    RETURNED_BY_FAILURES,
-    UNASKED,
-    VALUE,
-    FlagError,
-    parse_flags,
-)
+from memproto.text._lines import BAD_FORMAT, COUNTS, CRLF, HUGE, STORES, Block, check_item, check_word, length_of
+from memproto.text.meta import _flags
+from memproto.text.meta._flags import BASE64, CODES, KEY, QUIET, UNASKED, VALUE, FlagError, parse_flags
 from memproto.text.meta._keys import base64_word, decoded_key
-from memproto.text.meta._operations import request_of
+from memproto.text.meta._operations import key_of, request_of
 
 # --- requests: what a line says
 
@@ -64,7 +43,7 @@ def _key(words: list[bytes], encoded: bool) -> bytes:
         return word
     key = decoded_key(word)
     if key is None:
-        text = JOINT.get(words[0], b"error decoding key")
+        text = _flags.JOINT.get(words[0], b"error decoding key")
         raise FlagError(text, f"key is {word!r}, not base64 with padding")
     return key
 
@@ -132,15 +111,13 @@ PARSERS: dict[bytes, Callable[[list[bytes], bytes, Limits], Parsed]] = {
 
 Parts = tuple[bytes, ...]
 
+_NO_CODES: Final[dict[int, bytes]] = {}
 _NO_ITEM_META = model.ItemMeta()
 
-# Command -> by letter the fields that come back as flags, each with the template of its number; a key or an opaque has
-# none.
+# Command -> by letter the fields that come back as flags, each with the template of its number.
 _RETURNED: Final = {
-    command: {
-        letter: (field, b"" if field in ("key", "opaque") else letter + b"%d") for letter, field in returned.items()
-    }
-    for command, returned in RETURNED.items()
+    command: {letter: (field, letter + b"%d") for letter, field in returned.items()}
+    for command, returned in _flags.RETURNED.items()
 }
 _NOTHING: Final[dict[bytes, tuple[str, bytes]]] = {}
 
@@ -157,13 +134,13 @@ def reply_parts(reply: AnyReply, envelope: MetaEnvelope) -> Parts:
     if isinstance(request, model.Get) and isinstance(reply, model.Values):
         return _write_values(request, reply, envelope)
     if isinstance(reply, model.Stored) and isinstance(request, STORES):
-        return _write_done(request.key, {"cas": reply.cas}, envelope)
+        return _write_done({"cas": reply.cas}, envelope)
     if isinstance(reply, Failure):
         return _write_failure(reply, envelope)
     if isinstance(reply, model.Counter) and isinstance(request, COUNTS):
-        return _write_counter(request.key, reply, envelope)
+        return _write_counter(reply, envelope)
     if isinstance(reply, model.Deleted) and isinstance(request, model.Delete):
-        return _write_done(request.key, {}, envelope)
+        return _write_done({}, envelope)
     if isinstance(reply, model.Ok) and isinstance(request, model.Noop):
         return (b"MN\r\n",)
     if isinstance(reply, model.MetaDebugReply) and isinstance(request, model.MetaDebug):
@@ -175,14 +152,16 @@ def _line(code: bytes, words: list[bytes]) -> Parts:
     return (b" ".join((code, *words)) + CRLF,)
 
 
+def _line_and_value(words: list[bytes], value: bytes) -> Parts:
+    return b" ".join((b"VA", b"%d" % len(value), *words)) + CRLF, value, CRLF
+
+
 def _key_flag(key: bytes, encoded: bool) -> bytes:
     """What ``k`` returns: a base64 key has a bare ``b`` behind it."""
     return b"k" + (base64_word(key) + b" b" if encoded or _NO_WORD(key) else key)
 
 
-def _returned(
-    envelope: MetaEnvelope, key: bytes, encoded: bool, numbers: dict[str, int], item: Item | None = None
-) -> list[bytes]:
+def _returned(envelope: MetaEnvelope, numbers: dict[str, int], item: Item | None = None) -> list[bytes]:
     """The flags that come back, in the order of the request; ``numbers`` are the fields that this reply has."""
     returned = _RETURNED.get(envelope.command, _NOTHING)
     words = []
@@ -191,8 +170,11 @@ def _returned(
         if flag is None:
             continue
         field, template = flag
-        if not template:
-            words.append(word if field == "opaque" else _key_flag(key, encoded))
+        if field == "opaque":
+            words.append(word)
+        elif field == "key":
+            encoded = BASE64 in envelope.flags if item is None else item.base64
+            words.append(_key_flag(key_of(envelope.request) if item is None else item.key, encoded))
         elif field in numbers:
             words.append(template % numbers[field])
         elif item is not None:
@@ -213,14 +195,13 @@ def _write_values(request: model.Get, reply: model.Values, envelope: MetaEnvelop
     asked = request.keys[0]
     if item.key != asked and KEY in flags:
         raise LocalProtocolError(f"key of the item is {item.key!r}, asked was {asked!r}")
-    words = _returned(envelope, item.key, item.base64, {"flags": item.flags, "cas": item.cas}, item)
+    words = _returned(envelope, {"flags": item.flags, "cas": item.cas}, item)
     meta = item.meta
     if meta is not None and (meta.lost or meta.stale or meta.won):
         words += [letter for letter, present in zip(UNASKED, (meta.lost, meta.stale, meta.won), strict=True) if present]
     if VALUE not in flags or (meta is not None and meta.unchanged):
         return _line(b"HD", words)
-    head = b" ".join((b"VA", b"%d" % len(item.value), *words)) + CRLF
-    return head, item.value, CRLF
+    return _line_and_value(words, item.value)
 
 
 def _details_of(item: Item, numbers: dict[str, int]) -> dict[str, int]:
@@ -234,19 +215,16 @@ def _details_of(item: Item, numbers: dict[str, int]) -> dict[str, int]:
     }
 
 
-def _write_done(key: bytes, numbers: dict[str, int], envelope: MetaEnvelope) -> Parts:
-    flags = envelope.flags
-    return () if QUIET in flags else _line(b"HD", _returned(envelope, key, BASE64 in flags, numbers))
+def _write_done(numbers: dict[str, int], envelope: MetaEnvelope) -> Parts:
+    return () if QUIET in envelope.flags else _line(b"HD", _returned(envelope, numbers))
 
 
-def _write_counter(key: bytes, reply: model.Counter, envelope: MetaEnvelope) -> Parts:
+def _write_counter(reply: model.Counter, envelope: MetaEnvelope) -> Parts:
     numbers = {"cas": reply.cas, "ttl": (reply.meta or _NO_ITEM_META).ttl}
     if VALUE not in envelope.flags or QUIET in envelope.flags:
-        return _write_done(key, numbers, envelope)
+        return _write_done(numbers, envelope)
     check_number("counter", reply.value, 0, U64)
-    text = b"%d" % reply.value
-    words = _returned(envelope, key, BASE64 in envelope.flags, numbers)
-    return (b" ".join((b"VA", b"%d" % len(text), *words)) + CRLF + text + CRLF,)
+    return _line_and_value(_returned(envelope, numbers), b"%d" % reply.value)
 
 
 def _write_debug(key: bytes, reply: model.MetaDebugReply, envelope: MetaEnvelope) -> Parts:
@@ -267,30 +245,11 @@ def _write_failure(failure: Failure, envelope: MetaEnvelope) -> Parts:
     if status == Status.KEY_NOT_FOUND and isinstance(request, model.MetaDebug):
         # Of the words behind the key memcached looks at b and no other.
         return _line(b"EN", [])
-    code = _code_of(status, request)
+    # With a CAS they compare it, as a Set does.
+    kind = model.Set if isinstance(request, model.Add | model.Replace) and request.cas else type(request)
+    code = CODES.get(kind, _NO_CODES).get(status)
     return (error_line(failure),) if code is None else _line(code, _returned_by_failure(envelope))
 
 
 def _returned_by_failure(envelope: MetaEnvelope) -> list[bytes]:
-    key = _key_of(envelope.request)
-    return _returned(envelope, key, BASE64 in envelope.flags, RETURNED_BY_FAILURES.get(envelope.command, {}))
-
-
-def _key_of(request: Request[object]) -> bytes:
-    if isinstance(request, model.Get):
-        return request.keys[0]
-    assert isinstance(request, OF_ONE_KEY)
-    return request.key
-
-
-def _code_of(status: int, request: Request[object]) -> bytes | None:
-    if not isinstance(request, OF_ONE_KEY):
-        return None
-    plain = isinstance(request, model.Add | model.Replace) and not request.cas
-    if status == Status.NOT_STORED:
-        return b"NS"
-    if status == Status.KEY_EXISTS:
-        return b"NS" if plain and isinstance(request, model.Add) else b"EX"
-    if status == Status.KEY_NOT_FOUND:
-        return b"NS" if plain and isinstance(request, model.Replace) else b"NF"
-    return None
+    return _returned(envelope, _flags.RETURNED_BY_FAILURES.get(envelope.command, {}))
