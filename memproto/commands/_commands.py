@@ -5,45 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeAlias, TypeVar, overload
 
+from memproto import model
 from memproto._fields import check_value
 from memproto._wire.arguments import misuse
+from memproto.commands import _results as results
 from memproto.commands._command import Command
-from memproto.commands._results import (
-    Lease,
-    Replies,
-    done,
-    first_item,
-    is_done,
-    number,
-    only,
-    refusal,
-    statistics,
-    swapped,
-    unless_absent,
-    unless_exists,
-    unless_not_stored,
-    version,
-)
+from memproto.commands._results import Lease, Replies
 from memproto.errors import LocalProtocolError
-from memproto.model import (
-    Add,
-    Append,
-    Decrement,
-    Delete,
-    Flush,
-    Get,
-    Increment,
-    Item,
-    MetaOptions,
-    Noop,
-    Prepend,
-    Replace,
-    Set,
-    Stats,
-    Touch,
-    Values,
-    Version,
-)
 from memproto.serde import Serde
 
 V = TypeVar("V")
@@ -144,21 +112,21 @@ class Commands(Generic[V]):
         """The value, ``default`` if there is none."""
         key = self._prefix + (key if isinstance(key, bytes) else self.encode(key))
         if default is None:
-            return Command((Get((key,)),), self._values, True)
+            return Command((model.Get((key,)),), self._values, True)
 
         def value(replies: Replies) -> V | D | None:
-            items = only(replies, Values).items
+            items = results.only(replies, model.Values).items
             return self._load(items[0].value, items[0].flags) if items else default
 
-        return Command((Get((key,)),), value, True)
+        return Command((model.Get((key,)),), value, True)
 
     def gat(self, key: Key, exptime: int) -> Command[V | None]:
         """The value, with a new expiry set; ``None`` if there is none."""
-        return Command((Get((self._wire_key(key),), exptime),), self._values)
+        return Command((model.Get((self._wire_key(key),), exptime),), self._values)
 
-    def gets(self, key: Key) -> Command[Item | None]:
+    def gets(self, key: Key) -> Command[model.Item | None]:
         """The item as it is stored, with flags and CAS; ``None`` if there is none."""
-        return Command((Get((self._wire_key(key),)),), first_item, True)
+        return Command((model.Get((self._wire_key(key),)),), results.first_item, True)
 
     def get_multi(self, keys: Iterable[K]) -> Command[dict[K, V]]:
         """The values of those keys that have one."""
@@ -172,18 +140,19 @@ class Commands(Generic[V]):
         given, load = self._given_by_wire(keys), self._load
 
         def found(replies: Replies) -> dict[K, V]:
-            return {given[item.key]: load(item.value, item.flags) for item in only(replies, Values).items}
+            return {given[item.key]: load(item.value, item.flags) for item in results.only(replies, model.Values).items}
 
-        return Command((Get(tuple(given), exptime),) if given else (), found if given else _nothing, exptime is None)
+        requests = (model.Get(tuple(given), exptime),) if given else ()
+        return Command(requests, found if given else _nothing, exptime is None)
 
-    def gets_multi(self, keys: Iterable[K]) -> Command[dict[K, Item]]:
+    def gets_multi(self, keys: Iterable[K]) -> Command[dict[K, model.Item]]:
         """The items of those keys that have one, as they are stored."""
         given = self._given_by_wire(keys)
 
-        def found(replies: Replies) -> dict[K, Item]:
-            return {given[item.key]: item for item in only(replies, Values).items}
+        def found(replies: Replies) -> dict[K, model.Item]:
+            return {given[item.key]: item for item in results.only(replies, model.Values).items}
 
-        return Command((Get(tuple(given)),) if given else (), found if given else _nothing, True)
+        return Command((model.Get(tuple(given)),) if given else (), found if given else _nothing, True)
 
     def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Command[Lease[V]]:
         """The value, and whether this caller should store a new one: a :class:`Lease`. In the meta dialect only.
@@ -191,10 +160,10 @@ class Commands(Generic[V]):
         If there is no value, one caller gets ``won`` and has ``lease`` seconds to store one; until then the others get
         neither. With ``recache`` one caller gets ``won`` beside the value if that expires in so many seconds.
         """
-        options = MetaOptions(vivify=lease, recache=recache)
+        options = model.MetaOptions(vivify=lease, recache=recache)
 
         def leased(replies: Replies) -> Lease[V]:
-            item = first_item(replies)
+            item = results.first_item(replies)
             if item is None:
                 return Lease(None, True)
             won, lost = item.meta is not None and item.meta.won, item.meta is not None and item.meta.lost
@@ -202,85 +171,85 @@ class Commands(Generic[V]):
             value = None if absent else self._load(item.value, item.flags)
             return Lease(value, won, item.meta is not None and item.meta.stale, item.cas)
 
-        return Command((Get((self._wire_key(key),), meta=options),), leased)
+        return Command((model.Get((self._wire_key(key),), meta=options),), leased)
 
     # --- storage
 
     def set(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
         """Store: true."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Set(self._wire_key(key), data, all_flags, exptime),), done)
+        return Command((model.Set(self._wire_key(key), data, all_flags, exptime),), results.done)
 
     def add(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
         """Store if the key is absent; false if it is not."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Add(self._wire_key(key), data, all_flags, exptime),), unless_exists)
+        return Command((model.Add(self._wire_key(key), data, all_flags, exptime),), results.unless_exists)
 
     def replace(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
         """Store if the key is present; false if it is not."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Replace(self._wire_key(key), data, all_flags, exptime),), unless_absent)
+        return Command((model.Replace(self._wire_key(key), data, all_flags, exptime),), results.unless_absent)
 
     def append(self, key: Key, value: bytes) -> Command[bool]:
         """Put bytes behind the stored ones; false if there are none."""
-        return Command((Append(self._wire_key(key), value),), unless_not_stored)
+        return Command((model.Append(self._wire_key(key), value),), results.unless_not_stored)
 
     def prepend(self, key: Key, value: bytes) -> Command[bool]:
         """Put bytes in front of the stored ones; false if there are none."""
-        return Command((Prepend(self._wire_key(key), value),), unless_not_stored)
+        return Command((model.Prepend(self._wire_key(key), value),), results.unless_not_stored)
 
     def cas(self, key: Key, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Command[bool | None]:
         """Store if the item still has this CAS; false if it has another, ``None`` if the item is gone."""
         data, all_flags = self._dumped(value, flags)
-        return Command((Set(self._wire_key(key), data, all_flags, exptime, cas),), swapped)
+        return Command((model.Set(self._wire_key(key), data, all_flags, exptime, cas),), results.swapped)
 
     def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
         """Store all items; the keys of those that the server has refused."""
-        return self._store_multi(Set, items, exptime, flags)
+        return self._store_multi(model.Set, items, exptime, flags)
 
     def add_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
         """Store the items whose keys are absent; the keys of those that are not stored."""
-        return self._store_multi(Add, items, exptime, flags)
+        return self._store_multi(model.Add, items, exptime, flags)
 
     def _store_multi(
-        self, store: type[Set] | type[Add], items: Mapping[K, V], exptime: int, flags: int
+        self, store: type[model.Set] | type[model.Add], items: Mapping[K, V], exptime: int, flags: int
     ) -> Command[list[K]]:
         if not isinstance(items, Mapping):
             raise misuse("items", items, "a mapping of keys to values")
         keys = tuple(items)
         dumped = [self._dumped(value, flags) for value in items.values()]
-        requests: list[Set | Add] = [
-            store(key, data, all_flags, exptime)
-            for key, (data, all_flags) in zip(self._wire_keys(keys), dumped, strict=True)
-        ]
+        requests = tuple(
+            store(key, *data_and_flags, exptime)
+            for key, data_and_flags in zip(self._wire_keys(keys), dumped, strict=True)
+        )
 
         def refused(replies: Replies) -> list[K]:
-            return [key for key, reply in zip(keys, replies, strict=True) if not is_done(reply)]
+            return [key for key, reply in zip(keys, replies, strict=True) if not results.is_done(reply)]
 
-        return Command(tuple(requests), refused)
+        return Command(requests, refused)
 
     # --- the rest
 
     def delete(self, key: Key) -> Command[bool]:
         """Remove; false if there was nothing."""
-        return Command((Delete(self._wire_key(key)),), unless_absent)
+        return Command((model.Delete(self._wire_key(key)),), results.unless_absent)
 
     def delete_multi(self, keys: Iterable[K]) -> Command[list[K]]:
         """Remove them all; the keys of those that were there."""
-        return self._change_multi(keys, Delete)
+        return self._change_multi(keys, model.Delete)
 
     def touch_multi(self, keys: Iterable[K], exptime: int = 0) -> Command[list[K]]:
         """Set a new expiry of all; the keys of those that were there."""
         # Binary has no quiet touch.
-        return self._change_multi(keys, lambda key: Touch(key, exptime), needs_replies=True)
+        return self._change_multi(keys, lambda key: model.Touch(key, exptime), needs_replies=True)
 
     def _change_multi(
-        self, keys: Iterable[K], build: Callable[[bytes], Delete | Touch], needs_replies: bool = False
+        self, keys: Iterable[K], build: Callable[[bytes], model.Delete | model.Touch], needs_replies: bool = False
     ) -> Command[list[K]]:
         given = _keys_of(keys)
 
         def changed(replies: Replies) -> list[K]:
-            return [key for key, reply in zip(given, replies, strict=True) if unless_absent((reply,))]
+            return [key for key, reply in zip(given, replies, strict=True) if results.unless_absent((reply,))]
 
         return Command(tuple(map(build, self._wire_keys(given))), changed, needs_replies=needs_replies)
 
@@ -289,17 +258,16 @@ class Commands(Generic[V]):
 
         :meth:`get` still finds it. Of the callers of :meth:`get_or_lease` one wins, and the others get the stale value.
         """
-        options = MetaOptions(invalidate=True, exptime=exptime)
-        return Command((Delete(self._wire_key(key), meta=options),), unless_absent)
+        options = model.MetaOptions(invalidate=True, exptime=exptime)
+        return Command((model.Delete(self._wire_key(key), meta=options),), results.unless_absent)
 
     def incr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
         """Add; the new number. A missing one is made from ``initial``, or stays missing: ``None``.
 
         Classic text has no way to do both at once, so that ``initial`` raises ``LocalProtocolError`` there.
         """
-        return Command(
-            (Increment(self._wire_key(key), delta, initial or 0, None if initial is None else exptime),), number
-        )
+        made = None if initial is None else exptime
+        return Command((model.Increment(self._wire_key(key), delta, initial or 0, made),), results.number)
 
     def incr_multi(
         self, keys: Iterable[K], delta: int = 1, initial: int | None = None, exptime: int = 0
@@ -309,38 +277,37 @@ class Commands(Generic[V]):
         made = None if initial is None else exptime
 
         def numbers(replies: Replies) -> dict[K, int]:
-            found = {key: number((reply,)) for key, reply in zip(given, replies, strict=True)}
+            found = {key: results.number((reply,)) for key, reply in zip(given, replies, strict=True)}
             return {key: value for key, value in found.items() if value is not None}
 
-        requests = tuple(Increment(key, delta, initial or 0, made) for key in self._wire_keys(given))
+        requests = tuple(model.Increment(key, delta, initial or 0, made) for key in self._wire_keys(given))
         return Command(requests, numbers, needs_replies=True)
 
     def decr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
         """Subtract, down to 0 at most; otherwise as :meth:`incr`."""
-        return Command(
-            (Decrement(self._wire_key(key), delta, initial or 0, None if initial is None else exptime),), number
-        )
+        made = None if initial is None else exptime
+        return Command((model.Decrement(self._wire_key(key), delta, initial or 0, made),), results.number)
 
     def touch(self, key: Key, exptime: int = 0) -> Command[bool]:
         """Set a new expiry; false if there is no such item."""
-        return Command((Touch(self._wire_key(key), exptime),), unless_absent)
+        return Command((model.Touch(self._wire_key(key), exptime),), results.unless_absent)
 
     def flush(self, delay: int | None = None) -> Command[bool]:
         """Remove all items, now or ``delay`` seconds from now: true."""
-        return Command((Flush(delay),), done)
+        return Command((model.Flush(delay),), results.done)
 
     def stats(self, group: bytes = b"") -> Command[dict[bytes, bytes]]:
         """The server's statistics by name."""
         # To ask for the group "reset" is not only to ask.
-        return Command((Stats(group),), statistics, group == b"")
+        return Command((model.Stats(group),), results.statistics, group == b"")
 
     def version(self) -> Command[bytes]:
         """The server's version."""
-        return Command((Version(),), version, True)
+        return Command((model.Version(),), results.version, True)
 
     def noop(self) -> Command[bool]:
         """A request without effect: true, when the server has answered."""
-        return Command((Noop(),), done, True)
+        return Command((model.Noop(),), results.done, True)
 
     def _dumped(self, value: V, flags: int) -> tuple[bytes, int]:
         dumped = self._dump(value)
@@ -353,7 +320,7 @@ class Commands(Generic[V]):
 
     def _value(self, replies: Replies) -> V | None:
         (reply,) = replies
-        if isinstance(reply, Values):
+        if isinstance(reply, model.Values):
             items = reply.items
             return self._load(items[0].value, items[0].flags) if items else None
-        raise refusal(reply)
+        raise results.refusal(reply)

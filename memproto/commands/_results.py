@@ -5,25 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+from memproto import model
 from memproto._wire.arguments import misuse
 from memproto._wire.exchange import Exchange
 from memproto.errors import LocalProtocolError
-from memproto.model import (
-    Authenticated,
-    Challenge,
-    Counter,
-    Deleted,
-    Failure,
-    Item,
-    Ok,
-    Silence,
-    StatsReply,
-    Status,
-    Stored,
-    Touched,
-    Values,
-    VersionReply,
-)
+from memproto.model import Failure, Item, Status, Values
 
 R = TypeVar("R")
 V = TypeVar("V")
@@ -94,7 +80,7 @@ def only(replies: Replies, kind: type[R]) -> R:
 
 
 # The replies that say no more than that a request was carried out.
-_DONE: Final = frozenset({Stored, Deleted, Touched, Ok, Silence})
+_DONE: Final = frozenset({model.Stored, model.Deleted, model.Touched, model.Ok, model.Silence})
 
 
 def is_done(reply: object) -> bool:
@@ -148,25 +134,25 @@ def number(replies: Replies) -> int | None:
     (reply,) = replies
     if isinstance(reply, Failure) and reply.status == Status.KEY_NOT_FOUND:
         return None
-    return only(replies, Counter).value
+    return only(replies, model.Counter).value
 
 
 def statistics(replies: Replies) -> dict[bytes, bytes]:
     """The statistics by name."""
-    return dict(only(replies, StatsReply).stats)
+    return dict(only(replies, model.StatsReply).stats)
 
 
 def version(replies: Replies) -> bytes:
     """The server's version."""
-    return only(replies, VersionReply).version
+    return only(replies, model.VersionReply).version
 
 
 def accepted(replies: Replies) -> None:
     """Raise :class:`AuthenticationError` unless the server has accepted the credentials."""
     (reply,) = replies
-    if isinstance(reply, Authenticated):
+    if isinstance(reply, model.Authenticated):
         return
-    if isinstance(reply, Challenge):
+    if isinstance(reply, model.Challenge):
         reply = Failure(Status.AUTH_CONTINUE, b"the server wants another step, which PLAIN has not")
     if isinstance(reply, Failure):
         raise AuthenticationError(reply)
