@@ -7,9 +7,10 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import memproto.clients.client
+import memproto.clients.permits
 import memproto.clients.stream
 from memproto import Dialect
 from tests.desync.oracle import Call, Done, Kind, Result
@@ -65,6 +66,48 @@ def _ours(dialect: Dialect) -> Contestant:
             yield ask
 
     return Contestant(f"memproto {dialect.name.lower()}", "memproto", make)
+
+
+# A second key for the reads, which is never stored.
+_OTHER: Final = b"other"
+
+
+def _ours_pooled(dialect: Dialect) -> Contestant:
+    """The same client with a pool. It does everything by commands on many keys."""
+
+    @contextmanager
+    def make(network: Network) -> Iterator[Ask]:
+        with (
+            replaced(memproto.clients.stream, ("socket", "select", "time"), network),
+            replaced(memproto.clients.client, ("time",), network),
+            replaced(memproto.clients.permits, ("time",), network),
+        ):
+            client = memproto.clients.client.Client(timeout=60.0, dialect=dialect, pool=1)
+
+            def ask(call: Call, cas: int) -> Result:
+                both = (_OTHER, call.key)
+                match call.kind:
+                    case Kind.GET:
+                        return client.get_multi(both).get(call.key)
+                    case Kind.GETS:
+                        item = client.gets_multi(both).get(call.key)
+                        return None if item is None else (item.value, item.cas)
+                    case Kind.MANY:
+                        return client.gat_multi(call.keys, 0)
+                    case Kind.SET:
+                        return client.set_multi({call.key: call.value}) == []
+                    case Kind.ADD:
+                        return call.key not in client.add_multi({call.key: call.value})
+                    case Kind.CAS:
+                        return bool(client.cas(call.key, call.value, cas))
+                    case Kind.DELETE:
+                        return call.key in client.delete_multi([call.key, call.key])
+                    case Kind.INCREMENT:
+                        return client.incr_multi([call.key], call.delta).get(call.key)
+
+            yield ask
+
+    return Contestant(f"memproto {dialect.name.lower()}, pool", "memproto", make)
 
 
 def _pymemcache(ignore_exc: bool) -> Contestant:
@@ -140,6 +183,7 @@ def _make_bmemcached(network: Network) -> Iterator[Ask]:
 
 
 OURS = tuple(_ours(dialect) for dialect in (Dialect.BINARY, Dialect.CLASSIC, Dialect.META))
+POOLED = tuple(_ours_pooled(dialect) for dialect in (Dialect.BINARY, Dialect.CLASSIC, Dialect.META))
 RIVALS = (
     Contestant("python-binary-memcached", "bmemcached", _make_bmemcached),
     _pymemcache(False),

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.untraced
 
 DIALECTS = [pytest.param(dialect, id=dialect.name.lower()) for dialect in Dialect]
 CLIENTS = [pytest.param(each, id=each.name) for each in clients.OURS]
+POOLED = [pytest.param(each, id=each.name) for each in clients.POOLED]
 ASYNC_CLIENTS = [pytest.param(each, id=each.name) for each in asynchronous.OURS]
 # Whose answers carry the request's own opaque.
 MARKED = [Dialect.BINARY, Dialect.META]
@@ -158,6 +159,27 @@ def test_a_signal_handler_that_raises_in_any_operation(client: Contestant) -> No
     tally = trial.run_many(client, 5, 300, SLOW, error=in_turn())
     check(tally, 3_000)
     assert tally.interrupted > 20 * len(ERRORS)
+
+
+# --- the blocking client with a pool, and commands on many keys
+
+
+@pytest.mark.parametrize("client", POOLED)
+def test_a_pool_whose_server_is_slow(client: Contestant) -> None:
+    check(trial.run_many(client, 6, 60, SLOW), 500)
+
+
+@pytest.mark.parametrize("client", POOLED)
+def test_a_signal_handler_that_raises_at_any_line_of_a_pool(client: Contestant) -> None:
+    tally = lines.everywhere(client, stride=307, error=in_turn())
+    check(tally, 300)
+    assert tally.interrupted > 2 * len(ERRORS)
+
+
+@pytest.mark.parametrize("client", POOLED)
+def test_a_signal_handler_that_raises_in_any_operation_of_a_pool(client: Contestant) -> None:
+    tally = trial.run_many(client, 7, 100, SLOW, error=in_turn())
+    check(tally, 800)
 
 
 # --- the asyncio client
