@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from typing import Final
 
 from memproto._wire.arguments import bytes_of, check_bool, limits_of
-from memproto._wire.dialects import ServerDialect
-from memproto._wire.exchange import Exchange
+from memproto._wire.checks import I64, check_number
 from memproto.binary._layout import OpcodeSpec, opcodes_of
-from memproto.binary._server import BinaryServer
 from memproto.connection.events import ConnectionClosed
-from memproto.connection.observer_events import (
-    NoReply,
-    ObservedExchange,
-    ObserverEvent,
-    Side,
-    UnmatchedReply,
-)
-from memproto.connection.observer_replies import BinaryReplies, TextReplies
-from memproto.connection.observer_streams import ObservedRequest, ObservedStream
+from memproto.connection.observer_events import NoReply, ObserverEvent, SkippedBytes, SkipReason
+from memproto.connection.observer_replies import ObservedReplies, ReplyEvent
+from memproto.connection.observer_requests import ObservedRequests
 from memproto.limits import Limits
-from memproto.model import AnyReply, Dialect, Magic, Signal, Silence
-from memproto.text._server import TextServer
-
-_NOTHING: Final = range(0)
+from memproto.model import Signal
 
 
 class Observer:
@@ -46,16 +33,7 @@ class Observer:
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
     """
 
-    __slots__ = (
-        "_auth_required",
-        "_client",
-        "_limits",
-        "_opcodes",
-        "_replies",
-        "_requests",
-        "_server",
-        "_waiting",
-    )
+    __slots__ = ("_limits", "_replies", "_requests")
 
     def __init__(
         self,
@@ -68,108 +46,96 @@ class Observer:
         check_bool("mid_stream", mid_stream)
         check_bool("auth_required", auth_required)
         self._limits = limits_of(limits)
-        self._auth_required = auth_required
-        self._opcodes = opcodes_of(opcodes)
-        self._client = ObservedStream(Side.CLIENT)
-        self._server = ObservedStream(Side.SERVER)
-        self._requests: ServerDialect | None = None
-        self._replies: BinaryReplies | TextReplies | None = None
-        self._waiting: deque[Exchange[object]] = deque()
+        specs = opcodes_of(opcodes)
+        self._requests = ObservedRequests(self._limits, specs, auth_required)
+        self._replies = ObservedReplies(self._limits, specs, self._requests)
+        if mid_stream:
+            self._requests.stream.lose(SkipReason.NO_MESSAGE, may_begin=True)
+            self._replies.stream.lose(SkipReason.NO_MESSAGE, may_begin=True)
 
     @property
     def outstanding(self) -> int:
         """How many requests were seen whose replies were not."""
-        return len(self._waiting)
+        return len(self._replies)
 
     def client_sent(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes that the client sent."""
-        self._client.append(bytes_of("data", data))
+        self._requests.stream.append(bytes_of("data", data))
 
     def server_sent(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes that the server sent."""
-        self._server.append(bytes_of("data", data))
+        self._replies.stream.append(bytes_of("data", data))
 
     def client_gap(self, size: int) -> None:
-        """Note that ``size`` bytes of the client are missing here.
+        """Note that the next ``size`` bytes of the client are missing.
 
         A gap inside a value costs only these bytes: NULs stand for them, and the event says how many they are. Any
-        other gap costs the messages that it touches.
+        other gap costs the messages that it touches, and a reply behind it may be given to the wrong request where
+        neither key nor opaque says which one it answers.
+
+        Raises :class:`~memproto.LocalProtocolError` if ``size`` is negative or no int.
         """
-        raise NotImplementedError
+        if self._requests.stream.lost is None and self._is_gap(size):
+            size = self._requests.fill_gap(size)
+        if self._is_gap(size):
+            self._requests.stream.lose_bytes(size)
 
     def server_gap(self, size: int) -> None:
-        """Note that ``size`` bytes of the server are missing here; see :meth:`client_gap`."""
-        raise NotImplementedError
+        """Note that the next ``size`` bytes of the server are missing; see :meth:`client_gap`."""
+        if self._replies.stream.lost is None and self._is_gap(size):
+            size = self._replies.fill_gap(size)
+        if self._is_gap(size):
+            self._replies.lose_bytes(size)
+
+    def _is_gap(self, size: int) -> bool:
+        """Whether there is a gap; if so, all that was fed before it is read first."""
+        check_number("size", size, 0, I64)
+        if size:
+            events: list[ReplyEvent] = []
+            while (event := self._next_exchange()) is not None:
+                events.append(event)
+            self._replies.events.extend(events)
+        return size > 0
 
     def client_eof(self) -> None:
-        """The client sends nothing more."""
-        self._client.ended = True
+        """Note that the client sends nothing more."""
+        self._requests.stream.ended = True
 
     def server_eof(self) -> None:
-        """The server sends nothing more: requests without a reply get none."""
-        self._server.ended = True
+        """Note that the server sends nothing more: requests that have no reply get none."""
+        self._replies.stream.ended = True
 
     def next_event(self) -> ObserverEvent | Signal:
         """The next exchange or other event; ``Signal.NEED_DATA`` if more bytes are needed.
 
         ``ConnectionClosed`` follows the last event when both sides have ended. It never raises.
         """
-        self._read_requests()
-        event = self._read_reply()
+        event = self._next_exchange()
         if event is not None:
             return event
-        if not self._server.ended:
-            return Signal.NEED_DATA
-        if self._waiting:
-            return self._settle(None)
-        return ConnectionClosed() if self._client.ended else Signal.NEED_DATA
+        client, server = self._requests.stream, self._replies.stream
+        if server.ended:
+            event = self._replies.end()
+        if event is None and client.ended:
+            event = client.cut_off()
+        if event is not None:
+            return event
+        return ConnectionClosed() if client.ended and server.ended else Signal.NEED_DATA
 
-    def _read_requests(self) -> None:
-        stream, waiting = self._client, self._waiting
-        while len(waiting) < self._limits.outstanding:
-            requests = self._requests or self._choose_dialect()
-            envelope = None if requests is None else requests.read(stream)
-            if envelope is None:
-                return
-            assert self._replies is not None
-            where, missing = stream.take_message()
-            waiting.append(self._replies.expect(envelope, where, missing))
-
-    def _choose_dialect(self) -> ServerDialect | None:
-        stream = self._client
-        if not len(stream):
-            return None
-        stream.gather(1)
-        if stream.data[stream.at] == Magic.REQUEST:
-            self._requests = BinaryServer(self._limits, self._opcodes)
-            self._replies = BinaryReplies(self._limits, self._opcodes)
-        else:
-            self._requests = TextServer(self._limits, tuple(Dialect))
-            self._replies = TextReplies(self._limits)
-        return self._requests
-
-    def _read_reply(self) -> ObservedExchange | UnmatchedReply | None:
-        stream, waiting, replies = self._server, self._waiting, self._replies
-        if replies is None or not waiting:
-            return None
-        reply: AnyReply | Silence | None = None
-        oldest = waiting[0]
-        if replies.regular:
-            reply = oldest._reader.read(stream, oldest, self._limits)
-        if reply is None:
-            if stream.need or (replies.regular and not len(stream)):
-                return None
-            reply = replies.read_irregular(stream, waiting)
-        return None if reply is None else self._settle(reply)
-
-    def _settle(self, reply: AnyReply | Silence | None) -> ObservedExchange:
-        """The event of the oldest request."""
-        oldest = self._waiting.popleft()
-        assert isinstance(oldest, ObservedRequest)
-        if reply is None or isinstance(reply, Silence):
-            said = NoReply.CLOSED if reply is None and self._server.end else NoReply.NOT_SEEN
-            return ObservedExchange(
-                oldest.envelope, Silence() if oldest.quiet else said, oldest.where, _NOTHING, oldest.missing
-            )
-        where, missing = self._server.take_message()
-        return ObservedExchange(oldest.envelope, reply, oldest.where, where, oldest.missing + missing)
+    def _next_exchange(self) -> ReplyEvent | None:
+        """The next event that follows from the bytes."""
+        limits, requests, replies = self._limits, self._requests, self._replies
+        while not replies.events:
+            too_many = len(replies) > limits.outstanding or replies.held > limits.answer
+            if not too_many:
+                request = requests.read()
+                if isinstance(request, SkippedBytes):
+                    return request
+                if request is not None:
+                    replies.expect(request)
+                    continue
+            event = replies.read()
+            if event is not None or not too_many:
+                return event
+            return replies.give_up(NoReply.NOT_SEEN)
+        return replies.events.popleft()

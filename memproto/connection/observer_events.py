@@ -66,17 +66,19 @@ class UnmatchedReply(Message):
     """A reply to a request that was not seen, or that fits none of the requests seen.
 
     ``reply`` is what it says as far as that is known without the request: keys that only the request has are empty.
-    ``packet`` is the packet of a binary reply, with opcode and opaque; in text it is ``None``. ``reply_range`` are its
-    offsets in the server's stream.
+    ``reply_range`` are its offsets in the server's stream. ``packet`` is the packet of a binary reply, with opcode and
+    opaque; ``None`` in text, and if it was over a limit. ``detail``, for people, says why it answers none of the
+    requests that waited; it is empty if none did.
     """
 
-    __match_args__: ClassVar = ("reply", "reply_range", "packet")
+    __match_args__: ClassVar = ("reply", "reply_range", "packet", "detail")
     __slots__ = __match_args__
 
-    def __init__(self, reply: AnyReply, reply_range: range, packet: Packet | None = None) -> None:
+    def __init__(self, reply: AnyReply, reply_range: range, packet: Packet | None = None, detail: str = "") -> None:
         self.reply: Final[AnyReply] = reply
         self.reply_range: Final[range] = reply_range
         self.packet: Final[Packet | None] = packet
+        self.detail: Final[str] = detail
 
 
 @final

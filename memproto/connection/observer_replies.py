@@ -1,207 +1,174 @@
-"""How an observer finds the request that a reply answers: by opaque, key and form, among all that may be meant."""
+"""The server's direction of an observed conversation: replies, each with its request, and what is skipped."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from itertools import islice
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
-from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange
-from memproto.binary._client import BinaryClient, reader_for
-from memproto.binary._client_readers import READERS, PacketReader
-from memproto.binary._layout import OpcodeSpec, Quiet
-from memproto.binary._packet import HEADER_SIZE, unpack_header
-from memproto.connection.observer_streams import ObservedRequest
+from memproto.binary._layout import OpcodeSpec
+from memproto.connection.observer_events import (
+    NoReply,
+    ObservedExchange,
+    SkippedBytes,
+    UnmatchedReply,
+)
+from memproto.connection.observer_matching import BinaryReplies, TextReplies
+from memproto.connection.observer_requests import ObservedRequests, is_in_value
+from memproto.connection.observer_resync import find_message
+from memproto.connection.observer_streams import ObservedRequest, ObservedStream
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import (
-    AnyReply,
-    BinaryEnvelope,
-    ClassicEnvelope,
-    Envelope,
-    Failure,
-    Get,
-    InvalidRequest,
-    MetaEnvelope,
-    Noop,
-    Quit,
-    Silence,
-    Stats,
-    Status,
-    Unknown,
-    UnknownLine,
-    Version,
-)
-from memproto.text._client_readers import TextReader
-from memproto.text._failures import failure_in
-from memproto.text._lines import STORES, read_line
-from memproto.text.classic._client_readers import RAW_LINE
-from memproto.text.classic._client_readers import reader_for as classic_reader_for
-from memproto.text.meta._client_irregular import IrregularReply
-from memproto.text.meta._flags import QUIET
+from memproto.model import AnyReply, BinaryEnvelope, Envelope, Failure, Magic, SaslAuth, Silence
+from memproto.text._lines import CRLF
+
+ReplyEvent: TypeAlias = ObservedExchange | UnmatchedReply | SkippedBytes
+
+_NOTHING: Final = range(0)
 
 
-class ObservedReplies(Protocol):
-    """Reads replies to requests that were observed. One object per connection."""
+class ObservedReplies:
+    """Reads replies as a client does, and goes on where a client would give up."""
 
-    @property
-    def regular(self) -> bool:
-        """Whether the reader of the oldest request may read."""
-        ...
+    __slots__ = ("_detail", "_limits", "_opcodes", "_reader", "_requests", "_waiting", "events", "held", "stream")
 
-    def expect(self, envelope: Envelope, where: range, missing: int) -> ObservedRequest:
-        """The request, with the reader of its reply."""
-        ...
-
-    def read_irregular(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
-        """The reply to the oldest request, ``Silence`` if the reply that is next answers a later one.
-
-        ``None`` if more bytes are needed. Raises RemoteProtocolError if what is next answers none.
-        """
-        ...
-
-
-class BinaryReplies(BinaryClient):
-    """Binary replies. Many clients send the same opaque in all requests, so opcode and key are compared, too."""
-
-    __slots__ = ()
-
-    def expect(self, envelope: Envelope, where: range, missing: int) -> ObservedRequest:
-        """The request, with the reader of its reply."""
-        assert isinstance(envelope, BinaryEnvelope)
-        request, opcode = envelope.request, envelope.opcode
-        spec = self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
-        reader: PacketReader
-        if isinstance(request, Unknown | InvalidRequest):
-            reader = PacketReader(spec)
-        else:
-            reader = reader_for(request, spec, self._limits) if isinstance(request, Stats) else READERS[opcode]
-        return ObservedRequest(envelope, where, missing, spec.quiet is not Quiet.NOTHING, reader, envelope.opaque)
-
-    def passed_over(self, buffer: ReceiveBuffer, opaque: int, waiting: Iterable[Exchange[object]]) -> int:
-        """How many of the requests come before the one that the next packet answers."""
-        data, at = buffer.data, buffer.at
-        _, opcode, key_length, extras_length, _, _, _, _, _ = unpack_header(data, at)
-        key = data[at + HEADER_SIZE + extras_length :][:key_length] if key_length else b""
-        for index, exchange in enumerate(waiting):
-            reader, request = exchange._reader, exchange.request
-            assert isinstance(reader, PacketReader)
-            if exchange._opaque != opaque or reader.spec.opcode != opcode:
-                continue
-            if not key or not isinstance(request, Get) or request.keys[0] == key:
-                return index
-        raise RemoteProtocolError(f"no request with opcode {opcode:#04x} and opaque {opaque:#010x} waits for a reply")
-
-
-class TextReplies:
-    """Replies in classic and meta text, read by their place."""
-
-    __slots__ = ("_limits", "_passed", "_started", "_wide")
-
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, opcodes: tuple[OpcodeSpec, ...], requests: ObservedRequests) -> None:
+        self.stream: Final[ObservedStream] = ObservedStream(is_client=False)
         self._limits = limits
-        self._wide = limits.line >= 320
-        # The reader that has begun a reply to the oldest request.
-        self._started: TextReader | None = None
-        # How many more of the requests come before the one that the next line answers.
-        self._passed = 0
+        self._opcodes = opcodes
+        self._requests = requests
+        self._reader: BinaryReplies | TextReplies | None = None
+        self._waiting: deque[Exchange[object]] = deque()
+        # Why the reply that is being read answers none of the requests.
+        self._detail = ""
+        #: Events that come before those of the bytes that are not read yet.
+        self.events: Final[deque[ReplyEvent]] = deque()
+        #: How many bytes the requests have that wait for their replies.
+        self.held = 0
 
-    @property
-    def regular(self) -> bool:
-        """Whether the reader of the oldest request may read."""
-        return self._wide and self._started is None
+    def __len__(self) -> int:
+        """How many requests wait for their replies."""
+        return len(self._waiting)
 
-    def expect(self, envelope: Envelope, where: range, missing: int) -> ObservedRequest:
-        """The request, with the reader of its reply."""
-        quiet = _is_quiet(envelope)
-        # A reader with the regular form of a success is not for a request that does not get it.
-        reader = TextReader() if quiet else self._reader_for(envelope)
-        return ObservedRequest(envelope, where, missing, quiet, reader)
+    def expect(self, envelope: Envelope) -> None:
+        """Wait for the reply to a request."""
+        where, missing = self._requests.stream.take_message()
+        is_binary = isinstance(envelope, BinaryEnvelope)
+        while self._waiting and self._is_binary() is not is_binary:
+            # What was taken for requests before was none of the kind that is spoken here.
+            self.events.append(self.give_up(NoReply.NOT_SEEN))
+        self._waiting.append(self._reader_for(is_binary).expect(envelope, where, missing))
+        self.held += len(where)
 
-    def _reader_for(self, envelope: Envelope) -> TextReader:
-        request = envelope.request
-        if isinstance(request, InvalidRequest):
-            return RAW_LINE
-        if isinstance(envelope, MetaEnvelope):
-            return IrregularReply(request, envelope.flags, self._limits)
-        return classic_reader_for(request, self._limits)
+    def _is_binary(self) -> bool:
+        """Whether the replies are packets; as long as there is no request, by their first byte."""
+        if self._waiting:
+            oldest = self._waiting[0]
+            return isinstance(oldest, ObservedRequest) and isinstance(oldest.envelope, BinaryEnvelope)
+        self.stream.gather(1)
+        return self.stream.data[self.stream.at] == Magic.RESPONSE
 
-    def read_irregular(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> AnyReply | Silence | None:
-        """The reply to the oldest request, ``Silence`` if the next line answers a later one."""
-        if self._passed:
-            self._passed -= 1
-            return Silence()
-        exchange = waiting[0]
-        if self._started is None:
-            if buffer.find_newline(self._limits.line) < 0 and len(buffer) <= self._limits.line:
+    def _reader_for(self, is_binary: bool) -> BinaryReplies | TextReplies:
+        kind = BinaryReplies if is_binary else TextReplies
+        if type(self._reader) is not kind:
+            self._reader = BinaryReplies(self._limits, self._opcodes) if is_binary else TextReplies(self._limits)
+        return self._reader
+
+    def read(self) -> ReplyEvent | None:
+        """The next event; ``None`` if more bytes are needed."""
+        stream = self.stream
+        if stream.lost is not None:
+            requests = self._requests
+            binary = requests.binary if requests.sure else None
+            if not find_message(stream, binary, requests.specs, self._limits.value):
                 return None
-            passed = self._passed_over(buffer, waiting)
-            if passed:
-                self._passed = passed - 1
-                return Silence()
-            assert isinstance(exchange, ObservedRequest)
-            self._started = self._reader_for(exchange.envelope).begin(exchange, self._limits)
-        reply = self._started.read_irregular(buffer, exchange, self._limits)
-        if reply is not None:
-            self._started = None
-        return reply
-
-    def _passed_over(self, buffer: ReceiveBuffer, waiting: deque[Exchange[object]]) -> int:
-        if not waiting[0].quiet:
-            return 0
-        probe = ReceiveBuffer()
-        probe.feed(buffer.data[buffer.at : buffer.data.find(b"\n", buffer.at) + 1])
-        line = read_line(probe, self._limits)
-        assert line is not None
-        failure = failure_in(line)
-        if failure is not None:
-            return self._owner_of(failure, waiting)
-        for index, exchange in enumerate(waiting):
-            assert isinstance(exchange, ObservedRequest)
-            if self._fits(line, exchange):
-                return index
-        raise RemoteProtocolError(f"line {line[:80]!r} answers no request that waits for a reply")
-
-    def _owner_of(self, failure: Failure, waiting: deque[Exchange[object]]) -> int:
-        """The request that a failure most likely answers, as its line says so of none."""
-        quiet = next((index for index, exchange in enumerate(waiting) if not exchange.quiet), len(waiting))
-        for index, exchange in enumerate(islice(waiting, quiet + 1)):
-            if isinstance(exchange.request, InvalidRequest | UnknownLine):
-                return index
-        for index, exchange in enumerate(islice(waiting, quiet)):
-            if isinstance(exchange.request, STORES) and failure.status in _STORE_FAILURES:
-                return index
-        if quiet == len(waiting) or isinstance(waiting[quiet].request, Noop | Version):
-            return 0
-        return quiet
-
-    def _fits(self, line: bytes, exchange: ObservedRequest) -> bool:
-        """Whether a line that is no failure may be the first of the reply to this request."""
-        probe = ReceiveBuffer()
-        probe.feed(line + b"\n")
+            self._reader = None
+            skipped = stream.skip()
+            if skipped is not None:
+                return skipped
+        if not len(stream) and not stream.mid_message:
+            return None
+        reader = self._reader or self._reader_for(self._is_binary())
+        if self._waiting and not reader.is_unmatched:
+            try:
+                return self._read_matched(reader)
+            except RemoteProtocolError as fault:
+                if stream.mid_message:
+                    return self._lose(str(fault))
+                self._detail = str(fault)
         try:
-            reply = (
-                self._reader_for(exchange.envelope)
-                .begin(exchange, self._limits)
-                .read_irregular(probe, exchange, self._limits)
-            )
-        except RemoteProtocolError:
-            return False
-        if not exchange.quiet:
-            return True
-        # Of a quiet request only a get says its success.
-        return isinstance(exchange.envelope, MetaEnvelope) and (
-            isinstance(exchange.request, Get) or isinstance(reply, Failure)
-        )
+            return self._read_unmatched(reader)
+        except RemoteProtocolError as fault:
+            return self._lose(self._detail or str(fault))
 
+    def _read_matched(self, reader: BinaryReplies | TextReplies) -> ObservedExchange | None:
+        stream, waiting = self.stream, self._waiting
+        oldest = waiting[0]
+        reply: AnyReply | Silence | None = None
+        if reader.regular:
+            reply = oldest._reader.read(stream, oldest, self._limits)
+        if reply is None and not stream.need:
+            reply = reader.read_irregular(stream, waiting)
+        if reply is None:
+            return None
+        return self.give_up(NoReply.NOT_SEEN) if isinstance(reply, Silence) else self._settle(reply)
 
-_STORE_FAILURES: Final = (Status.VALUE_TOO_LARGE, Status.OUT_OF_MEMORY)
+    def _settle(self, reply: AnyReply) -> ObservedExchange:
+        oldest = self._take_oldest()
+        where, missing = self.stream.take_message()
+        if isinstance(reply, Failure) and isinstance(oldest.request, SaslAuth):
+            self._requests.refuse_auth()
+        return ObservedExchange(oldest.envelope, reply, oldest.where, where, oldest.missing + missing)
 
+    def give_up(self, why: NoReply) -> ObservedExchange:
+        """The event of the oldest request, which has no reply."""
+        oldest = self._take_oldest()
+        reply = Silence() if oldest.quiet else why
+        return ObservedExchange(oldest.envelope, reply, oldest.where, _NOTHING, oldest.missing)
 
-def _is_quiet(envelope: Envelope) -> bool:
-    if isinstance(envelope, MetaEnvelope):
-        return QUIET in envelope.flags
-    assert isinstance(envelope, ClassicEnvelope)
-    return envelope.noreply or isinstance(envelope.request, Quit)
+    def _take_oldest(self) -> ObservedRequest:
+        oldest = self._waiting.popleft()
+        assert isinstance(oldest, ObservedRequest)
+        self.held -= len(oldest.where)
+        return oldest
+
+    def _read_unmatched(self, reader: BinaryReplies | TextReplies) -> UnmatchedReply | None:
+        read = None if self.stream.need else reader.read_unmatched(self.stream)
+        if read is None:
+            return None
+        (reply, packet), (where, _), detail = read, self.stream.take_message(), self._detail
+        self._detail = ""
+        return UnmatchedReply(reply, where, packet, detail)
+
+    def _lose(self, detail: str) -> ReplyEvent | None:
+        """Give up the reply that is being read, and look for the next one."""
+        broken = self._break_off()
+        self.stream.lose_message(detail)
+        return broken or self.read()
+
+    def _break_off(self) -> ObservedExchange | None:
+        """Forget what was read of a reply in part; the event of the request that it answers."""
+        matched = self.stream.mid_message and self._waiting and not (self._reader and self._reader.is_unmatched)
+        self._reader, self._detail = None, ""
+        return self.give_up(NoReply.NOT_SEEN) if matched else None
+
+    def fill_gap(self, size: int) -> int:
+        """Go on inside a value of which bytes are missing; how many of them are behind it. All else must be read."""
+        stream = self.stream
+        if isinstance(self._reader, TextReplies):
+            return stream.fill(size, CRLF, stream.need > 0)
+        return stream.fill(size, b"", is_in_value(stream))
+
+    def lose_bytes(self, size: int) -> None:
+        """Go on behind a gap of this size."""
+        broken = self._break_off()
+        if broken is not None:
+            self.events.append(broken)
+        self.stream.lose_bytes(size)
+
+    def end(self) -> ReplyEvent | None:
+        """The next event that follows from the end of the stream."""
+        if self._waiting:
+            # Of a server that was not seen at all it is not known that it said nothing.
+            return self.give_up(NoReply.CLOSED if self.stream.end else NoReply.NOT_SEEN)
+        return self.stream.cut_off()

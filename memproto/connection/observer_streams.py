@@ -27,25 +27,32 @@ class ObservedRequest(Exchange[object]):
 class ObservedStream(ReceiveBuffer):
     """The bytes that one side sent. Offsets count from the first byte, gaps included."""
 
-    __slots__ = ("begin", "end", "ended", "fault", "lost", "missing", "side")
+    __slots__ = ("begin", "detail", "end", "ended", "is_client", "lost", "may_begin", "missing")
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, is_client: bool) -> None:
         super().__init__()
-        self.side: Final[Side] = side
+        self.is_client: Final[bool] = is_client
         #: Where the message begins that is being read, and where the bytes end that were fed.
         self.begin = self.end = 0
         #: How many bytes of that message were lost in gaps.
         self.missing = 0
         #: Whether the side sends nothing more.
         self.ended = False
-        #: Why no message begins at ``begin``, ``None`` if one does; and what was wrong.
+        #: Why no message is known to begin at ``begin``, ``None`` if one does; and what was wrong.
         self.lost: SkipReason | None = None
-        self.fault = ""
+        self.detail = ""
+        #: Whether a message may begin with the next byte, if ``lost``.
+        self.may_begin = False
 
     @property
     def position(self) -> int:
         """The offset of the next byte that is not read and not to be discarded."""
         return self.end - len(self) + self._discard
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a part of a message has been consumed."""
+        return self.position > self.begin
 
     def append(self, data: bytes) -> None:
         """Add what the side sent."""
@@ -58,12 +65,51 @@ class ObservedStream(ReceiveBuffer):
         self.begin, self.missing = where.stop, 0
         return where, missing
 
-    def lose(self, reason: SkipReason, fault: str = "") -> None:
-        """Note that the message at ``begin`` cannot be read."""
-        self.lost, self.fault = reason, fault
+    def lose(self, reason: SkipReason, detail: str = "", may_begin: bool = False) -> None:
+        """Note that the message at ``begin`` cannot be read; ``may_begin`` is whether one may begin behind it."""
+        if self.lost is None:
+            self.lost, self.detail = reason, detail
+        self.may_begin = may_begin
 
     def skip(self) -> SkippedBytes | None:
-        """The event of the bytes between ``begin`` and the next unread byte, if there are any; a message begins now."""
-        reason, fault, (where, _) = self.lost, self.fault, self.take_message()
-        self.lost, self.fault = None, ""
-        return SkippedBytes(self.side, where, reason or SkipReason.NO_MESSAGE, fault) if where else None
+        """The event of the bytes from ``begin`` to the next unread one, if there are any. A message begins behind."""
+        reason, detail = self.lost or SkipReason.CUT_OFF, self.detail
+        self.lost, self.detail, self.may_begin = None, "", False
+        where, _ = self.take_message()
+        side = Side.CLIENT if self.is_client else Side.SERVER
+        return SkippedBytes(side, where, reason, detail) if where else None
+
+    def cut_off(self) -> SkippedBytes | None:
+        """The event of what is left at the end of the stream, if anything is."""
+        rest = self.end - self.begin
+        self.clear()
+        return self.skip() if rest > 0 else None
+
+    def fill(self, size: int, line_end: bytes, in_value: bool) -> int:
+        """Let ``size`` missing bytes go by that are skipped anyway or, as NULs, in a value; how many are left over.
+
+        ``line_end`` is what follows the value, and is part of what the reader waits for.
+        """
+        dropped = min(size, self._discard)
+        self._discard -= dropped
+        self.end += dropped
+        filled = min(size, self.need - len(self)) if in_value and self.need > 0 else 0
+        if filled:
+            here, value_ends = len(self), self.need - len(line_end)
+            nuls = max(min(filled, value_ends - here), 0)
+            self.append(bytes(nuls) + line_end[max(here - value_ends, 0) :][: filled - nuls])
+            self.missing += filled
+        return size - dropped - filled
+
+    def lose_bytes(self, size: int) -> None:
+        """Drop what is left of a message before a gap of this size, and look for the next one behind it."""
+        self.clear()
+        self.end += size
+        self.lose(SkipReason.GAP, may_begin=True)
+
+    def lose_message(self, detail: str) -> None:
+        """Give up the message that could not be read; the next one begins behind its first byte at the earliest."""
+        may_begin = self.mid_message
+        if not may_begin:
+            self.at += 1
+        self.lose(SkipReason.FAULT, detail, may_begin)

@@ -39,8 +39,8 @@ _REGULAR: Final[Mapping[Dialect, Mapping[type[Request[object]], tuple[_Encode, T
     Dialect.META: {kind: (each.encode, each) for kind, each in _meta.BY_REQUEST.items()},
 }
 
-# No line of a regular reply is longer; under a smaller limit all replies are read as irregular ones.
-_REGULAR_LINE: Final = 320
+#: No line of a regular reply is longer; under a smaller limit all replies are read as irregular ones.
+REGULAR_LINE: Final = 320
 
 
 class TextClient:
@@ -52,7 +52,7 @@ class TextClient:
         self._limits = limits
         self._meta = dialect is Dialect.META
         self._plans = _REGULAR[dialect]
-        self._wide = limits.line >= _REGULAR_LINE
+        self._wide = limits.line >= REGULAR_LINE
         # The reader that has begun an irregular reply to the oldest exchange.
         self._started: TextReader | None = None
         self.opaque = first_opaque

@@ -106,3 +106,13 @@ def test_quit_is_silent_and_the_end_of_both_sides_closes() -> None:
     assert isinstance(quit_, ObservedExchange)
     assert (quit_.envelope.request, quit_.reply) == (Quit(), Silence())
     assert closed == ConnectionClosed()
+
+
+def test_items_of_a_get_in_many_pieces_are_all_in_the_reply() -> None:
+    observer = Observer()
+    observer.client_sent(b"gets a b\r\n")
+    for byte in b"VALUE a 0 1 7\r\nx\r\nVALUE b 0 1 8\r\ny\r\nEND\r\n":
+        assert events_of(observer) == []
+        observer.server_sent(bytes([byte]))
+    (exchange,) = exchanges_of(observer)
+    assert exchange.reply == Values((Item(b"a", b"x", 0, 7), Item(b"b", b"y", 0, 8)))

@@ -161,13 +161,17 @@ class ItemsReader(TextReader):
         if flags is None or size is None or cas is None:
             raise RemoteProtocolError(f"numbers in {line[:80]!r} are not flags, length and cas")
         try:
-            self._next = self._keys.index(words[1], self._next, self._ends[self._line]) + 1
+            self._next = self._place_of(words[1]) + 1
         except ValueError:
             raise RemoteProtocolError(f"key of a VALUE is {words[1]!r}, which was not asked for here") from None
         self._head, self._size, self._kept = Item(words[1], b"", flags, cas), size, size
         if not self.growing.has_room(size):
             self._kept = 0
             buffer.discard(size)
+
+    def _place_of(self, key: bytes) -> int:
+        """The index of a key behind that of the item before. Raises ValueError if it is not there."""
+        return self._keys.index(key, self._next, self._ends[self._line])
 
     def _read_data(self, buffer: ReceiveBuffer, head: Item) -> bool:
         size, kept = self._size, self._kept
