@@ -8,30 +8,15 @@ is no second list of fields.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cache
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, contains
 from types import NoneType, UnionType
 from typing import Final, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from memproto.errors import LocalProtocolError
-
-# Returns what is wrong with the value at this path, such as ``items[0].key``; ``None`` if nothing is.
-_Check: TypeAlias = Callable[[str, object], str | None]
-
-
-class _Rule(NamedTuple):
-    """What one annotation allows."""
-
-    #: The classes of the values that can be right.
-    kinds: tuple[type, ...]
-    #: Those of them whose direct instances are right whatever they contain.
-    exact: frozenset[type]
-    #: What the error says the value must be: alone, and as a part of a tuple.
-    expected: str
-    name: str
-    check: _Check
 
 
 def field_names(kind: type) -> tuple[str, ...]:
@@ -60,78 +45,72 @@ def wrong_type(path: str, value: object, expected: str) -> str:
     return f"{path} is {describe(value)}, must be {expected}"
 
 
-def _instance(kind: type, expected: str, kinds: tuple[type, ...] = ()) -> _Rule:
-    kinds = kinds or (kind,)
-
-    def check(path: str, value: object) -> str | None:
-        return None if isinstance(value, kinds) else wrong_type(path, value, expected)
-
-    return _Rule(kinds, frozenset(kinds), expected, kind.__name__, check)
+# Returns what is wrong inside a value, such as ``[0].key is None, must be bytes``; ``None`` if nothing is.
+_Check: TypeAlias = Callable[[object], str | None]
 
 
-def _nested(kind: type, expected: str) -> _Rule:
-    """A message in a message."""
+class _Rule(NamedTuple):
+    """What one annotation allows."""
 
-    def check(path: str, value: object) -> str | None:
-        if not isinstance(value, kind):
-            return wrong_type(path, value, expected)
-        return _rules_of(type(value)).fault(value, f"{path}.")
+    #: The classes of the values that can be right.
+    kinds: tuple[type, ...]
+    #: What the error says the value must be: alone, and as a part of a tuple.
+    expected: str
+    name: str
+    #: What checks the parts of such a value, if it has any.
+    inside: _Check | None = None
+    #: Those of the classes whose direct instances are right whatever they contain.
+    exact: frozenset[type] = frozenset()
 
-    return _Rule((kind,), frozenset(), expected, kind.__name__, check)
+    def fault(self, value: object) -> str | None:
+        if not isinstance(value, self.kinds):
+            return wrong_type("", value, self.expected)
+        return None if self.inside is None else self.inside(value)
 
 
-def _union(parts: tuple[object, ...]) -> _Rule:
-    rules = [_rule(part) for part in parts]
+def _union(rules: list[_Rule]) -> _Rule:
+    kinds = tuple(kind for rule in rules for kind in rule.kinds)
     expected = " or ".join(rule.expected for rule in rules)
-    if len(parts) > _MANY:
+    if len(rules) > _MANY:
         # The name of the nearest common base class is shorter.
-        first, *others = [kind.__mro__ for rule in rules for kind in rule.kinds]
+        first, *others = [kind.__mro__ for kind in kinds]
         base = next(base for base in first[1:] if all(base in mro for mro in others))
         expected = with_article(base.__name__.lstrip("_"))
 
-    def check(path: str, value: object) -> str | None:
-        for rule in rules:
-            if isinstance(value, rule.kinds):
-                return rule.check(path, value)
-        return wrong_type(path, value, expected)
+    def inside(value: object) -> str | None:
+        return next(rule for rule in rules if isinstance(value, rule.kinds)).fault(value)
 
-    kinds = tuple(kind for rule in rules for kind in rule.kinds)
-    return _Rule(kinds, frozenset().union(*(rule.exact for rule in rules)), expected, expected, check)
+    return _Rule(kinds, expected, expected, inside, frozenset().union(*(rule.exact for rule in rules)))
 
 
-def _tuple_of_many(inner: _Rule) -> _Rule:
-    expected = f"a tuple of {inner.name}"
+def _first_fault(rules: Iterable[_Rule], values: tuple[object, ...]) -> str | None:
+    for index, (rule, value) in enumerate(zip(rules, values, strict=False)):
+        fault = rule.fault(value)
+        if fault is not None:
+            return f"[{index}]{fault}"
+    return None
 
-    def check(path: str, value: object) -> str | None:
-        if not isinstance(value, tuple):
-            return wrong_type(path, value, expected)
-        if inner.exact.issuperset(map(type, value)):
-            return None
-        for index, each in enumerate(value):
-            fault = inner.check(f"{path}[{index}]", each)
-            if fault is not None:
-                return fault
-        return None
 
-    return _Rule((tuple,), frozenset(), expected, expected, check)
+def _tuple_of_many(rule: _Rule) -> _Rule:
+    expected = f"a tuple of {rule.name}"
+
+    def inside(value: object) -> str | None:
+        assert isinstance(value, tuple)
+        return None if rule.exact.issuperset(map(type, value)) else _first_fault(repeat(rule), value)
+
+    return _Rule((tuple,), expected, expected, inside)
 
 
 def _tuple_of_these(rules: list[_Rule]) -> _Rule:
     name = f"({', '.join(rule.name for rule in rules)})"
-    expected = f"a tuple {name}"
 
-    def check(path: str, value: object) -> str | None:
-        if not isinstance(value, tuple):
-            return wrong_type(path, value, expected)
+    def inside(value: object) -> str | None:
+        assert isinstance(value, tuple)
         if len(value) != len(rules):
-            return f"{path} is a tuple of {len(value)}, must be {expected}"
-        for index, (rule, each) in enumerate(zip(rules, value, strict=True)):
-            fault = rule.check(f"{path}[{index}]", each)
-            if fault is not None:
-                return fault
-        return None
+            return f" is a tuple of {len(value)}, must be a tuple {name}"
+        return _first_fault(rules, value)
 
-    return _Rule((tuple,), frozenset(), expected, name, check)
+    return _Rule((tuple,), f"a tuple {name}", name, inside)
 
 
 # The error about a union of more classes names their common base class.
@@ -150,18 +129,17 @@ def _rule(hint: object) -> _Rule:
             return _tuple_of_many(_rule(arguments[0]))
         return _tuple_of_these([_rule(argument) for argument in arguments])
     if origin in (Union, UnionType):
-        return _union(arguments)
-    if isinstance(origin, type):
-        return _nested(origin, with_article(origin.__name__))
-    if hint is NoneType:
-        return _instance(NoneType, "None")
-    if not isinstance(hint, type):
+        return _union([_rule(argument) for argument in arguments])
+    kind = origin or hint
+    if not isinstance(kind, type):
         raise TypeError(f"{hint!r} is no annotation of a field that can be checked")
+    name = kind.__name__
     # A named tuple is right or wrong as a whole.
-    if field_names(hint) and not issubclass(hint, tuple):
-        return _nested(hint, with_article(hint.__name__))
-    expected = "bytes" if hint is bytes else with_article(hint.__name__)
-    return _instance(hint, expected, _WIDER.get(hint, ()))
+    if origin or (field_names(kind) and not issubclass(kind, tuple)):
+        return _Rule((kind,), with_article(name), name, _fault_inside)
+    kinds = _WIDER.get(kind, (kind,))
+    expected = "None" if kind is NoneType else "bytes" if kind is bytes else with_article(name)
+    return _Rule(kinds, expected, name, exact=frozenset(kinds))
 
 
 def _no_values(message: object) -> tuple[object, ...]:
@@ -171,7 +149,7 @@ def _no_values(message: object) -> tuple[object, ...]:
 class _FieldRules:
     """The rules of the fields of one class. Made for its first object, because resolving annotations is slow."""
 
-    __slots__ = ("rules", "values")
+    __slots__ = ("exact", "rules", "values")
 
     def __init__(self, kind: type) -> None:
         hints: dict[str, object] = {}
@@ -180,32 +158,40 @@ class _FieldRules:
             hints |= get_type_hints(vars(base).get("__init__", object.__init__))
         names = field_names(kind)
         self.rules = [(name, _rule(hints.get(name, object))) for name in names]
+        self.exact = [rule.exact for _, rule in self.rules]
         # With a single name, attrgetter would return the value and no tuple.
         self.values: Callable[[object], tuple[object, ...]] = attrgetter(*names, names[0]) if names else _no_values
 
-    def fault(self, message: object, prefix: str = "") -> str | None:
-        """What is wrong with the first field that is not right; ``None`` if all are."""
-        for (name, rule), value in zip(self.rules, self.values(message), strict=False):
-            if type(value) not in rule.exact:
-                fault = rule.check(prefix + name, value)
-                if fault is not None:
-                    return fault
+    def fault(self, message: object) -> str | None:
+        """What is wrong with the first field that is not right, beginning with its name; ``None`` if all are."""
+        values = self.values(message)
+        if all(map(contains, self.exact, map(type, values))):
+            return None
+        for (name, rule), value in zip(self.rules, values, strict=False):
+            fault = None if type(value) in rule.exact else rule.fault(value)
+            if fault is not None:
+                return name + fault
         return None
 
 
 _RULES: dict[type, _FieldRules] = {}
 
 
-def _rules_of(kind: type) -> _FieldRules:
-    known = _RULES.get(kind)
-    if known is None:
-        known = _RULES[kind] = _FieldRules(kind)
-    return known
+def fault_of(message: object) -> str | None:
+    """What is wrong with the first field whose value is not of the declared type; ``None`` if all are."""
+    kind = type(message)
+    rules = _RULES.get(kind) or _RULES.setdefault(kind, _FieldRules(kind))
+    return rules.fault(message)
+
+
+def _fault_inside(message: object) -> str | None:
+    fault = fault_of(message)
+    return fault and f".{fault}"
 
 
 def check_fields(message: object) -> None:
     """Raise LocalProtocolError that names the first field whose value is not of the declared type."""
-    fault = _rules_of(type(message)).fault(message)
+    fault = fault_of(message)
     if fault is not None:
         raise LocalProtocolError(fault)
 
@@ -231,6 +217,6 @@ BYTES_LIKE: Final = bytes | bytearray | memoryview
 
 def check_value(name: str, value: object, hint: object) -> None:
     """Raise LocalProtocolError unless the value of an argument is of the type that ``hint`` annotates."""
-    fault = _rule(hint).check(name, value)
+    fault = _rule(hint).fault(value)
     if fault is not None:
-        raise LocalProtocolError(fault)
+        raise LocalProtocolError(name + fault)
