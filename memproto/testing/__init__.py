@@ -1,7 +1,7 @@
 """Help for the tests of those who use memcached or memproto: a fake memcached, hypothesis strategies, and a pipe.
 
-The strategies need hypothesis, which the extra ``memproto[testing]`` brings; without it the rest can be imported and
-used. Every strategy shrinks to the smallest message of its kind.
+The strategies and the state machines need hypothesis, which the extra ``memproto[testing]`` brings; without it the rest
+can be imported and used. Every strategy shrinks to the smallest message of its kind.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from memproto.testing.fake.state import ReceivedRequest
 from memproto.testing.pipe import Pipe
 
 if TYPE_CHECKING:
+    from memproto.testing.machines import ClientMachine, ServerMachine
     from memproto.testing.strategies import *
     from memproto.testing.unittest import MemcachedMixin
 
 __all__ = [
+    "ClientMachine",
     "Close",
     "Cut",
     "Delay",
@@ -42,6 +44,7 @@ __all__ = [
     "ReceivedRequest",
     "Reply",
     "Rule",
+    "ServerMachine",
     "binary_envelopes",
     "classic_envelopes",
     "cuts",
@@ -63,7 +66,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The strategies and the mixin, imported when the first of them is asked for."""
+    """The strategies, the state machines and the mixin, imported when the first of them is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "MemcachedMixin":
@@ -71,10 +74,10 @@ def __getattr__(name: str) -> object:
 
         return MemcachedMixin
     try:
-        from memproto.testing import strategies
+        from memproto.testing import machines, strategies
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
         raise ImportError(f"{__name__}.{name} needs hypothesis: install memproto[testing]") from None
-    globals()[name] = vars(strategies)[name]
+    globals()[name] = vars(machines if name in vars(machines) else strategies)[name]
     return globals()[name]

@@ -115,7 +115,10 @@ def _annotations(thing: type | types.FunctionType) -> Iterator[tuple[str, object
     if isinstance(thing, types.FunctionType):
         yield from typing.get_type_hints(thing, localns=names).items()
         return
-    yield from typing.get_type_hints(thing, localns=names).items()
+    for kind in thing.__mro__:
+        # The names in a base class of another library are its own affair.
+        if kind.__module__.startswith("memproto"):
+            yield from inspect.get_annotations(kind, locals=names, eval_str=True).items()
     for name, method in _methods(thing):
         hints = typing.get_type_hints(method, localns=names)
         assert "return" in hints or name == "__init__"
