@@ -82,6 +82,14 @@ def peers(session: nox.Session) -> None:
     run(session, "-m", "pytest", "-q", *(session.posargs or ["tests/peers"]), MEMPROTO_REQUIRE_PEERS="1")
 
 
+@nox.session(venv_backend="none", requires=["dev"])
+def recipes(session: nox.Session) -> None:
+    """Install the frameworks of the recipes, and run these with the fake."""
+    needs = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "recipes")
+    run(session, "-m", "pip", "install", "-q", *needs)
+    run(session, "-m", "pytest", "-q", "tests/recipes", *session.posargs, MEMPROTO_REQUIRE_RECIPES="1")
+
+
 @nox.session(reuse_venv=True)
 def suites(session: nox.Session) -> None:
     """Run the tests of other projects with memcached and with the fake: ``nox -s suites -- django limits``."""
