@@ -9,25 +9,14 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from memproto import binary, model
+from memproto import model
 from memproto._wire.arguments import check_dialect, check_envelope
 from memproto._wire.checks import I32
 from memproto.binary._layout import OPCODES, Quiet
-from memproto.binary._operations import opcode_for
+from memproto.binary._operations import checked_parts, opcode_for
 from memproto.errors import LocalProtocolError, ProtocolError
 from memproto.limits import MONTH
-from memproto.model import (
-    AnyReply,
-    AnyRequest,
-    BinaryEnvelope,
-    ClassicEnvelope,
-    Dialect,
-    Envelope,
-    Failure,
-    Item,
-    MetaEnvelope,
-    Status,
-)
+from memproto.model import AnyReply, AnyRequest, BinaryEnvelope, ClassicEnvelope, Dialect, Envelope, MetaEnvelope
 from memproto.model._checks import check_reply
 from memproto.model._meta_options import without_meta_options
 from memproto.text._lines import COUNTS, OF_ONE_KEY, STORES, WITH_FLAGS
@@ -35,7 +24,6 @@ from memproto.text.classic._arguments import check_request, verb_for
 from memproto.text.meta._operations import envelope_of
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
-_NOT_FOUND = Failure(Status.KEY_NOT_FOUND)
 
 #: Requests that every dialect can say, as far as their fields allow.
 _OF_SERVER = (model.Flush, model.Stats, model.Version, model.Verbosity, model.Quit)
@@ -74,10 +62,7 @@ def translate(envelope: Envelope, to: Dialect) -> Envelope:
         raise TranslationError(f"{type(request).__name__} belongs to one connection or dialect and is not translated")
     try:
         if to is Dialect.BINARY:
-            translated = _to_binary(envelope, without_meta_options(request))
-            # What cannot be encoded is known to the encoder and to nothing else.
-            binary.encode_request(translated)
-            return translated
+            return _to_binary(envelope, without_meta_options(request))
         if to is Dialect.META and not isinstance(request, _OF_SERVER):
             return _to_meta(envelope, request)
         return _to_classic(without_meta_options(request))
@@ -106,6 +91,7 @@ def _to_binary(envelope: Envelope, request: AnyRequest) -> BinaryEnvelope:
     twin = OPCODES[opcode].twin
     if quiet and twin is not None:
         opcode = twin
+    checked_parts(request, opcode)
     return BinaryEnvelope(request, opcode, opaque)
 
 
@@ -184,19 +170,21 @@ def translate_reply(reply: AnyReply, original: Envelope) -> AnyReply:
     request = original.request
     if isinstance(request, model.Touch) and isinstance(reply, model.Values):
         if not reply.items:
-            return _NOT_FOUND
+            return model.Failure(model.Status.KEY_NOT_FOUND)
         return model.Touched(reply.items[0].flags, reply.items[0].cas)
     if isinstance(request, model.Get) and isinstance(reply, model.Touched):
-        return model.Values((Item(request.keys[0], b"", reply.flags or 0, reply.cas),))
+        return model.Values((model.Item(request.keys[0], b"", reply.flags or 0, reply.cas),))
     if isinstance(request, model.Noop) and isinstance(reply, model.VersionReply):
         return model.Ok()
-    if isinstance(reply, Failure):
-        if reply.status == Status.REPLY_TOO_LARGE:
+    if isinstance(reply, model.Failure):
+        if reply.status == model.Status.REPLY_TOO_LARGE:
             # What the client connection has skipped no dialect has a status for; memcached has no memory for a reply.
-            return Failure(Status.OUT_OF_MEMORY, reply.text)
-        if isinstance(request, model.Get) and reply.status == Status.KEY_NOT_FOUND:
+            return model.Failure(model.Status.OUT_OF_MEMORY, reply.text)
+        if isinstance(request, model.Get) and reply.status == model.Status.KEY_NOT_FOUND:
             return model.Values()
-        if isinstance(request, model.Stats) and reply.status == Status.INVALID_ARGUMENTS:
+        if isinstance(request, model.Stats) and reply.status == model.Status.INVALID_ARGUMENTS:
             # Binary has one status for a group that is not there and for one that is spelt wrong.
-            return Failure(Status.KEY_NOT_FOUND, reply.text) if original.dialect is Dialect.BINARY else reply
+            return (
+                model.Failure(model.Status.KEY_NOT_FOUND, reply.text) if original.dialect is Dialect.BINARY else reply
+            )
     return reply

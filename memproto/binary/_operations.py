@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from memproto import model
-from memproto._wire.checks import check_bytes
+from memproto._wire.checks import U32, U64, check_bytes, check_number
 from memproto._wire.packing import Layout
 from memproto.binary._layout import ARITHMETIC, EXPIRATION, HEADER, NO_CREATE, NONE, OPCODES, STORE, VERBOSITY
 from memproto.binary._packet import KEY_BYTE, SHORT, pack_short, shape_fault, with_extras
@@ -278,22 +278,32 @@ def encode_request(
 ) -> Parts:
     """The packet of a request whose fields are of the declared types; meta options are left out.
 
-    ``ignored_cas`` is the CAS of a request that has none. Raises LocalProtocolError that names what does not fit: first
-    of the extras, then the lengths, then the header.
+    ``ignored_cas`` is the CAS of a request that has none. Raises LocalProtocolError that names what does not fit.
     """
-    operation = operation_for(request, opcode)
+    extras, key, value, cas = checked_parts(request, opcode)
+    if not OPERATIONS[opcode].uses_cas:
+        cas = ignored_cas
+    size = len(extras) + len(key) + len(value)
+    header = HEADER.pack_checked(_REQUEST, opcode, len(key), len(extras), data_type, vbucket, size, opaque, cas)
+    head = header + extras + key
+    return (head, value) if value else (head,)
+
+
+def checked_parts(request: Request[object], opcode: int) -> tuple[bytes, bytes, bytes, int]:
+    """Extras, key, value and CAS of the packet of a request.
+
+    Raises LocalProtocolError that names what does not fit: first of the extras, then the lengths, then the header.
+    """
+    operation_for(request, opcode)
     layout, numbers, key, value, cas = _fields(request)
     extras = layout.pack_checked(*numbers)
     check_bytes("key", key, MAX_KEY)
     fault = shape_fault(OPCODES[opcode].request, OPCODES[opcode].name, len(extras), len(key), len(value))
     if fault is not None:
         raise LocalProtocolError(fault)
-    if not operation.uses_cas:
-        cas = ignored_cas
-    size = len(extras) + len(key) + len(value)
-    header = HEADER.pack_checked(_REQUEST, opcode, len(key), len(extras), data_type, vbucket, size, opaque, cas)
-    head = header + extras + key
-    return (head, value) if value else (head,)
+    check_number("body_length", len(extras) + len(key) + len(value), 0, U32)
+    check_number("cas", cas, 0, U64)
+    return extras, key, value, cas
 
 
 def _fields(request: Request[object]) -> tuple[Layout, tuple[int, ...], bytes, bytes, int]:

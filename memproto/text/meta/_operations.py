@@ -29,7 +29,7 @@ _NO_OPTIONS: Final = model.MetaOptions()
 def key_of(request: Request[object]) -> bytes:
     """The key of a request that is one meta command; empty if it has none."""
     if isinstance(request, model.Get):
-        return request.keys[0]
+        return request.keys[0] if request.keys else b""
     return request.key if isinstance(request, _WITH_KEY) else b""
 
 
@@ -123,14 +123,12 @@ _MODE: Final[dict[type[Request[object]], bytes]] = {
 def flags_of(request: Request[object]) -> bytes:
     """The flags that say the fields of a request, each with the space before it; those of a get are for each key.
 
-    Raises LocalProtocolError.
+    A touch is sent as a get. Raises LocalProtocolError.
     """
-    if isinstance(request, model.Noop | model.MetaDebug):
-        return b""
     if isinstance(request, model.Touch):
         return _get_flags(request.exptime)
     if not isinstance(request, WITH_OPTIONS):
-        raise LocalProtocolError(f"{type(request).__name__} cannot be said in meta")
+        return b""
     options = request.meta
     if options is None or options == _NO_OPTIONS:
         return _flags_for_fields(request)
@@ -237,6 +235,8 @@ def envelope_of(request: Request[object], asked: tuple[bytes, ...] = ()) -> Meta
 
     Raises LocalProtocolError if meta cannot say the request, naming the reason.
     """
+    if type(request) not in COMMANDS:
+        raise LocalProtocolError(f"{type(request).__name__} cannot be said in meta")
     flags = (*flags_of(request).split(), *asked)
     if isinstance(request, model.Noop):
         return MetaEnvelope(request, COMMANDS[model.Noop])
