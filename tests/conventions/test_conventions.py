@@ -122,7 +122,7 @@ STORED: list[tuple[str, int, bytes, object]] = [
 
 
 @pytest.mark.parametrize(("convention", "flags", "value", "expected"), STORED)
-def test_read_what_clients_store(convention: str, flags: int, value: bytes, expected: object) -> None:
+def test_read_gives_what_each_client_has_stored(convention: str, flags: int, value: bytes, expected: object) -> None:
     assert describe(flags, convention).readable
     got = read(value, flags, convention)
     assert got == expected
@@ -158,14 +158,16 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("convention", "flags", "kind", "compression"), UNREADABLE)
-def test_what_is_never_read(convention: str, flags: int, kind: Kind, compression: Compression) -> None:
+def test_read_of_a_form_that_is_not_supported_is_refused(
+    convention: str, flags: int, kind: Kind, compression: Compression
+) -> None:
     reading = describe(flags, convention)
     assert (reading.kind, reading.compression, reading.readable) == (kind, compression, False)
     with pytest.raises(ConventionError):
         read(b"I01\n.", flags, convention)
 
 
-def test_the_refusal_says_why() -> None:
+def test_read_error_names_the_flags_and_the_reason() -> None:
     with pytest.raises(ConventionError, match=r"^bmemcached flags 0x1 are pickle, which is never read here$"):
         read(b"I01\n.", 1, "bmemcached")
     with pytest.raises(ConventionError, match=r"^pylibmc does not know flags 0x11$"):
@@ -176,7 +178,7 @@ def test_the_refusal_says_why() -> None:
         read(b"4x", 2, "bmemcached")
 
 
-def test_a_pickle_is_never_loaded() -> None:
+def test_read_never_loads_a_pickle() -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
             return (pytest.fail, ("unpickled",))
@@ -196,7 +198,7 @@ def test_a_pickle_is_never_loaded() -> None:
 # --- describe
 
 
-def test_a_reading_tells_all_bits() -> None:
+def test_describe_accounts_for_every_bit() -> None:
     assert describe(2 | 8 | 0x100, "bmemcached") == Reading(
         "bmemcached", Kind.INTEGER, Compression.ZLIB, "decimal text", "", 0x100, 0, True
     )
@@ -214,7 +216,7 @@ def test_a_reading_tells_all_bits() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(CONVENTIONS)))
-def test_any_flags_have_a_reading(flags: int, convention: str) -> None:
+def test_describe_of_any_flags_gives_a_reading(flags: int, convention: str) -> None:
     reading = describe(flags, convention)
     assert reading.convention == convention
     assert reading.unknown | reading.user | flags == flags
@@ -237,7 +239,7 @@ def test_flags_out_of_range_are_refused(flags: int) -> None:
         read(b"", flags, "memjs")
 
 
-def test_an_unknown_name_is_refused() -> None:
+def test_unknown_convention_is_refused_by_name() -> None:
     with pytest.raises(LocalProtocolError, match=r"^convention is 'redis', must be one of bmemcached, python-memc"):
         describe(0, "redis")
     with pytest.raises(LocalProtocolError, match=r"^convention is 'redis'"):
@@ -272,11 +274,11 @@ def test_an_unknown_name_is_refused() -> None:
         (1 << 32, ""),
     ],
 )
-def test_who_could_have_written_it(flags: int, names: str) -> None:
+def test_candidates_are_the_conventions_that_can_have_written_the_flags(flags: int, names: str) -> None:
     assert candidates(flags) == tuple(names.split())
 
 
-def test_text_and_bytes_contradict_each_other() -> None:
+def test_flags_16_are_text_to_some_clients_and_bytes_to_others() -> None:
     assert {name: describe(0, name).kind for name in candidates(16)} == {
         "bmemcached": Kind.TEXT,
         "python-memcached": Kind.BYTES,
@@ -342,7 +344,9 @@ WRITTEN: list[tuple[str, Scalar, bytes, int]] = [
 
 
 @pytest.mark.parametrize(("convention", "value", "data", "flags"), WRITTEN)
-def test_write_as_clients_do(convention: str, value: Scalar, data: bytes, flags: int) -> None:
+def test_write_gives_the_bytes_and_flags_of_each_client(
+    convention: str, value: Scalar, data: bytes, flags: int
+) -> None:
     assert write(value, convention) == (data, flags)
 
 
@@ -377,12 +381,12 @@ UNWRITABLE: list[tuple[str, Scalar, str]] = [
 
 
 @pytest.mark.parametrize(("convention", "value", "message"), UNWRITABLE)
-def test_what_has_no_form_is_refused(convention: str, value: Scalar, message: str) -> None:
+def test_write_of_a_type_without_a_form_is_refused(convention: str, value: Scalar, message: str) -> None:
     with pytest.raises(ConventionError, match=f"^{message}"):
         write(value, convention)
 
 
-def test_a_subclass_would_lose_what_it_is() -> None:
+def test_write_of_a_subclass_of_str_is_refused() -> None:
     class Markup(str):
         __slots__ = ()
 
@@ -400,7 +404,7 @@ scalars = st.one_of(
 @example("\\\r\\\\\n\\", "node-memcached")
 @example(-0.0, "spymemcached")
 @example(-(2**31), "spymemcached")
-def test_what_is_written_is_read_back(value: Scalar, convention: str) -> None:
+def test_read_gives_back_what_write_has_written(value: Scalar, convention: str) -> None:
     try:
         data, flags = write(value, convention)
     except ConventionError:
@@ -433,7 +437,7 @@ def test_nan_is_read_back_as_nan(convention: str) -> None:
 
 
 @pytest.mark.parametrize("convention", ["bmemcached", "couchbase"])
-def test_numbers_have_a_limit(convention: str) -> None:
+def test_integers_over_4300_digits_are_refused(convention: str) -> None:
     for length in (4299, 4300):
         number = 10**length - 1
         assert read(*write(number, convention), convention) == number
@@ -446,7 +450,7 @@ def test_numbers_have_a_limit(convention: str) -> None:
         read(b"7" * 4301, flags, convention)
 
 
-def test_a_float_has_the_same_limit() -> None:
+def test_floats_over_4300_bytes_are_refused() -> None:
     assert read(b"0." + b"1" * 4298, 2, "php-memcached") == 1 / 9
     for convention, flags in (("php-memcached", 2), ("node-memcached", 8)):
         for data in (b"0." + b"1" * 4299, b"1" * 1_000_000):
@@ -457,7 +461,7 @@ def test_a_float_has_the_same_limit() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b" ", b"+", b"1_000", b"0x10", b"1.5", b"12 3", b"\xd9\xa1", b"1\0", b"None", b"--1", b"1e3"]
 )
-def test_what_is_no_integer(data: bytes) -> None:
+def test_read_of_a_malformed_integer_is_refused(data: bytes) -> None:
     for convention, flags in (("bmemcached", 2), ("pylibmc", 4), ("php-memcached", 1)):
         with pytest.raises(ConventionError, match="value is not integer"):
             read(data, flags, convention)
@@ -466,7 +470,7 @@ def test_what_is_no_integer(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b".", b"e5", b"1e", b"inf", b"nan", b"1_0.5", b"0x1p3", b"+Infinity", b"1.5.", b"\xff"]
 )
-def test_what_is_no_float(data: bytes) -> None:
+def test_read_of_a_malformed_float_is_refused(data: bytes) -> None:
     for convention, flags in (("php-memcached", 2), ("node-memcached", 8)):
         with pytest.raises(ConventionError, match=r"value is not (float|number)"):
             read(data, flags, convention)
@@ -486,7 +490,7 @@ def test_what_is_no_float(data: bytes) -> None:
         (0, b"\xff", "value is not text"),
     ],
 )
-def test_what_java_has_not_written(flags: int, data: bytes, message: str) -> None:
+def test_read_of_a_value_that_java_does_not_write_is_refused(flags: int, data: bytes, message: str) -> None:
     with pytest.raises(ConventionError, match=message):
         read(data, flags, "spymemcached")
 
@@ -503,12 +507,12 @@ def test_what_java_has_not_written(flags: int, data: bytes, message: str) -> Non
         (b"[" * 200_000, "it is nested too deeply"),
     ],
 )
-def test_what_is_no_json(data: bytes, message: str) -> None:
+def test_read_of_malformed_json_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(ConventionError, match=rf"^value is not json \(JSON in UTF-8\): .*{message}"):
         read(data, 0x02000000, "couchbase")
 
 
-def test_bytes_that_are_no_widened_bytes() -> None:
+def test_read_of_malformed_widened_bytes_is_refused() -> None:
     for data in (b"\xff", "\u0100".encode()):
         with pytest.raises(ConventionError, match="value is not bytes"):
             read(data, 4, "node-memcached")
@@ -517,7 +521,7 @@ def test_bytes_that_are_no_widened_bytes() -> None:
 # --- compression
 
 
-def test_the_limit_is_exact() -> None:
+def test_limit_on_expansion_holds_to_the_byte() -> None:
     for limit in (5000, 5001, 2**80):
         assert read(X_5000, 8, "bmemcached", limit=limit) == "x" * 5000
     for limit in (4999, 1, 0):
@@ -530,7 +534,7 @@ def test_the_limit_is_exact() -> None:
         unwrap(b"hello", 0, "bmemcached", limit=-1)
 
 
-def test_there_is_a_limit_if_none_is_given() -> None:
+def test_limit_on_expansion_is_16_mib_by_default() -> None:
     assert LIMIT == 16 * 1024 * 1024
     assert len(unwrap(zlib.compress(bytes(LIMIT)), 8, "bmemcached")) == LIMIT
     with pytest.raises(ConventionError, match="expands to more than 16777216 bytes"):
@@ -541,7 +545,7 @@ def test_there_is_a_limit_if_none_is_given() -> None:
     ("convention", "flags", "data"),
     [("bmemcached", 8, X_5000), ("spymemcached", 2, GZIP_HELLO), ("php-memcached", 0x30, b"\x88\x13\0\0" + X_5000)],
 )
-def test_compressed_values_cut_anywhere(convention: str, flags: int, data: bytes) -> None:
+def test_compressed_value_that_is_cut_or_too_long_is_refused(convention: str, flags: int, data: bytes) -> None:
     for at in range(len(data)):
         with pytest.raises(ConventionError, match=r"is cut short$"):
             read(data[:at], flags, convention)
@@ -550,7 +554,7 @@ def test_compressed_values_cut_anywhere(convention: str, flags: int, data: bytes
             read(data + more, flags, convention)
 
 
-def test_damaged_values() -> None:
+def test_damaged_compressed_value_is_refused() -> None:
     with pytest.raises(ConventionError, match=r"^compressed value is damaged: "):
         read(b"hello", 8, "bmemcached")
     with pytest.raises(ConventionError, match=r"^compressed value is damaged: "):
@@ -592,7 +596,7 @@ def test_no_row_is_hidden_by_an_earlier_one() -> None:
             assert describe(compression.value, convention).compression is compression.means
 
 
-def test_a_convention_of_your_own() -> None:
+def test_own_convention_is_read_and_written() -> None:
     json_form = CONVENTIONS["couchbase"].kinds[1].means
     mine = Convention(
         "mine",
@@ -614,7 +618,7 @@ def test_a_convention_of_your_own() -> None:
         Bits(0xF, 0x10, json_form)
 
 
-def test_the_page_has_every_row() -> None:
+def test_page_of_conventions_has_every_row() -> None:
     page = DOCS.read_text(encoding="utf-8")
     for convention in CONVENTIONS.values():
         assert f"### {convention.name}\n\n{convention.client}" in page

@@ -52,7 +52,7 @@ OK = AdminReply((b"OK",))
         ("", ERROR),
     ],
 )
-def test_what_has_no_effect(command: str, reply: AnyReply) -> None:
+def test_tuning_command_is_answered_and_changes_nothing(command: str, reply: AnyReply) -> None:
     engine = Engine()
     engine.execute(Set(b"key", b"value"), NOW)
     before = engine.execute(Stats(), NOW)
@@ -73,7 +73,7 @@ def test_what_has_no_effect(command: str, reply: AnyReply) -> None:
         ("cache_memlimit 1000000001", AdminReply((b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",))),
     ],
 )
-def test_limits_that_change_nothing(command: str, reply: AnyReply) -> None:
+def test_refused_cache_memlimit_changes_nothing(command: str, reply: AnyReply) -> None:
     engine = Engine()
     assert told(engine, command) == reply
     assert limit(engine) == b"67108864"
@@ -114,7 +114,7 @@ def test_a_smaller_memory_evicts_the_least_recently_used() -> None:
         ("1 1", AdminReply((b"ITEM a [3 b; 0 s]", b"END"))),
     ],
 )
-def test_the_list_of_items(arguments: str, reply: AnyReply) -> None:
+def test_cachedump_lists_the_items_whose_keys_can_stand_in_a_line(arguments: str, reply: AnyReply) -> None:
     engine = Engine()
     engine.execute(Set(b"a", b"one"), NOW)
     engine.execute(Set(b"past", b"", exptime=5), NOW - 10)
@@ -126,7 +126,7 @@ def test_the_list_of_items(arguments: str, reply: AnyReply) -> None:
 
 
 @pytest.mark.parametrize("which", ["all", "hash", "1", "3,1"])
-def test_metadump_tells_of_every_item(which: str) -> None:
+def test_metadump_lists_every_item(which: str) -> None:
     engine = Engine()
     engine.execute(Set(b"a%b", b"abc", 5, 100), NOW)
     engine.execute(Set(b"\0\xff", b"x"), NOW)

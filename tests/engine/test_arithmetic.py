@@ -62,7 +62,9 @@ def held(engine: Engine, now: float = NOW) -> Item:
         (b"0" * 26 + b"1", Increment(b"n", 1), 2, b"2" + b" " * 26),
     ],
 )
-def test_counting(text: bytes, request_: AnyRequest, number: int, stored: bytes) -> None:
+def test_incr_and_decr_change_the_number_and_keep_flags_and_expiry(
+    text: bytes, request_: AnyRequest, number: int, stored: bytes
+) -> None:
     engine = Engine()
     # The initial value and the expiry are not used; the item's own flags and expiry stay.
     replies(engine, Set(b"n", text, 7, 100))
@@ -74,7 +76,7 @@ def test_counting(text: bytes, request_: AnyRequest, number: int, stored: bytes)
 @pytest.mark.parametrize(
     "text", [b"", b"-1", b"abc", b"12abc", b"0x10", b"1.5", b"18446744073709551616", b"9" * 30, b" ", b"+", b"\x00"]
 )
-def test_texts_that_are_no_numbers(text: bytes) -> None:
+def test_incr_of_a_value_that_is_no_number_is_refused(text: bytes) -> None:
     engine = Engine()
     replies(engine, Set(b"n", text, 7))
     assert replies(engine, Increment(b"n", initial=1, exptime=0), Decrement(b"n")) == [NOT_A_NUMBER, NOT_A_NUMBER]
@@ -106,7 +108,7 @@ def test_a_counter_is_created_even_if_a_cas_was_named() -> None:
     assert replies(Engine(), Increment(b"n", 1, 10, 0, cas=99)) == [Counter(10, 1)]
 
 
-def test_cas() -> None:
+def test_incr_and_decr_with_another_cas_are_refused() -> None:
     engine = Engine()
     replies(engine, Set(b"n", b"10"))
     assert replies(engine, Increment(b"n", 1, cas=2), Increment(b"n", 1, cas=1), Decrement(b"n", 1, cas=1)) == [
@@ -123,7 +125,7 @@ def test_an_empty_value_is_no_number_whatever_the_cas() -> None:
     assert replies(engine, Increment(b"n", cas=99), Increment(b"t", cas=99)) == [NOT_A_NUMBER, EXISTS]
 
 
-def test_without_cas_a_named_one_never_fits() -> None:
+def test_incr_with_a_cas_is_refused_by_an_engine_without_cas() -> None:
     engine = Engine(cas=False)
     replies(engine, Set(b"n", b"10"))
     assert replies(engine, Increment(b"n", cas=1), Increment(b"n"), Increment(b"new", exptime=0, cas=1)) == [
@@ -150,7 +152,7 @@ TWO_BYTES = ITEM_OVERHEAD + 2
         {"memory_limit": TWO_BYTES, "item_size_max": TWO_BYTES, "evict": False},
     ],
 )
-def test_a_counter_that_would_have_no_room(options: dict[str, int]) -> None:
+def test_incr_without_room_for_a_longer_number_is_refused(options: dict[str, int]) -> None:
     engine = Engine(**options)  # type: ignore[arg-type]
     assert replies(engine, Increment(b"n", initial=10, exptime=0)) == [NO_ROOM_TO_CREATE]
     assert replies(engine, Increment(b"n", initial=9, exptime=0), Increment(b"n"), Increment(b"n", 0)) == [
@@ -161,7 +163,7 @@ def test_a_counter_that_would_have_no_room(options: dict[str, int]) -> None:
     assert held(engine) == Item(b"n", b"9", 0, 2)
 
 
-def test_a_counter_that_grows_makes_room() -> None:
+def test_incr_to_a_longer_number_evicts_another_item() -> None:
     engine = Engine(memory_limit=2 * TWO_BYTES, item_size_max=500)
     replies(engine, Set(b"a", b"1"), Set(b"n", b"9"), Get((b"n",)), Get((b"a",)))
     assert replies(engine, Increment(b"n"), Get((b"a",))) == [Counter(10, 3), Values()]

@@ -59,7 +59,7 @@ def hit(value: bytes, flags: int = 0, cas: int = 0, key: bytes = b"k") -> Values
 # --- get
 
 
-def test_get() -> None:
+def test_get_of_a_stored_key_hits_and_of_any_other_misses() -> None:
     assert replies(Engine(), Get((b"k",)), Set(b"k", b"value", 7), Get((b"k",)), Get((b"K",))) == [
         MISS,
         Stored(1),
@@ -138,7 +138,7 @@ def test_an_item_may_have_expired_when_it_is_stored(exptime: int) -> None:
         (Touch(b"k"), NOT_FOUND),
     ],
 )
-def test_what_has_expired_is_not_there(request_: AnyRequest, reply: AnyReply) -> None:
+def test_request_for_an_expired_item_misses(request_: AnyRequest, reply: AnyReply) -> None:
     engine = Engine()
     replies(engine, Set(b"k", b"5", exptime=1))
     assert len(engine) == 1
@@ -159,7 +159,7 @@ def test_time_that_stands_still_or_goes_back_brings_nothing_back() -> None:
 # --- touch
 
 
-def test_touch_changes_the_expiry_alone() -> None:
+def test_touch_changes_the_expiry_and_nothing_else() -> None:
     engine = Engine()
     replies(engine, Set(b"k", b"v", 7, 10))
     assert replies(engine, Touch(b"x", 5), Touch(b"k", 100)) == [NOT_FOUND, Touched(7, 1)]
@@ -170,7 +170,7 @@ def test_touch_changes_the_expiry_alone() -> None:
 
 
 @pytest.mark.parametrize("exptime", [2_592_001, 1_699_999_999, 1_700_000_000, -1])
-def test_touching_may_end_an_item(exptime: int) -> None:
+def test_touch_with_a_time_in_the_past_removes_the_item(exptime: int) -> None:
     for request, reply in ((Touch(b"k", exptime), Touched(7, 1)), (Get((b"k",), exptime), hit(b"v", 7, 1))):
         engine = Engine()
         replies(engine, Set(b"k", b"v", 7))
@@ -187,7 +187,7 @@ def test_a_key_that_is_named_twice_and_ended_is_found_once() -> None:
 # --- delete
 
 
-def test_delete() -> None:
+def test_delete_removes_the_item_unless_the_cas_differs() -> None:
     engine = Engine()
     replies(engine, Set(b"k", b"v"))
     assert replies(engine, Delete(b"x"), Delete(b"x", cas=1), Delete(b"k", cas=2), Get((b"k",))) == [
@@ -209,7 +209,7 @@ def test_delete() -> None:
 
 
 @pytest.mark.parametrize("flush", [Flush(), Flush(0), Flush(1), Flush(-1), Flush(1_700_000_000)])
-def test_flush_at_once(flush: Flush) -> None:
+def test_flush_without_delay_removes_all_at_once(flush: Flush) -> None:
     engine = Engine()
     # It takes a number among the CAS, which go on.
     assert replies(engine, Set(b"k", b"v"), flush, Get((b"k",)), Set(b"k", b"w"), Get((b"k",))) == [

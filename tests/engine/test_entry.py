@@ -141,7 +141,7 @@ def test_a_time_that_is_no_number_is_refused_and_nothing_changes(request_: Get |
     assert _state(engine) == before
 
 
-def test_a_request_names_its_reply() -> None:
+def test_type_of_a_reply_follows_from_its_request() -> None:
     engine = Engine()
     assert_type(engine.execute(Get((b"k",)), 0.0), Values | Failure)
     assert_type(engine.execute(Set(b"k", b"v"), 0.0), Stored | Failure)

@@ -63,7 +63,7 @@ def four(*, budget: int = 4 * ONE, evict: bool = True, journal: Journal | None =
 # --- the budget
 
 
-def test_what_an_item_costs() -> None:
+def test_size_counts_key_value_and_overhead_of_each_item() -> None:
     engine = Engine()
     assert engine.size == 0
     for request, size in (
@@ -141,7 +141,7 @@ def test_the_last_item_stays_even_if_it_alone_is_over_the_budget() -> None:
         ((Delete(b"d"), Get((b"d",))), "bcef"),
     ],
 )
-def test_the_least_recently_used_go_first(use: tuple[AnyRequest, ...], left: str) -> None:
+def test_eviction_takes_the_least_recently_used_first(use: tuple[AnyRequest, ...], left: str) -> None:
     engine = four()
     run(engine, *use, Set(b"e", b"1"), Set(b"f", b"1"))
     assert sorted(there(engine, "abcdef")) == sorted(left)
@@ -156,7 +156,7 @@ def test_expired_items_have_their_turn_like_others() -> None:
     assert len(engine) == 3
 
 
-def test_without_eviction_nothing_goes() -> None:
+def test_full_cache_without_evict_keeps_all_items() -> None:
     engine = four(evict=False)
     run(engine, Set(b"e", b"1"), Append(b"a", b"1"), Increment(b"a", 10), Increment(b"f", exptime=0))
     assert there(engine, "abcdef") == "abcd"
@@ -223,7 +223,7 @@ class Recorder:
         (Flush(10), []),
     ],
 )
-def test_the_journal_is_told_every_change(request_: AnyRequest, told: list[tuple[object, ...]]) -> None:
+def test_journal_gets_every_change(request_: AnyRequest, told: list[tuple[object, ...]]) -> None:
     journal = Recorder()
     engine = Engine(journal=journal)
     run(engine, Set(b"k", b"9", 7, 60))
@@ -258,7 +258,7 @@ def test_what_is_loaded_is_there_and_the_cas_goes_on_above_it() -> None:
     assert Engine(journal=Recorder()).execute(Set(b"n", b""), NOW) == Stored(1)
 
 
-def test_what_is_loaded_twice_is_there_once() -> None:
+def test_key_that_the_journal_has_twice_is_loaded_once() -> None:
     engine = Engine(journal=Recorder((Item(b"a", b"1"), inf), (Item(b"a", b"22"), inf)))
     assert (len(engine), engine.size) == (1, ONE + 1)
 
@@ -273,7 +273,7 @@ def test_what_is_loaded_last_was_used_last_and_what_is_too_much_is_discarded() -
     assert there(engine, "abcdefg") == "defg"
 
 
-def test_what_a_journal_raises_comes_out() -> None:
+def test_exception_of_a_journal_is_passed_on() -> None:
     class Full(Recorder):
         def put(self, saved: StoredItem) -> None:
             raise OSError("disk full")
@@ -283,7 +283,7 @@ def test_what_a_journal_raises_comes_out() -> None:
         run(engine, Set(b"k", b"v"))
 
 
-def test_what_is_stale_is_kept_as_stale() -> None:
+def test_journal_keeps_that_an_item_is_stale() -> None:
     journal = Recorder()
     engine = Engine(journal=journal)
     run(engine, Set(b"k", b"1"), Delete(b"k", meta=MetaOptions(invalidate=True)))
@@ -331,7 +331,7 @@ def test_what_could_not_be_kept_is_undone_without_telling_the_journal() -> None:
     assert engine.execute(Set(b"a", b""), NOW) == Stored(43)
 
 
-def test_all_can_be_loaded_anew() -> None:
+def test_reload_holds_the_items_of_the_journal_only() -> None:
     journal = Recorder((Item(b"a", b"1", 5, 40), inf))
     engine = Engine(journal=journal)
     run(engine, Set(b"b", b"2"), Flush(10))
@@ -346,7 +346,7 @@ def test_all_can_be_loaded_anew() -> None:
     assert there(engine, "ab", NOW + 30) == ""
 
 
-def test_expired_items_go_a_few_at_a_time() -> None:
+def test_expire_looks_at_so_many_items_at_a_time() -> None:
     journal = Recorder()
     engine = four(journal=journal)
     run(engine, Touch(b"a", 10), Touch(b"b", 10), Get((b"b",)), Touch(b"d", 20))

@@ -71,7 +71,7 @@ def cache() -> Cache:
     return cache
 
 
-def test_a_get_tells_of_time_and_use(cache: Cache) -> None:
+def test_get_with_options_reports_ttl_last_access_and_whether_it_was_hit(cache: Cache) -> None:
     cache.now += 5
     assert cache.get() == Item(KEY, b"value", 7, 1, meta=ItemMeta(-1, False, 5))
     cache.now += 2.5
@@ -79,14 +79,14 @@ def test_a_get_tells_of_time_and_use(cache: Cache) -> None:
     assert cache.counted("cmd_get", "get_hits", "cmd_touch") == [2, 2, 0]
 
 
-def test_a_get_that_is_not_to_count_as_a_use(cache: Cache) -> None:
+def test_get_without_bump_is_no_use_of_the_item(cache: Cache) -> None:
     cache.ask(Set(b"other", b""))
     cache.now += 5
     for _ in range(2):
         assert cache.meta(bump=False) == ItemMeta(-1, False, 5)
 
 
-def test_a_get_that_sets_the_expiry(cache: Cache) -> None:
+def test_get_with_an_exptime_sets_the_expiry(cache: Cache) -> None:
     assert cache.meta(100) == ItemMeta(100)
     assert cache.meta(50, ttl_first=True).ttl == 100
     assert cache.meta().ttl == 50
@@ -102,12 +102,12 @@ def test_a_get_that_sets_the_expiry(cache: Cache) -> None:
     assert cache.counted("touch_misses", "get_misses", "curr_items") == [1, 0, 0]
 
 
-def test_a_get_unless_the_cas_is_this(cache: Cache) -> None:
+def test_get_with_the_cas_of_the_item_reports_it_as_unchanged(cache: Cache) -> None:
     assert cache.meta(unless_cas=1).unchanged
     assert not cache.meta(unless_cas=2).unchanged
 
 
-def test_a_miss(cache: Cache) -> None:
+def test_get_of_a_missing_item_counts_as_a_miss(cache: Cache) -> None:
     assert cache.ask(Get((b"absent",), None, MetaOptions())) == Values()
     assert cache.counted("get_misses") == [1]
 
@@ -128,7 +128,7 @@ def test_a_created_item_keeps_the_expiry_that_it_was_created_with() -> None:
     assert cache.get() == Item(KEY, b"", 0, 77, meta=ItemMeta(30, True, lost=True))
 
 
-def test_a_created_item_that_is_over_at_once() -> None:
+def test_item_that_is_created_with_a_past_expiry_is_not_kept() -> None:
     cache = Cache()
     for _ in range(2):
         assert cache.meta(vivify=-1) == ItemMeta(0, won=True)
@@ -146,7 +146,7 @@ def test_one_wins_the_right_to_make_an_item_anew_before_it_expires(expiry: int, 
     assert cache.meta(recache=recache) == ItemMeta(expiry or -1, True, lost=wins)
 
 
-def test_a_stale_item(cache: Cache) -> None:
+def test_one_client_wins_the_right_to_recompute_a_stale_item(cache: Cache) -> None:
     assert cache.ask(Delete(KEY, 0, MetaOptions(invalidate=True, exptime=30))) == Deleted()
     assert cache.get() == Item(KEY, b"value", 7, 2, meta=ItemMeta(30, won=True, stale=True))
     assert cache.meta() == ItemMeta(30, True, lost=True, stale=True)
@@ -174,12 +174,12 @@ def test_what_was_made_from_an_older_item_is_stored_stale(cache: Cache) -> None:
     assert cache.ask(Set(b"absent", b"", 0, 0, 4, old)) == Failure(Status.KEY_NOT_FOUND)
 
 
-def test_a_delete_that_drops_only_the_value(cache: Cache) -> None:
+def test_delete_with_drop_value_keeps_the_item(cache: Cache) -> None:
     assert cache.ask(Delete(KEY, 0, MetaOptions(drop_value=True, new_cas=99))) == Deleted()
     assert cache.get() == Item(KEY, b"", 0, 99, meta=NOTHING)
 
 
-def test_a_cas_of_ones_own(cache: Cache) -> None:
+def test_store_with_new_cas_gives_the_item_that_cas(cache: Cache) -> None:
     own = MetaOptions(new_cas=500)
     assert cache.ask(Set(KEY, b"5", meta=own)) == Stored(500)
     assert cache.ask(Append(KEY, b"0", meta=MetaOptions(new_cas=600))) == Stored(600)
@@ -214,7 +214,7 @@ def test_a_base64_key_is_remembered_while_the_item_is_the_same(cache: Cache) -> 
 
 
 @pytest.mark.parametrize("kind", [Append, Prepend])
-def test_append_may_create(cache: Cache, kind: type[Append] | type[Prepend]) -> None:
+def test_append_with_vivify_creates_a_missing_item(cache: Cache, kind: type[Append] | type[Prepend]) -> None:
     assert cache.ask(kind(b"new", b"v")) == Failure(Status.NOT_STORED)
     assert cache.ask(kind(b"new", b"v", 0, MetaOptions(base64=True))) == Failure(Status.NOT_STORED)
     assert cache.ask(kind(b"new", b"v", 0, MetaOptions(vivify=30))) == Stored(2)
@@ -222,11 +222,11 @@ def test_append_may_create(cache: Cache, kind: type[Append] | type[Prepend]) -> 
     assert cache.ask(Get((b"new",))) == Values()
 
 
-def test_an_add_without_options_for_its_key(cache: Cache) -> None:
+def test_add_with_the_option_base64_alone_is_refused_if_the_key_exists(cache: Cache) -> None:
     assert cache.ask(Add(KEY, b"", meta=MetaOptions(base64=True))) == Failure(Status.KEY_EXISTS)
 
 
-def test_counting_with_an_expiry(cache: Cache) -> None:
+def test_incr_with_an_exptime_sets_the_expiry_and_reports_it(cache: Cache) -> None:
     cache.ask(Set(KEY, b"10", exptime=100))
     told = MetaOptions(details=True)
     assert cache.ask(Increment(KEY, meta=told)) == Counter(11, 3, ItemMeta(100))
@@ -251,7 +251,7 @@ def test_me_gives_the_fields_of_an_item(cache: Cache) -> None:
     assert cache.ask(MetaDebug(b"absent")) == Failure(Status.KEY_NOT_FOUND)
 
 
-def test_verbosity_is_agreed_to(cache: Cache) -> None:
+def test_verbosity_is_answered_ok(cache: Cache) -> None:
     from memproto import Ok
 
     assert cache.ask(Verbosity(1)) == Ok()

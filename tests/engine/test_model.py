@@ -58,7 +58,7 @@ def test_the_engine_agrees_with_the_model(look: bool, timed: list[tuple[float, A
 @example(b"9223372036854775808\0-")
 @example(b"0" * 30)
 @example(b"0" * 30 + b"x")
-def test_both_read_numbers_alike(text: bytes) -> None:
+def test_numbers_of_values_are_read_as_by_the_model(text: bytes) -> None:
     assert parse_number(text) == number_of(text)
 
 

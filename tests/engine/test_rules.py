@@ -29,11 +29,11 @@ NOW = 1_700_000_000.5
         (-(2**63), NOW),
     ],
 )
-def test_when_an_item_expires(exptime: int, end: float) -> None:
+def test_expires_at_follows_the_30_day_rule(exptime: int, end: float) -> None:
     assert expires_at(exptime, NOW) == end
 
 
-def test_a_month_is_memcached_s() -> None:
+def test_month_is_30_days_in_seconds() -> None:
     assert MONTH == 2_592_000
 
 
@@ -56,7 +56,7 @@ def test_a_month_is_memcached_s() -> None:
         (0xFFFF_FFFF, 4_294_967_294),
     ],
 )
-def test_when_a_flush_takes_effect(exptime: int | None, moment: float) -> None:
+def test_flushes_at_is_one_second_early_as_with_memcached(exptime: int | None, moment: float) -> None:
     assert flushes_at(exptime, NOW) == moment
 
 
@@ -89,7 +89,7 @@ def test_when_a_flush_takes_effect(exptime: int | None, moment: float) -> None:
         (b"9223372036854775808\x00-", 2**63),
     ],
 )
-def test_texts_that_are_numbers(text: bytes, number: int) -> None:
+def test_parse_number_reads_what_strtoull_reads(text: bytes, number: int) -> None:
     assert parse_number(text) == number
 
 
@@ -121,7 +121,7 @@ def test_texts_that_are_numbers(text: bytes, number: int) -> None:
         b"100000000000000000000",
     ],
 )
-def test_texts_that_are_no_numbers(text: bytes) -> None:
+def test_parse_number_of_any_other_text_is_none(text: bytes) -> None:
     assert parse_number(text) is None
 
 
@@ -133,7 +133,7 @@ def test_a_megabyte_that_is_no_number_is_read_once(text: bytes) -> None:
     assert parse_number(text) is None
 
 
-def test_a_megabyte_that_is_a_number() -> None:
+def test_parse_number_of_a_megabyte_of_zeros_takes_linear_time() -> None:
     assert parse_number(b"0" * 2**20 + b"7") == 7
 
 
@@ -152,7 +152,7 @@ def test_a_megabyte_that_is_a_number() -> None:
         (2**64 - 1, -(2**64 - 1), 0),
     ],
 )
-def test_counting(number: int, delta: int, result: int) -> None:
+def test_add_delta_wraps_at_2_to_the_64_and_stops_at_0(number: int, delta: int, result: int) -> None:
     assert add_delta(number, delta) == result
 
 

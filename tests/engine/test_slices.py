@@ -274,7 +274,7 @@ def test_memory_can_be_shrunk_a_bounded_number_of_items_at_a_time() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 10, 11, 1000])
 @pytest.mark.parametrize("line", ["lru_crawler metadump all", "stats cachedump 1 0", "stats cachedump 1 4"])
-def test_the_parts_of_a_dump_are_the_dump(line: str, most: int) -> None:
+def test_parts_of_a_dump_together_are_the_dump(line: str, most: int) -> None:
     engine = filled(10)
     assert whole(begun(engine, command(line)), NOW, most) == engine.execute(command(line), NOW)
 
@@ -328,7 +328,7 @@ def test_what_is_flushed_during_a_dump_is_in_it_no_more() -> None:
     assert whole(dump, NOW, 5) == AdminReply((b"END",))
 
 
-def test_one_dump_at_a_time() -> None:
+def test_second_dump_is_answered_busy_until_the_first_has_ended() -> None:
     engine = filled(10)
     first = begun(engine, METADUMP)
     first.read(NOW, 5)

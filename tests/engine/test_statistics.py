@@ -77,7 +77,7 @@ def changed(request: AnyRequest) -> dict[str, int]:
     return {name: int(after[name]) - int(before[name]) for name in after if after[name] != before[name]}
 
 
-def test_a_new_engine() -> None:
+def test_statistics_of_a_new_engine_are_zero() -> None:
     assert Engine().execute(Stats(), NOW) == NOTHING_YET
 
 
@@ -127,7 +127,7 @@ GONE = {"get_expired": 1, "expired_unfetched": 1, "curr_items": -1, "bytes": -4 
         (Flush(100), {"cmd_flush": 1}),
     ],
 )
-def test_what_counts(request_: AnyRequest, counted: dict[str, int]) -> None:
+def test_each_request_changes_its_counters(request_: AnyRequest, counted: dict[str, int]) -> None:
     assert changed(request_) == counted
 
 
@@ -167,7 +167,7 @@ def test_evictions_and_whether_anybody_had_asked() -> None:
         (Append(b"k", b""), "1"),
     ],
 )
-def test_an_item_expires_fetched_or_not(request_: AnyRequest, unfetched: str) -> None:
+def test_expired_item_counts_as_unfetched_unless_it_was_read(request_: AnyRequest, unfetched: str) -> None:
     engine = Engine()
     engine.execute(Set(b"k", b"1", exptime=1), NOW - 1.5)
     engine.execute(request_, NOW - 1)
@@ -176,7 +176,7 @@ def test_an_item_expires_fetched_or_not(request_: AnyRequest, unfetched: str) ->
     assert (told["get_expired"], told["expired_unfetched"]) == ("1", unfetched)
 
 
-def test_a_new_value_has_not_been_fetched() -> None:
+def test_stored_value_counts_as_unfetched_again() -> None:
     for store in (Set(b"k", b"2", exptime=1), Append(b"k", b"2"), Increment(b"k", 5)):
         engine = Engine()
         engine.execute(Set(b"k", b"9", exptime=1), NOW - 1)
@@ -189,7 +189,7 @@ def test_a_new_value_has_not_been_fetched() -> None:
 # --- groups
 
 
-def test_settings() -> None:
+def test_settings_are_those_of_the_engine() -> None:
     assert stats(Engine(), b"settings") == {
         "maxbytes": "67108864",
         "evictions": "on",
@@ -207,7 +207,7 @@ def test_settings() -> None:
     }
 
 
-def test_items() -> None:
+def test_items_are_one_class() -> None:
     engine = Engine()
     assert engine.execute(Stats(b"items"), NOW) == StatsReply()
     engine.execute(Set(b"key", b"value"), NOW)
@@ -221,7 +221,7 @@ def test_items() -> None:
 
 
 @pytest.mark.parametrize("group", [b"reset", b"detail on", b"detail off"])
-def test_groups_that_tell_nothing(group: bytes) -> None:
+def test_stats_group_without_statistics_is_empty(group: bytes) -> None:
     engine = Engine()
     engine.execute(Set(b"key", b"value"), NOW)
     assert engine.execute(Stats(group), NOW) == StatsReply()
@@ -263,7 +263,7 @@ def test_sizes_and_the_dump_are_those_of_a_server_that_does_not_track() -> None:
 
 
 @pytest.mark.parametrize("group", [b"nosuch", b"conns", b"detail", b"resetfoo", b"settings ", b"sizes_enable", b"\x00"])
-def test_unknown_groups(group: bytes) -> None:
+def test_unknown_stats_group_is_not_found(group: bytes) -> None:
     assert Engine().execute(Stats(group), NOW) == Failure(Status.KEY_NOT_FOUND)
 
 

@@ -63,7 +63,9 @@ def hit(value: bytes, flags: int = 0, cas: int = 0, key: bytes = b"k") -> Values
         (Prepend(b"k", b"new"), NOT_STORED, Stored(2)),
     ],
 )
-def test_what_each_needs(request_: AnyRequest, if_missing: AnyReply, if_there: AnyReply) -> None:
+def test_each_store_checks_whether_the_item_exists(
+    request_: AnyRequest, if_missing: AnyReply, if_there: AnyReply
+) -> None:
     engine = Engine()
     assert replies(engine, request_) == [if_missing]
     assert held(engine) == (hit(b"new", 5, 1) if if_missing == Stored(1) else MISS)
@@ -89,7 +91,7 @@ def test_a_new_value_brings_its_own_flags_and_expiry() -> None:
         (Prepend(b"k", b""), b"value"),
     ],
 )
-def test_concatenation_keeps_flags_and_expiry(request_: AnyRequest, value: bytes) -> None:
+def test_append_and_prepend_keep_flags_and_expiry(request_: AnyRequest, value: bytes) -> None:
     engine = Engine()
     replies(engine, Set(b"k", b"value", 7, 10))
     assert replies(engine, request_, now=NOW + 5) == [Stored(2)]
@@ -115,7 +117,7 @@ def test_a_cas_makes_a_compare_and_swap_of_every_store(kind: Store) -> None:
 
 
 @each_concatenation
-def test_concatenation_with_a_cas(kind: type[Append | Prepend]) -> None:
+def test_append_and_prepend_with_another_cas_are_refused(kind: type[Append | Prepend]) -> None:
     engine = Engine()
     assert replies(engine, kind(b"k", b"+", cas=1)) == [NOT_STORED]
     replies(engine, Set(b"k", b""))
@@ -133,7 +135,7 @@ def test_the_cas_is_one_counter_for_all_keys() -> None:
     assert replies(engine, *requests, Set(b"d", b"")) == [Stored(1), Stored(2), EXISTS, Stored(3), Stored(4), Stored(5)]
 
 
-def test_without_cas() -> None:
+def test_store_ignores_the_cas_in_an_engine_without_cas() -> None:
     engine = Engine(cas=False)
     # A CAS in a store is not looked at, so that an Add is an Add.
     assert replies(engine, Set(b"k", b"v", cas=9), Add(b"k", b"v", cas=9), Replace(b"x", b"v", cas=9)) == [
@@ -164,7 +166,7 @@ def test_without_cas() -> None:
         (b"k" * 250, 0, 0xFFFF_FFFF, False, 305),
     ],
 )
-def test_the_size_that_memcached_counts(key: bytes, length: int, flags: int, cas: bool, size: int) -> None:
+def test_stored_size_is_what_memcached_counts(key: bytes, length: int, flags: int, cas: bool, size: int) -> None:
     assert stored_size(key, length, flags, cas) == size
 
 
@@ -184,7 +186,7 @@ def test_the_size_that_memcached_counts(key: bytes, length: int, flags: int, cas
         (1_048_576 - 57, 1, False, False),
     ],
 )
-def test_the_largest_item(length: int, flags: int, cas: bool, fits: bool) -> None:
+def test_item_over_item_size_max_is_refused_to_the_byte(length: int, flags: int, cas: bool, fits: bool) -> None:
     engine = Engine(cas=cas)
     stored = Stored(1 if cas else 0)
     assert replies(engine, Set(b"key", bytes(length), flags)) == [stored if fits else TOO_LARGE]
@@ -231,7 +233,7 @@ def crowded() -> Engine:
     return engine
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_store_without_room_is_refused_without_eviction() -> None:
     engine = crowded()
     assert replies(engine, Set(b"x", b""), Add(b"x", b""), Set(b"x", b"")) == [NO_MEMORY] * 3
     assert len(engine) == 2
@@ -264,7 +266,7 @@ def test_a_set_that_does_not_fit_drops_the_old_value(request_: AnyRequest, left:
         Set(b"k", b""),
     ],
 )
-def test_the_old_value_makes_room_for_the_new(request_: AnyRequest) -> None:
+def test_store_that_fits_in_the_place_of_the_old_value_is_accepted(request_: AnyRequest) -> None:
     engine = crowded()
     # A refused store takes no CAS.
     assert replies(engine, Set(b"x", b""), request_) == [NO_MEMORY, Stored(3)]

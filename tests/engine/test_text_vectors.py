@@ -62,7 +62,7 @@ def _exchange(connection: ServerConnection, engine: Engine, data: bytes) -> tupl
 
 
 @pytest.mark.parametrize(("arguments", "rows"), GROUPS, ids=[" ".join(name) for name, _ in GROUPS])
-def test_the_engine_says_what_was_recorded(arguments: tuple[str, ...], rows: list[Row]) -> None:
+def test_engine_gives_the_replies_that_were_recorded(arguments: tuple[str, ...], rows: list[Row]) -> None:
     size = 1024 if "-I" in arguments else 1024 * 1024
     engine = Engine(item_size_max=size, flush="-F" not in arguments)
     connection = None

@@ -105,7 +105,7 @@ def replayed(name: str) -> tuple[bytes, bool]:
     return output, closed
 
 
-def test_nearly_all_are_compared() -> None:
+def test_nearly_all_vectors_are_compared() -> None:
     assert len(ALL) == 195
     assert len(REPLAYED) == 173
     assert len(COMPARED) == 167
@@ -113,7 +113,7 @@ def test_nearly_all_are_compared() -> None:
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_the_same_bytes(name: str) -> None:
+def test_reply_has_the_bytes_that_were_recorded(name: str) -> None:
     vector = REPLAYED[name]
     output, closed = replayed(name)
     assert output.hex() == vector.reply.hex()
@@ -121,7 +121,7 @@ def test_the_same_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_deliberate_differences(name: str) -> None:
+def test_reply_differs_where_the_documentation_says_so(name: str) -> None:
     vector = REPLAYED[name]
     output, closed = replayed(name)
     _reason, expected = DIFFERENCES[name]
@@ -131,7 +131,7 @@ def test_deliberate_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, vector in REPLAYED.items() if vector.volatile])
-def test_the_same_form_where_numbers_vary(name: str) -> None:
+def test_statistics_have_the_names_that_were_recorded(name: str) -> None:
     """The names of our statistics are memcached's, and the end of the list is the same."""
     vector = REPLAYED[name]
     output, _ = replayed(name)
