@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -13,6 +13,7 @@ from typing import Self
 from memproto import AnyReply, AnyRequest, ClientConnection, Dialect, LocalProtocolError
 from memproto.engine import Engine
 from memproto.testing.arguments import check_count, check_type
+from memproto.testing.fake.discovery import Node
 from memproto.testing.fake.faults import Fault
 from memproto.testing.fake.items import FakeItems
 from memproto.testing.fake.listener import Listener
@@ -341,3 +342,16 @@ class FakeMemcached:
         """
         with self._state.lock:
             return self._state.rules.add(request, key, nth, times, how)
+
+    # --- discovery
+
+    def discovery(self, nodes: Iterable[Node]) -> None:
+        """Answer ``config get cluster`` with these nodes, pairs of host and port, as ElastiCache and Memorystore do.
+
+        Each call makes a configuration with a higher number. Without any call the command is unknown, as it is to
+        memcached. ``nodes`` may be ``cluster.addresses`` of a :class:`FakeCluster`.
+
+        Raises :class:`~memproto.LocalProtocolError` for what is no pair of a str and an int.
+        """
+        with self._state.lock:
+            self._state.discovery.set(nodes)

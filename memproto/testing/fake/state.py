@@ -28,6 +28,7 @@ from memproto import (
 from memproto.engine import Engine
 from memproto.testing.arguments import check_type
 from memproto.testing.fake.clock import FakeClock
+from memproto.testing.fake.discovery import Discovery
 from memproto.testing.fake.faults import Fault
 from memproto.testing.fake.items import Access, ItemJournal
 from memproto.testing.fake.rules import Rules
@@ -88,6 +89,7 @@ class FakeState:
         self.lock = threading.RLock()
         self.clock = FakeClock()
         self.rules = Rules()
+        self.discovery = Discovery()
         self.requests: deque[ReceivedRequest] = deque(maxlen=options.max_requests)
         #: Errors that a connection met with, which are raised when the fake is stopped.
         self.errors: list[Exception] = []
@@ -115,6 +117,7 @@ class FakeState:
             journal=self.journal,
         )
         self.rules.clear()
+        self.discovery.clear()
         self.requests.clear()
         self.clock.follow()
         self._started = self.clock.now
@@ -140,6 +143,9 @@ class FakeState:
         """Execute a request now."""
         if self._users is not None and isinstance(request, SaslList | SaslAuth | SaslStep):
             return self._users.answer(request)
+        configuration = self.discovery.answer(request)
+        if configuration is not None:
+            return configuration
         reply = self.engine.execute(request, self.clock.now)
         if isinstance(reply, StatsReply) and isinstance(request, Stats):
             if request.group == b"":
