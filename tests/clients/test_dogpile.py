@@ -1,0 +1,98 @@
+"""The backend of dogpile.cache, used as dogpile.cache uses it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from memproto.clients import Cluster
+from tests.clients.test_pool import tiny_server
+from tests.support.peers import DEADLINE
+
+pytest.importorskip("dogpile.cache")
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with tiny_server() as port:
+        yield port
+
+
+def region(**arguments: object) -> Any:
+    from dogpile.cache import make_region, register_backend  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    register_backend("memproto.test", "memproto.clients.dogpile", "MemcachedBackend")
+    return make_region().configure("memproto.test", arguments={"timeout": DEADLINE, **arguments})
+
+
+def test_region_gets_what_it_has_set(port: int) -> None:
+    from dogpile.cache.api import NO_VALUE  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    made = region(url=f"127.0.0.1:{port}", memcached_expire_time=60)
+    made.set("k", {"a": 1})
+    assert made.get("k") == {"a": 1}
+    assert made.get("nothing") is NO_VALUE
+    made.set_multi({"a": 1, "b": 2})
+    assert made.get_multi(["a", "nothing", "b"]) == [1, NO_VALUE, 2]
+    made.delete("k")
+    made.delete_multi(["a", "b"])
+    assert made.get_multi(["a", "b", "k"]) == [NO_VALUE] * 3
+    made.backend._cluster.close()
+
+
+def test_value_is_created_by_one_of_several_threads_with_a_distributed_lock(port: int) -> None:
+    made = region(url=[("127.0.0.1", port)], distributed_lock=True, lock_timeout=30, pool=4)
+    created: list[int] = []
+
+    def create() -> str:
+        created.append(1)
+        time.sleep(0.1)
+        return "value"
+
+    def get() -> None:
+        assert made.get_or_create("k", create) == "value"
+
+    threads = [threading.Thread(target=get) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert made.get("k") == "value"
+    assert created == [1]
+    made.backend._cluster.close()
+
+
+def test_lock_on_a_dead_node_is_not_waited_for() -> None:
+    assert region(url="127.0.0.1:1", distributed_lock=True).get_or_create("k", lambda: "value") == "value"
+
+
+def test_thread_that_waits_for_a_lock_gets_it_when_it_is_free(port: int) -> None:
+    backend = region(url=f"127.0.0.1:{port}", distributed_lock=True, pool=2).backend
+    held = backend.get_mutex("k")
+    assert held.acquire()
+    timer = threading.Timer(0.1, held.release)
+    timer.start()
+    assert backend.get_mutex("k").acquire()
+    timer.join(DEADLINE)
+    backend._cluster.close()
+
+
+def test_lock_of_one_backend_holds_for_another(port: int) -> None:
+    ours, theirs = (region(url=f"127.0.0.1:{port}", distributed_lock=True).backend for _ in range(2))
+    mine, other = ours.get_mutex("k"), theirs.get_mutex("k")
+    assert mine.acquire()
+    assert other.locked()
+    assert not other.acquire(wait=False)
+    mine.release()
+    assert not other.locked()
+    assert other.acquire()
+    other.release()
+    assert region(url=f"127.0.0.1:{port}").backend.get_mutex("k") is None
+    with Cluster([("127.0.0.1", port)], timeout=DEADLINE) as cluster:
+        assert cluster.get(b"k-lock") is None
+    ours._cluster.close()
+    theirs._cluster.close()
