@@ -22,8 +22,8 @@ def port() -> Iterator[int]:
 
 
 def cache(location: object, **options: object) -> Any:
-    from django.conf import settings  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    from django.core.cache import CacheHandler  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    from django.conf import settings
+    from django.core.cache import CacheHandler
 
     if not settings.configured:
         settings.configure()

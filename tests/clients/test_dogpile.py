@@ -23,14 +23,14 @@ def port() -> Iterator[int]:
 
 
 def region(**arguments: object) -> Any:
-    from dogpile.cache import make_region, register_backend  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    from dogpile.cache import make_region, register_backend
 
     register_backend("memproto.test", "memproto.clients.dogpile", "MemcachedBackend")
     return make_region().configure("memproto.test", arguments={"timeout": DEADLINE, **arguments})
 
 
 def test_region_gets_what_it_has_set(port: int) -> None:
-    from dogpile.cache.api import NO_VALUE  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    from dogpile.cache.api import NO_VALUE
 
     made = region(url=f"127.0.0.1:{port}", memcached_expire_time=60)
     made.set("k", {"a": 1})
