@@ -24,6 +24,8 @@ from memproto import Dialect
 from memproto.clients import AsyncClient, AuthenticationError, Client
 
 DEADLINE = 30.0
+#: A capture file without packets.
+CAPTURE = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
 #: The console script beside this Python; without one, the module.
 COMMAND = (
     [script]
@@ -101,6 +103,15 @@ def main(certificate: str, key: str) -> None:
             access["password"] = "password"
         else:
             raise AssertionError("a wrong password was accepted")
+        environment = {**os.environ, "MEMPROTO_PASSWORD": "password"}
+        access_options = ["--server", f"127.0.0.1:{port}", "--username", "user", "--cafile", certificate]
+        call = [*COMMAND, "get", "greeting", *access_options, "--server-hostname", "localhost"]
+        assert subprocess.run(call, stdout=subprocess.PIPE, check=True, env=environment).stdout == b"hello"
+    # Hex dumps need no extra; a capture file needs one, and the message names it.
+    decoded = subprocess.run([*COMMAND, "decode"], input=b"6765 7420 6b0d 0a", stdout=subprocess.PIPE, check=True)
+    assert b"classic get        k " in decoded.stdout, decoded.stdout
+    refused = subprocess.run([*COMMAND, "decode"], input=CAPTURE, stderr=subprocess.PIPE)
+    assert refused.returncode == 0 or b"pip install 'memproto[pcap]'" in refused.stderr, refused.stderr
     # The same items in binary, with SASL.
     with serving(*options, "-S") as port, Client("127.0.0.1", port, dialect=Dialect.BINARY, **access) as client:
         item = client.gets(b"greeting")

@@ -1,4 +1,4 @@
-"""The command ``memproto``: one module for each subcommand, which is imported when it is used.
+"""The command ``memproto``: one module for each subcommand, or for alike ones, which is imported when it is used.
 
 To add a subcommand, write a module with ``main(arguments) -> int`` and enter it in the table.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from memproto import __version__
@@ -46,11 +47,37 @@ def _fake() -> Main:
     return main
 
 
+def _call(name: str) -> Callable[[], Main]:
+    def load() -> Main:
+        from memproto.cli.call import run
+
+        return partial(run, name)
+
+    return load
+
+
+#: One call to a server, each with a line about it.
+CALLS = {
+    "get": "print the values of keys",
+    "set": "store a value",
+    "add": "store a value if its key is absent",
+    "replace": "store a value if its key is present",
+    "append": "put bytes behind a value",
+    "prepend": "put bytes in front of a value",
+    "delete": "remove an item",
+    "incr": "add to a number",
+    "decr": "subtract from a number",
+    "touch": "set the expiry of an item",
+    "flush": "remove all items",
+    "stats": "print the statistics of a server",
+    "version": "print the version of a server",
+}
 SUBCOMMANDS = {
     "serve": Subcommand("run a server, with memcached's options", _serve),
     "fake": Subcommand("run a memcached for tests, with a clock and faults to control", _fake),
     "decode": Subcommand("show the exchanges of captured traffic: pcap, pcapng, hex dumps, bytes", _decode),
     "demo": Subcommand("show a client and a server talk, with what they say explained", _demo),
+    **{name: Subcommand(summary, _call(name)) for name, summary in CALLS.items()},
 }
 
 

@@ -1,0 +1,158 @@
+"""``memproto get`` and the other calls: in every dialect, over TLS, with credentials; results, misses and failures."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memproto import Dialect, Get
+from memproto.cli import CALLS, main
+from memproto.cli import call as calls
+from memproto.testing import FakeMemcached, Garbage
+from tests.support.certificates import TLS
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeMemcached]:
+    with FakeMemcached() as running:
+        yield running
+
+
+@pytest.fixture(params=list(Dialect), ids=lambda dialect: dialect.value)
+def options(request: pytest.FixtureRequest, fake: FakeMemcached) -> list[str]:
+    """How each dialect reaches the server; it has nothing yet."""
+    fake.items.clear()
+    return ["--server", "{}:{}".format(*fake.address), "--dialect", request.param.value]
+
+
+def test_each_call_of_the_help_is_there() -> None:
+    assert list(calls.CALLS) == list(CALLS)
+
+
+def test_calls_store_and_print_values(options: list[str], capsys: Capsys) -> None:
+    for *arguments, code, said in (
+        ("set", "greeting", "hello", "--exptime", "60", "--flags", "7", 0, ""),
+        ("get", "greeting", 0, "hello"),
+        ("add", "greeting", "no", 1, ""),
+        ("replace", "greeting", "bye", 0, ""),
+        ("append", "greeting", "!", 0, ""),
+        ("prepend", "greeting", "-", 0, ""),
+        ("get", "greeting", "nothing", 1, "-bye!\n"),
+        ("touch", "greeting", "100", 0, ""),
+        ("delete", "greeting", 0, ""),
+        ("delete", "greeting", 1, ""),
+        ("get", "greeting", 1, ""),
+        ("get", "greeting", "nothing", 1, ""),
+        ("set", "n", "10", 0, ""),
+        ("incr", "n", "5", 0, "15\n"),
+        ("decr", "n", 0, "14\n"),
+        ("incr", "nothing", 1, ""),
+        ("flush", 0, ""),
+        ("get", "n", 1, ""),
+        ("version", 0, "1.6."),
+    ):
+        assert main([*map(str, arguments), *options]) == code, arguments
+        found = capsys.readouterr()
+        assert found.err == ""
+        assert found.out == said if said != "1.6." else found.out.startswith(said)
+
+
+def test_json_has_the_whole_result(options: list[str], capsys: Capsys) -> None:
+    assert main(["set", "k", "é", "--flags", "3", "--json", *options]) == 0
+    assert main(["get", "k", "--json", *options]) == 0
+    assert main(["get", "k", "nothing", "--json", *options]) == 1
+    assert main(["incr", "nothing", "--json", *options]) == 1
+    assert main(["version", "--json", *options]) == 0
+    stored, found, several, missed, version = map(json.loads, capsys.readouterr().out.splitlines())
+    assert stored == {"success": True}
+    assert found == {"key": "k", "value": "é", "flags": 3, "cas": found["cas"]}
+    assert several == [found, {"key": "nothing", "value": None}]
+    assert missed == {"number": None}
+    assert version["version"].startswith("1.6.")
+
+
+def test_statistics_are_lines_or_one_object(options: list[str], capsys: Capsys) -> None:
+    assert main(["stats", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("curr_items ") for line in lines)
+    assert main(["stats", "settings", "--json", *options]) == 0
+    assert "item_size_max" in json.loads(capsys.readouterr().out)
+
+
+def test_a_value_comes_from_standard_input(fake: FakeMemcached, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\0\xff\n")))
+    assert main(["set", "raw", "--server", "{}:{}".format(*fake.address)]) == 0
+    assert fake.items[b"raw"].value == b"\0\xff\n"
+
+
+def test_a_value_on_a_terminal_ends_with_a_line(
+    fake: FakeMemcached, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    fake.items[b"k"] = b"v"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["get", "k", "--server", "{}:{}".format(*fake.address)]) == 0
+    assert capsysbinary.readouterr().out == b"v\n"
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_tls_and_credentials(dialect: Dialect, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with FakeMemcached(users={"me": "secret"}, tls=True) as fake:
+        options = ["--server", "{}:{}".format(*fake.address), "--dialect", dialect.value, "--username", "me"]
+        trusted = tmp_path / "ca.pem"
+        trusted.write_bytes(fake.ca_pem)
+        options += ["--cafile", str(trusted), "--server-hostname", "localhost"]
+        monkeypatch.setenv(calls.PASSWORD_VARIABLE, "secret")
+        assert main(["set", "k", "v", *options]) == 0
+        assert main(["get", "k", *options, "--cert", str(TLS / "cert.pem")]) == 69
+        assert main(["get", "k", *options, "--password", "wrong"]) == 77
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Auth" in said.err or "auth" in said.err
+
+
+def test_failures_are_one_line_each(fake: FakeMemcached, capsys: Capsys) -> None:
+    server = ["--server", "{}:{}".format(*fake.address)]
+    fake.items[b"text"] = b"x"
+    assert main(["incr", "text", *server]) == 70
+    assert main(["get", "a key", *server]) == 64
+    with fake.down():
+        assert main(["get", "k", *server]) == 69
+    assert main(["get", "k", *server, "--cafile", "/nowhere"]) == 69
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert len(lines) == 4
+    address = "{}:{}".format(*fake.address)
+    assert lines[0] == f"memproto incr: {address}: Non-numeric server-side value for incr or decr (status 0x0006)"
+    assert all(line.startswith((f"memproto incr: {address}: ", f"memproto get: {address}: ")) for line in lines)
+
+
+def test_a_server_that_breaks_the_protocol_is_told(capsys: Capsys) -> None:
+    with FakeMemcached() as fake:
+        fake.fail(Get, how=Garbage(b"hello\r\n"))
+        assert main(["get", "k", "--server", "{}:{}".format(*fake.address)]) == 76
+    assert "line b'hello' does not answer Get" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["get"], "the following arguments are required: key"),
+        (["get", "k", "--server", "host:x"], "argument --server: 'host:x' is no host:port:weight"),
+        (["get", "k", "--timeout", "0"], "argument --timeout: '0' is no number of seconds above 0"),
+        (["get", "k", "--timeout", "soon"], "argument --timeout: 'soon' is no number of seconds above 0"),
+        (["incr", "k", "many"], "argument delta: invalid int value: 'many'"),
+    ],
+)
+def test_a_wrong_command_line_is_told(arguments: list[str], words: str, capsys: Capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
