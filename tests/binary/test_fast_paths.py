@@ -97,7 +97,6 @@ def test_every_fast_path_for_replies_is_known_here() -> None:
         "MultiGetReply.read",
         "MultiGetReply.read",
         "SingleReply.read",
-        "StatisticsReply.read",
         "WordReader.read",
         "_CountCommand.read",
         "_DeleteCommand.read",
