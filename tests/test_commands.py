@@ -162,14 +162,14 @@ NAMES = [f"{number}-{type(row[1][0]).__name__ if row[1] else 'nothing'}" for num
 def test_a_command_of_meta_has_these_requests_and_results(
     call: Command[object], requests: list[Request[object]], outcomes: list[tuple[list[object], object]]
 ) -> None:
-    test_what_is_asked_and_what_it_comes_to(call, requests, outcomes)
+    test_each_command_has_these_requests_and_results(call, requests, outcomes)
     for dialect in (Dialect.BINARY, Dialect.CLASSIC):
         with pytest.raises(LocalProtocolError, match="has meta options that only meta can say"):
             call.check(Limits(), dialect)
 
 
 @pytest.mark.parametrize(("call", "requests", "outcomes"), TABLE, ids=NAMES)
-def test_what_is_asked_and_what_it_comes_to(
+def test_each_command_has_these_requests_and_results(
     call: Command[object], requests: list[Request[object]], outcomes: list[tuple[list[object], object]]
 ) -> None:
     assert list(call.requests) == requests
@@ -179,7 +179,9 @@ def test_what_is_asked_and_what_it_comes_to(
 
 
 @pytest.mark.parametrize(("call", "requests", "outcomes"), [row for row in TABLE if len(row[1]) == 1])
-def test_a_refusal_that_is_no_result(call: Command[object], requests: object, outcomes: object) -> None:
+def test_refusal_that_is_no_result_raises_server_error(
+    call: Command[object], requests: object, outcomes: object
+) -> None:
     refusal = Failure(Status.OUT_OF_MEMORY, b"n\xf6 memory")
     with pytest.raises(ServerError) as caught:
         call.result([refusal])
@@ -261,7 +263,7 @@ def test_an_error_of_a_connection_comes_out_as_it_is() -> None:
         CALLS.get(b"k").send(Broken())
 
 
-def test_a_refused_part_of_several() -> None:
+def test_refusal_of_one_of_several_requests_raises_server_error() -> None:
     with pytest.raises(ServerError, match="Out of memory"):
         CALLS.delete_multi([b"k", b"l"]).result([Silence(), Failure(Status.OUT_OF_MEMORY)])
 
@@ -282,18 +284,18 @@ def test_only_what_changes_nothing_may_be_repeated() -> None:
         (Challenge(b"who?"), r"another step, which PLAIN has not \(status 0x0021\)"),
     ],
 )
-def test_refused_credentials(reply: object, words: str) -> None:
+def test_refused_credentials_raise_authentication_error(reply: object, words: str) -> None:
     with pytest.raises(AuthenticationError, match=words):
         authenticate("user", "secret").result([reply])
 
 
 @pytest.mark.parametrize(("username", "password"), [("a\0b", "c"), ("a", "b\0c")])
-def test_credentials_that_would_be_others(username: str, password: str) -> None:
+def test_credentials_with_a_nul_are_refused(username: str, password: str) -> None:
     with pytest.raises(LocalProtocolError, match="has a NUL"):
         authenticate(username, password)
 
 
-def test_other_values_than_bytes() -> None:
+def test_serde_turns_objects_into_bytes_and_back() -> None:
     def dump(value: object) -> tuple[bytes, int]:
         return json.dumps(value).encode(), 16
 
@@ -356,7 +358,7 @@ def test_a_source_of_keys_that_fails_fails_as_it_is() -> None:
         CALLS.get_multi([Key(b"k")])
 
 
-def test_the_types_of_the_results() -> None:
+def test_type_of_a_result_follows_from_the_command() -> None:
     assert_type(CALLS.get(b"k", 0), Command[bytes | int])
     assert_type(Commands(RAW, encoding="ascii").get_multi(["k"]), Command[dict[str, bytes]])
     assert_type(CALLS.incr_multi([b"k"]), Command[dict[bytes, int]])
@@ -412,7 +414,7 @@ def test_several_requests_are_one_round_trip(dialect: Dialect, asked: bytes, ans
     assert connection.outstanding == 0
 
 
-def test_so_many_at_a_time() -> None:
+def test_send_with_start_and_most_sends_a_part_of_the_requests() -> None:
     connection = ClientConnection(Limits(outstanding=2), dialect=Dialect.CLASSIC)
     call = CALLS.delete_multi([b"a", b"b", b"c"])
     first = call.send(connection, 0, 2)
@@ -425,7 +427,7 @@ def test_so_many_at_a_time() -> None:
     assert call.send(connection, 3) == []
 
 
-def test_what_does_not_fit_is_not_asked() -> None:
+def test_command_with_a_field_out_of_range_is_refused_by_send() -> None:
     connection = ClientConnection()
     bad: list[Callable[[], Command[object]]] = [lambda: CALLS.get(b""), lambda: CALLS.set(b"k", b"v", 1 << 32)]
     for build in bad:

@@ -193,7 +193,7 @@ class BinaryClient:
             if (opaque - exchange._opaque) % OPAQUES <= exchange._reader.more:
                 return index
             if not exchange.quiet:
-                raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, due is {exchange._opaque:#010x}")
+                raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, expected {exchange._opaque:#010x}")
         raise RemoteProtocolError(f"opaque of a reply is {opaque:#010x}, which was not asked for")
 
     def _over_limit(self, extras_length: int, key_length: int, body_length: int) -> Failure | None:

@@ -99,7 +99,7 @@ def test_reply_is_read_as_its_message(request_: Request[object], text: str, repl
     assert tell_three_ways(lambda client: client.send(request_), wire(text)) == Told([reply])
 
 
-def test_a_large_value_is_sent_uncopied() -> None:
+def test_parts_of_a_large_set_hold_the_value_itself() -> None:
     value = bytes(100_000)
     exchange = ClientConnection().send(Set(b"k", value))
     assert exchange.parts[-1] is value
@@ -107,7 +107,7 @@ def test_a_large_value_is_sent_uncopied() -> None:
     assert len(exchange.parts[0]) == 24 + 8 + 1
 
 
-def test_an_exchange_can_be_read() -> None:
+def test_repr_of_an_exchange_shows_request_and_reply() -> None:
     assert repr(ClientConnection().send(Noop())) == "Exchange(Noop(), reply=None)"
 
 
@@ -135,7 +135,7 @@ def _ask_three(client: ClientConnection) -> None:
     assert client.send(Get((b"a", b"bb", b"a"))).data == MULTI_GET
 
 
-def test_a_multi_get_is_one_request() -> None:
+def test_get_of_several_keys_has_one_reply() -> None:
     items = (Item(b"a", b"1", 0, 1), Item(b"bb", b"2", 5, 2))
     assert tell_three_ways(_ask_three, HIT_A + HIT_BB + _noop(3)) == Told([Values(items)])
     assert tell_three_ways(_ask_three, HIT_BB + _noop(3)) == Told([Values(items[1:])])
@@ -223,7 +223,7 @@ def test_request_without_a_quiet_opcode_is_refused_by_send_quiet() -> None:
 # --- fences
 
 
-def test_a_fence_settles_what_is_quiet() -> None:
+def test_fence_settles_the_quiet_requests_before_it() -> None:
     client = ClientConnection()
     assert client.fence() == b""
     client.send_quiet(Set(b"k", b"v"))

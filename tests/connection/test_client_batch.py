@@ -135,7 +135,7 @@ def test_type_of_a_batch_follows_from_its_requests() -> None:
     assert_type(client.send_all([Get((b"a",))], quiet=True), list[Exchange[Values | Silence]])
 
 
-def test_opaques_of_a_batch_come_round() -> None:
+def test_opaques_of_a_batch_go_on_at_0_after_the_largest() -> None:
     client = ClientConnection(first_opaque=0xFFFFFFFE)
     exchanges = client.send_all([Noop(), Get((b"a", b"b")), Noop()])
     opaques = [exchanges[0].data[12:16], *(exchanges[1].data[at + 12 : at + 16] for at in (0, 25, 50))]
@@ -155,7 +155,7 @@ def test_the_first_opaque_is_that_of_the_first_request() -> None:
     late = wire("81040000 00000000 00000000 00000000 0000000000000000")
     client = ClientConnection(first_opaque=0xDEADBEEF)
     client.send(Delete(b"k"))
-    assert tell(client, [late]).fault == "opaque of a reply is 0x00000000, due is 0xdeadbeef"
+    assert tell(client, [late]).fault == "opaque of a reply is 0x00000000, expected 0xdeadbeef"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

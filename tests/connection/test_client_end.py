@@ -124,7 +124,9 @@ REFUSED: list[tuple[Request[object], str]] = [
 
 
 @pytest.mark.parametrize(("request_", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_what_does_not_fit_is_not_sent(request_: Request[object], message: str) -> None:
+def test_request_with_a_field_out_of_range_is_refused_and_changes_nothing(
+    request_: Request[object], message: str
+) -> None:
     client = ClientConnection()
     with pytest.raises(LocalProtocolError) as caught:
         client.send(request_)
@@ -141,18 +143,18 @@ def test_any_byte_is_legal_in_a_key_and_injects_nothing() -> None:
     )
 
 
-def test_after_a_fault_no_more_is_read() -> None:
+def test_client_after_a_fault_reads_nothing_more() -> None:
     client = ClientConnection()
     client.send(Noop())
     client.receive_data(_noop(9))
-    with pytest.raises(RemoteProtocolError, match=r"0x00000009, due is 0x00000000$"):
+    with pytest.raises(RemoteProtocolError, match=r"0x00000009, expected 0x00000000$"):
         client.next_event()
     client.receive_data(_noop(0))
     with pytest.raises(RemoteProtocolError, match=r"^the connection has failed already: opaque of a reply"):
         client.next_event()
 
 
-def test_a_fence_may_be_put_up_at_the_limit() -> None:
+def test_fence_at_the_limit_of_outstanding_requests_is_sent() -> None:
     client = ClientConnection(Limits(outstanding=1))
     quiet = client.send_quiet(Delete(b"k"))
     assert client.fence() == wire("800a0000 00000000 00000000 00000001 0000000000000000")
@@ -161,7 +163,7 @@ def test_a_fence_may_be_put_up_at_the_limit() -> None:
     assert quiet.reply == Silence()
 
 
-def test_there_is_no_fence_after_the_end() -> None:
+def test_fence_after_the_end_of_the_stream_is_empty() -> None:
     client = ClientConnection()
     client.send_quiet(Delete(b"k"))
     client.receive_eof()
@@ -180,7 +182,7 @@ def test_a_reply_is_there_when_it_is_delivered_and_not_before() -> None:
     assert noop.reply is None
 
 
-def test_nothing_is_told_after_close() -> None:
+def test_closed_client_gives_no_reply() -> None:
     client = ClientConnection()
     client.send_quiet(Delete(b"k"))
     client.send(Noop())

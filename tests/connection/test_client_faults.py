@@ -33,19 +33,19 @@ FAULTS: list[tuple[str, Ask, str, str]] = [
         "wrong opaque",
         lambda client: client.send(Noop()),
         "810a0000 00000000 00000000 00000001 0000000000000000",
-        "opaque of a reply is 0x00000001, due is 0x00000000",
+        "opaque of a reply is 0x00000001, expected 0x00000000",
     ),
     (
         "the answer to a later request",
         lambda client: [client.send(Noop()), client.send(Noop())],
         "810a0000 00000000 00000000 00000001 0000000000000000",
-        "opaque of a reply is 0x00000001, due is 0x00000000",
+        "opaque of a reply is 0x00000001, expected 0x00000000",
     ),
     (
         "an answer that leaves out the request behind a quiet one",
         lambda client: [client.send_quiet(Set(b"k", b"")), client.send(Noop()), client.send(Noop())],
         "810a0000 00000000 00000000 00000002 0000000000000000",
-        "opaque of a reply is 0x00000002, due is 0x00000001",
+        "opaque of a reply is 0x00000002, expected 0x00000001",
     ),
     (
         "wrong opcode",
@@ -225,7 +225,7 @@ def test_an_abandoned_request_still_awaits_its_own_answer() -> None:
     other = client.send(Get((b"k",)))
     # A server that lost the first answer is out of step: the second is not passed off as anything.
     late = wire("81000000 04000000 00000005 00000001 0000000000000000 00000000 'v'")
-    assert tell(client, [late]).fault == "opaque of a reply is 0x00000001, due is 0x00000000"
+    assert tell(client, [late]).fault == "opaque of a reply is 0x00000001, expected 0x00000000"
     assert other.reply is None
 
 
@@ -261,7 +261,7 @@ def test_stream_that_ends_with_requests_unanswered_is_a_fault() -> None:
     assert abandoned == "stream ended before 1 of the requests were answered"
 
 
-def test_part_of_a_multi_get_is_no_answer() -> None:
+def test_end_of_stream_in_the_middle_of_a_multi_get_is_a_fault() -> None:
     client = ClientConnection()
     exchange = client.send(Get((b"a", b"b")))
     hit = wire("810d0001 04000000 00000005 00000000 0000000000000000 00000000 'a'")

@@ -57,7 +57,7 @@ CASES: list[tuple[Dialect, Request[object], bytes, AnyReply | str]] = [
     (BINARY, TWO, HIT + wire("810d0000 00000001 00000000 00000002 0000000000000000"),
      "opcode of the reply is 0x0d, of the request 0x0a"),
     (BINARY, TWO, HIT + wire("810a0000 00000000 00000000 00000003 0000000000000000"),
-     "opaque of a reply is 0x00000003, due is 0x00000000"),
+     "opaque of a reply is 0x00000003, expected 0x00000000"),
     (BINARY, TWO, HIT + wire("810a0001 00000000 00000001 00000002 0000000000000000 'k'"),
      "key of a reply to NOOP is 1 bytes, must not be there"),
     # Statistics.

@@ -92,7 +92,7 @@ def _or_refusal(encode: Callable[[], bytes]) -> bytes | str:
 
 @reaches(said=0.1, refused=0.1)
 @given(request_=_REQUESTS, quiet=st.booleans())
-def test_in_binary_the_same_is_said(request_: Usual, quiet: bool) -> None:
+def test_request_is_sent_with_the_bytes_of_whole_binary_messages(request_: Usual, quiet: bool) -> None:
     said = _sent(BINARY, request_, quiet)
     reached("refused" if isinstance(said, str) else "said")
     opcode = _OPCODES[type(request_)][quiet]
@@ -108,7 +108,7 @@ def test_in_binary_the_same_is_said(request_: Usual, quiet: bool) -> None:
 
 @reaches(said=0.1, refused=0.1)
 @given(request_=_REQUESTS)
-def test_in_classic_the_same_is_said(request_: Usual) -> None:
+def test_request_is_sent_with_the_bytes_of_whole_classic_messages(request_: Usual) -> None:
     said = _sent(CLASSIC, request_)
     reached("refused" if isinstance(said, str) else "said")
     options = getattr(request_, "meta", None)
@@ -121,13 +121,13 @@ def test_in_classic_the_same_is_said(request_: Usual) -> None:
 
 
 @given(request_=_REQUESTS)
-def test_in_meta_the_same_is_said(request_: Usual) -> None:
+def test_request_is_sent_with_the_bytes_of_whole_meta_messages(request_: Usual) -> None:
     said = _sent(META, request_)
     ask = {Get: (b"v", b"f", b"c", b"k"), Delete: ()}.get(type(request_), (b"c",))
     assert said == _or_refusal(lambda: whole_text.encode_request(whole_text.meta_envelope(request_, *ask, b"O1")))
 
 
-def test_a_key_may_be_of_a_type_of_its_own() -> None:
+def test_key_of_a_subclass_of_bytes_is_sent_as_bytes() -> None:
     class Key(bytes):
         pass
 
@@ -147,7 +147,7 @@ READ: list[tuple[Request[object], str, AnyReply | str]] = [
     (Set(b"k", b""), "81010000 00000000 00000001 00000000 0000000000000009 'x'",
      "value of a reply to SET is 1 bytes, must not be there"),
     (Set(b"k", b""), "81010000 00000000 00000000 00000001 0000000000000009",
-     "opaque of a reply is 0x00000001, due is 0x00000000"),
+     "opaque of a reply is 0x00000001, expected 0x00000000"),
     (Set(b"k", b""), "81020000 00000000 00000000 00000000 0000000000000009",
      "opcode of the reply is 0x02, of the request 0x01"),
     (Delete(b"k"), "81040000 00000000 00000000 00000000 0000000000000000", Deleted()),
@@ -160,7 +160,7 @@ READ: list[tuple[Request[object], str, AnyReply | str]] = [
     (Get((b"k",)), "81000000 04000000 00000003 00000000 0000000000000009 000000",
      "body length is 3, less than extras (4) + key (0)"),
     (Get((b"k",)), "81000000 04000000 00000005 00000001 0000000000000009 00000007 'v'",
-     "opaque of a reply is 0x00000001, due is 0x00000000"),
+     "opaque of a reply is 0x00000001, expected 0x00000000"),
     (Get((b"a", b"b")), "810d0001 04000000 00000006 00000000 0000000000000009 00000007 'av'"
      "810a0000 00000000 00000000 00000002 0000000000000000", Values((Item(b"a", b"v", 7, 9),))),
     (Get((b"a", b"b")), "810d0001 04000000 00000006 00000000 0000000000000009 00000007 'av'"
@@ -180,7 +180,9 @@ READ: list[tuple[Request[object], str, AnyReply | str]] = [
 
 @pytest.mark.parametrize(("request_", "text", "reply"), READ, ids=[row[1][:60] for row in READ])
 @pytest.mark.parametrize("limits", [None, NARROW], ids=["short", "long"])
-def test_binary_replies(request_: Request[object], text: str, reply: AnyReply | str, limits: Limits | None) -> None:
+def test_binary_reply_is_read_or_refused_however_it_is_cut(
+    request_: Request[object], text: str, reply: AnyReply | str, limits: Limits | None
+) -> None:
     told = tell_three_ways(lambda client: client.send(request_), wire(text), limits)
     assert told == (Told([], reply) if isinstance(reply, str) else Told([reply]))
 
@@ -214,7 +216,7 @@ def test_hits_in_pieces_and_unusual_ones_between_usual_ones() -> None:
         assert tell(client, [data[:cut], data[cut:]]) == Told([found])
 
 
-def test_opaques_come_round() -> None:
+def test_opaques_of_a_multi_get_go_on_at_0_after_the_largest() -> None:
     client = ClientConnection(first_opaque=0xFFFFFFFE)
     exchange = client.send(Get((b"a", b"b", b"c")))
     assert exchange.data == wire(
@@ -233,7 +235,7 @@ def test_opaques_come_round() -> None:
     assert tell(client, [data]) == Told([Values(tuple(Item(key, b"v", 7, 9) for key in (b"a", b"b", b"c"))), Ok()])
 
 
-def test_quiet_ones_before_a_usual_reply() -> None:
+def test_quiet_requests_before_a_regular_reply_are_settled() -> None:
     client = ClientConnection()
     quiet = [client.send_quiet(Set(b"k", b"v")) for _ in range(3)]
     answered = [client.send(Set(b"k", b"v")) for _ in range(2)]
@@ -298,7 +300,7 @@ TEXT_READ: list[tuple[Dialect, Request[object], bytes, AnyReply | str]] = [
     ("dialect", "request_", "heard", "reply"), TEXT_READ, ids=[repr(row[2])[:70] for row in TEXT_READ]
 )
 @pytest.mark.parametrize("limits", [None, Limits(line=319)], ids=["short", "long"])
-def test_text_replies(
+def test_text_reply_is_read_or_refused_however_it_is_cut(
     dialect: Dialect, request_: Request[object], heard: bytes, reply: AnyReply | str, limits: Limits | None
 ) -> None:
     told = tell_three_ways(lambda client: client.send(request_), heard, limits, dialect=dialect)
@@ -311,7 +313,7 @@ def test_text_replies(
 
 
 @pytest.mark.parametrize("dialect", [CLASSIC, META])
-def test_a_repeated_or_lost_answer(dialect: Dialect) -> None:
+def test_repeated_reply_is_a_fault_and_a_lost_one_in_meta(dialect: Dialect) -> None:
     """In meta it is noticed at once; in classic when nobody waits, or for ever."""
     said, other = (b"HD c9 O0\r\n", b"HD c9 O1\r\n") if dialect is META else (b"STORED\r\n", b"STORED\r\n")
     client = ClientConnection(dialect=dialect)

@@ -265,7 +265,7 @@ def test_quiet_requests_before_it_get_their_silence_first() -> None:
 @pytest.mark.parametrize(
     ("request_", "heard", "fault"),
     [
-        (Get((b"k",)), packet(0, 1, b"vvvvv", extras=bytes(4)), "opaque of a reply is 0x00000001, due is 0x00000000"),
+        (Get((b"k",)), packet(0, 1, b"vvvvv", extras=bytes(4)), "opaque of a reply is 0x00000001, expected 0x00000000"),
         (Get((b"k",)), packet(1, 0, b"vvvvv"), "opcode of the reply is 0x01, of the request 0x00"),
         (Stats(), packet(1, 0, b"vvvvv"), "opcode of the reply is 0x01, of the request 0x10"),
         (TWO, packet(1, 0, b"vvvvv"), "opcode of the reply is 0x01, of the request 0x0d"),
@@ -320,7 +320,7 @@ def _huge(dialect: Dialect, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
-def test_what_is_skipped_is_not_held(dialect: Dialect) -> None:
+def test_bytes_of_a_skipped_reply_are_not_held(dialect: Dialect) -> None:
     client = ClientConnection(dialect=dialect)
     client.send(Get((b"k",)))
     client.receive_data(_huge(dialect, (1 << 32) - 5))
@@ -468,7 +468,7 @@ def test_each_request_gets_its_reply_or_its_failure(
 @pytest.mark.parametrize(
     "request_", [b"get k\r\n", b"mg k v\r\n", wire("80000001 00000000 00000001" + "00" * 12 + "'k'")]
 )
-def test_a_server_cannot_send_the_status(request_: bytes) -> None:
+def test_server_cannot_send_the_status_reply_too_large(request_: bytes) -> None:
     server = ServerConnection()
     server.receive_data(request_)
     event = server.next_event()
@@ -484,7 +484,7 @@ def test_a_server_cannot_send_the_status(request_: bytes) -> None:
     assert b"value is 5 bytes" in server.send(reply, event)
 
 
-def test_a_raw_reply_cannot_have_the_status() -> None:
+def test_raw_reply_with_a_status_over_16_bits_is_refused() -> None:
     server = ServerConnection()
     server.receive_data(wire("80e00000 00000000 00000000" + "00" * 12))
     event = server.next_event()

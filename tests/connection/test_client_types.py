@@ -52,7 +52,7 @@ from memproto import (
 )
 
 
-def test_a_request_names_its_reply() -> None:
+def test_type_of_an_exchange_follows_from_its_request() -> None:
     send = ClientConnection().send
     assert_type(send(Get((b"k",))), Exchange[Values])
     assert_type(send(Set(b"k", b"v")), Exchange[Stored])
@@ -92,7 +92,7 @@ def test_a_reply_is_of_that_type_a_failure_or_not_there_yet() -> None:
     assert [item.value for item in reply.items] == [b"v"]
 
 
-def test_silence_may_answer_what_is_quiet() -> None:
+def test_type_of_a_quiet_exchange_includes_silence() -> None:
     exchange = ClientConnection().send_quiet(Set(b"k", b"v"))
     assert_type(exchange, Exchange[Stored | Silence])
     assert_type(exchange.reply, Stored | Silence | Failure | None)

@@ -12,7 +12,7 @@ from memproto import (
 )
 
 
-def test_envelopes_are_plain_data() -> None:
+def test_envelopes_are_equal_by_their_fields() -> None:
     assert BinaryEnvelope(Noop(), 10) == BinaryEnvelope(Noop(), 10, 0, 0, 0, 0)
     assert BinaryEnvelope(Noop(), 10) != BinaryEnvelope(Noop(), 10, 1)
     assert BinaryEnvelope(Noop(), 10).dialect is Dialect.BINARY

@@ -77,7 +77,7 @@ def test_received_data_may_be_bytes_a_bytearray_or_a_memoryview(
     assert _next(server).request == Noop()
 
 
-def test_a_caller_may_use_its_buffer_again() -> None:
+def test_buffer_that_the_caller_changes_after_receive_data_changes_nothing() -> None:
     server = ServerConnection()
     buffer = bytearray(SETQ)
     server.receive_data(memoryview(buffer))
@@ -140,7 +140,7 @@ def test_a_reply_that_cannot_be_sent_changes_nothing(reply: AnyReply, message: s
     assert server.send(Values(), event)[24:] == b"Not found"
 
 
-def test_silence_is_no_reply_of_a_server() -> None:
+def test_send_of_silence_is_refused() -> None:
     server = ServerConnection()
     server.receive_data(SETQ)
     with pytest.raises(LocalProtocolError, match=r"^reply is Silence, must be a reply, such as Values or Failure$"):
@@ -284,7 +284,7 @@ def test_the_first_byte_of_another_framing_is_no_text(first: int) -> None:
     assert server.next_event() == ClassicEnvelope(UnknownLine(bytes([first])), bytes([first]))
 
 
-def test_a_dialect_must_be_allowed() -> None:
+def test_connection_without_dialects_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match=r"^dialects are none, at least one must be allowed$"):
         ServerConnection(dialects=())
 

@@ -208,7 +208,7 @@ def test_an_unchecked_value_is_the_next_packet(text: str, request_: object) -> N
         ("80470000 00000000 00000000 00000000 0000000000000000", Packet(0x80, 0x47)),
     ],
 )
-def test_an_unknown_opcode_stays_in_step(text: str, packet: Packet) -> None:
+def test_unknown_opcode_is_skipped_with_its_whole_body(text: str, packet: Packet) -> None:
     served = serve_binary_three_ways(wire(text))
     assert served.requests == [Unknown(packet)]
     assert served.output == wire(f"81{packet.opcode:02x}0000 {UNKNOWN}")
@@ -216,7 +216,7 @@ def test_an_unknown_opcode_stays_in_step(text: str, packet: Packet) -> None:
     assert serve_binary([wire(text)[:-1]]).output == b""
 
 
-def test_a_value_too_large_is_swallowed() -> None:
+def test_value_over_its_limit_is_skipped_and_refused() -> None:
     limits = Limits(value=3)
     for opcode in (0x01, 0x02, 0x03, 0x11, 0x12, 0x13):
         data = wire(f"80{opcode:02x}0001 08000000 0000000d 00000000 0000000000000005 0000000100000002 'kvvvv'")
@@ -255,7 +255,7 @@ def test_an_unknown_opcode_with_an_endless_body_is_waited_for() -> None:
 # --- the order of the checks: lengths, authentication, key, shape
 
 
-def test_lengths_come_before_authentication() -> None:
+def test_lengths_are_checked_before_authentication() -> None:
     data = wire("80000005 00000000 00000003 00000000 0000000000000000 'abcde'")
     assert serve_binary([data], auth_required=True).output == wire(f"81000000 {UNKNOWN}")
 
@@ -268,7 +268,7 @@ def test_authentication_comes_before_the_key() -> None:
     assert (served.output[6:8], served.fault) == (b"\0\x04", "key is 251 bytes, limit is 250")
 
 
-def test_the_key_comes_before_the_shape() -> None:
+def test_key_is_checked_before_the_extras() -> None:
     data = wire("800000fb 01000000 000000fc 00000000 0000000000000000 00" + "6b" * 251)
     assert serve_binary([data]).fault == "key is 251 bytes, limit is 250"
 

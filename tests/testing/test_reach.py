@@ -314,7 +314,7 @@ HITS: dict[str, st.SearchStrategy[AnyRequest]] = {
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", HITS)
-def test_gets_hit_in_a_generated_run(name: str) -> None:
+def test_gets_of_a_generated_run_often_hit(name: str) -> None:
     tallies: dict[float, Tally[str]] = {0.0: Tally(), 1_700_000_000.0: Tally()}
 
     @settings(_SETTINGS, derandomize=True, max_examples=25)
@@ -440,7 +440,7 @@ CLASSIC: dict[str, Callable[[AnyRequest], object]] = {
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", CLASSIC)
-def test_classic_envelopes_reach_it(name: str, classic: list[ClassicEnvelope]) -> None:
+def test_classic_envelopes_reach_each_claim(name: str, classic: list[ClassicEnvelope]) -> None:
     assert any(CLASSIC[name](envelope.request) for envelope in classic)
 
 
@@ -518,7 +518,7 @@ META: dict[str, Callable[[MetaEnvelope], object]] = {
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", META)
-def test_meta_envelopes_reach_it(name: str, meta: list[MetaEnvelope]) -> None:
+def test_meta_envelopes_reach_each_claim(name: str, meta: list[MetaEnvelope]) -> None:
     assert any(META[name](envelope) for envelope in meta)
 
 
@@ -626,7 +626,7 @@ REPLIES: dict[str, tuple[ClassicEnvelope | MetaEnvelope, Callable[[AnyReply], ob
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", REPLIES)
-def test_text_replies_reach_it(name: str) -> None:
+def test_text_replies_reach_each_claim(name: str) -> None:
     envelope, claim = REPLIES[name]
     reaches(text_replies_to(envelope), claim)
 

@@ -73,7 +73,7 @@ def test_keys_are_1_to_250_bytes(key: bytes) -> None:
 
 
 @given(values(3))
-def test_values_are_no_longer_than_asked(value: bytes) -> None:
+def test_values_are_no_longer_than_max_size(value: bytes) -> None:
     assert len(value) <= 3
 
 
@@ -180,7 +180,7 @@ def test_pieces_are_the_data_cut_at_places_in_order(data: bytes, draw: st.DataOb
     assert b"".join(draw.draw(pieces(data))) == data
 
 
-def test_the_smallest_pieces_are_the_whole() -> None:
+def test_pieces_shrink_to_the_whole() -> None:
     assert find(pieces(b"abc"), lambda _: True) == [b"abc"]
     assert find(replies_to(Get((b"k",))), lambda _: True) == Values()
 

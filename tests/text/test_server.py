@@ -529,11 +529,11 @@ def test_before_authentication_every_line_is_short() -> None:
             "the one value of this answer must be lines, of which END",
         ),
         (b"slabs x\r\n", AdminReply((b"a\n",)), "line is b'a\\n', must hold no CR, LF or NUL"),
-        (b"slabs x\r\n", AdminReply(()), "lines are 0, 1 line is due"),
+        (b"slabs x\r\n", AdminReply(()), "lines are 0, expected 1 line"),
         (
             b"lru_crawler metadump all\r\n",
             AdminReply((b"a", b"b")),
-            "lines are 2, 1 line, or lines of which b'END' is the last",
+            "lines are 2, expected 1 line, or lines of which b'END' is the last",
         ),
         (b"me k\r\n", MetaDebugReply(((b"a=", b"b"),)), "field is b'a=', must hold no ="),
         (b"me k\r\n", MetaDebugReply(((b"a", b"b c"),)), "field is b'b c', must hold no space, CR, LF or NUL"),

@@ -332,8 +332,8 @@ def _admin(reply: model.AdminReply, request: Request[object]) -> Parts:
         return ()
     end = _commands.DUMPS.get(words[1:2])
     if len(lines) != 1 and (end is None or reply.lines[-1:] != (end,)):
-        expected = "1 line is" if end is None else f"1 line, or lines of which {end!r} is the last, are"
-        raise LocalProtocolError(f"lines are {len(lines)}, {expected} due")
+        expected = "1 line" if end is None else f"1 line, or lines of which {end!r} is the last"
+        raise LocalProtocolError(f"lines are {len(lines)}, expected {expected}")
     return lines
 
 
