@@ -17,9 +17,11 @@ from tests.support.peers import require
 def test_pymemcaches_own_tests_pass_with_the_fake_as_with_memcached(tmp_path: Path) -> None:
     require("pymemcache")
     suite = SUITES["pymemcache"]
-    # Those of compression need two more packages.
-    suite = suite._replace(command=(*suite.command, "--ignore=pymemcache/test/test_compression.py"))
+    # The tests that talk to a server; ``nox -s suites`` runs all.
+    suite = suite._replace(
+        command=tuple(word.replace("pymemcache/test", "pymemcache/test/test_integration.py") for word in suite.command)
+    )
     source = source_of(suite, tmp_path)
     results = {backend: run(suite, source, backend) for backend in BACKENDS}
     assert worse(results["memcached"], results["fake"]) == []
-    assert list(results["memcached"].values()).count("passed") > 300
+    assert list(results["memcached"].values()).count("passed") > 100
