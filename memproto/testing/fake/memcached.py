@@ -135,8 +135,10 @@ class FakeMemcached:
         """Close all connections and stop listening; a fake that is not started stays so.
 
         Raises the first error that a connection met with because of the test, such as a rule whose reply does not
-        answer the request.
+        answer the request; and RuntimeError, with nothing stopped, in a block of :meth:`paused`.
         """
+        if self._pauser == threading.get_ident():
+            raise RuntimeError("the fake cannot be stopped in a block of paused(), which its clients wait for")
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()

@@ -7,7 +7,21 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self, TypeAlias, get_args
 
-from memproto import AnyRequest, Failure, Get
+from memproto import (
+    Add,
+    AnyRequest,
+    Append,
+    Decrement,
+    Delete,
+    Failure,
+    Get,
+    Increment,
+    MetaDebug,
+    Prepend,
+    Replace,
+    Set,
+    Touch,
+)
 from memproto.testing.arguments import check_count, check_type, misuse
 from memproto.testing.fake.faults import Fault, Reply, check_fault
 
@@ -17,12 +31,15 @@ Kinds: TypeAlias = type[AnyRequest] | tuple[type[AnyRequest], ...] | None
 _KINDS: tuple[type[AnyRequest], ...] = get_args(AnyRequest)
 
 
+#: The requests with one key.
+_Keyed: TypeAlias = Set | Add | Replace | Append | Prepend | Delete | Increment | Decrement | Touch | MetaDebug
+
+
 def keys_of(request: AnyRequest) -> tuple[bytes, ...]:
     """The keys that a request names, none for one that names no item."""
     if isinstance(request, Get):
         return request.keys
-    # Whether there is a key depends on the class alone.
-    return (request.key,) if hasattr(request, "key") else ()
+    return (request.key,) if isinstance(request, _Keyed) else ()
 
 
 class Rule:
@@ -128,8 +145,11 @@ class Rules:
 def _checked_kinds(kinds: object) -> tuple[type[AnyRequest], ...]:
     if kinds is None:
         return _KINDS
-    given = kinds if isinstance(kinds, tuple) else (kinds,)
-    for kind in given:
-        if kind not in _KINDS:
-            raise misuse("request", kind, "a request class such as Get, a tuple of these, or None")
-    return given
+    given: tuple[object, ...] = kinds if isinstance(kinds, tuple) else (kinds,)
+    checked: list[type[AnyRequest]] = []
+    for each in given:
+        found = [kind for kind in _KINDS if kind is each]
+        if not found:
+            raise misuse("request", each, "a request class such as Get, a tuple of these, or None")
+        checked += found
+    return tuple(checked)

@@ -211,6 +211,8 @@ def test_execute_and_paused_use_the_engine_between_requests(fake: FakeMemcached)
         assert b"n" in fake.items
         with fake.paused():
             fake.execute(Increment(b"n"))
+        with pytest.raises(RuntimeError, match="cannot be stopped in a block of paused"):
+            fake.stop()
     assert fake.items[b"n"].value == b"6"
     assert fake.requests == []
 
