@@ -238,13 +238,18 @@ class AsyncCluster(Generic[V]):
         """Return the statistics of each node that is not dead."""
         return await self.run(self.router.on_all_nodes(self.router.commands.stats(group)))
 
-    async def change_nodes(self, *, add: Iterable[NodeLike] = (), remove: Iterable[NodeLike] = ()) -> None:
-        """Add nodes and remove others; some keys move to other nodes, their items do not.
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, dead ones as well."""
+        return self.router.ring.all
 
-        A call in progress finds a removed node dead. Raises ValueError for a node to add that is there, one
-        to remove that is not, or if no node is left.
+    async def set_nodes(self, nodes: Iterable[NodeLike]) -> None:
+        """Add and remove nodes, so that these are the nodes. Some keys move to other nodes; their items do not.
+
+        A call in progress finds a removed node dead. Raises ValueError if there is no node, or one is
+        there twice.
         """
-        gone = self.router.change_nodes(add, remove)
+        gone = self.router.set_nodes(nodes)
         self._make_clients()
         for node in gone:
             await self._clients.pop(node).close()

@@ -236,19 +236,24 @@ class Cluster(Generic[V]):
 
     def flush(self, delay: int | None = None) -> bool:
         """Remove all items. The result says whether every node has confirmed that."""
-        return len(self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(self.router.ring.all)
+        return len(self.run(self.router.on_all_nodes(self.router.commands.flush(delay)))) == len(self.nodes)
 
     def stats(self, group: bytes = b"") -> dict[Node, dict[bytes, bytes]]:
         """Return the statistics of each node that is not dead."""
         return self.run(self.router.on_all_nodes(self.router.commands.stats(group)))
 
-    def change_nodes(self, *, add: Iterable[NodeLike] = (), remove: Iterable[NodeLike] = ()) -> None:
-        """Add nodes and remove others; some keys move to other nodes, their items do not.
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, dead ones as well."""
+        return self.router.ring.all
 
-        A call in progress may still use a node that is removed. Raises ValueError for a node to add that is there, one
-        to remove that is not, or if no node is left.
+    def set_nodes(self, nodes: Iterable[NodeLike]) -> None:
+        """Add and remove nodes, so that these are the nodes. Some keys move to other nodes; their items do not.
+
+        A call in progress may still use a node that is removed. Raises ValueError if there is no node, or one is
+        there twice.
         """
-        gone = self.router.change_nodes(add, remove)
+        gone = self.router.set_nodes(nodes)
         self._make_clients()
         for node in gone:
             self._clients[node].close()  # a call of another thread may still use it

@@ -14,7 +14,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 from memproto import RemoteProtocolError
 from memproto.clients.options import BlockingOptions, Options
-from memproto.clients.ring import Node, NodeLike, Placement, Ring, parse_node
+from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.commands import Command, Commands, Key, ServerError
 
 D = TypeVar("D")
@@ -118,16 +118,13 @@ class Router(Generic[V]):
         # Of a copy: another thread may change the dictionary.
         return frozenset(node for node, until in self._dead_until.copy().items() if until > now)
 
-    def change_nodes(self, add: Iterable[NodeLike], remove: Iterable[NodeLike]) -> set[Node]:
-        """Add nodes to the ring and remove others. Returns those removed. Raises ValueError as :class:`Ring` does."""
-        gone = set(map(parse_node, remove))
-        if not gone.issubset(self.ring.all):
-            raise ValueError(f"{', '.join(map(str, gone.difference(self.ring.all)))} is no node of the cluster")
-        kept = [node for node in self.ring.all if node not in gone]
-        self.ring = Ring([*kept, *map(parse_node, add)], self.ring.placement)
+    def set_nodes(self, nodes: Iterable[NodeLike]) -> set[Node]:
+        """Make a ring of other nodes. Returns those that are gone. Raises ValueError as :class:`Ring` does."""
+        before, self.ring = self.ring, Ring(nodes, self.ring.placement)
+        gone = set(before.all).difference(self.ring.all)
         for node in gone:
             self._dead_until.pop(node, None)
-        return gone.difference(self.ring.all)
+        return gone
 
     def read(self, key: Key, command: Command[T], missing: D) -> Plan[T, T | D]:
         """Run a command on one key. The result is ``missing`` if its node is dead."""

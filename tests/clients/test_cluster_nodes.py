@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memproto import Dialect
-from memproto.clients import Cluster, Lease, Node
+from memproto.clients import AsyncCluster, Cluster, Lease, Node
 from tests.clients.test_cluster import KEYS, VALUES, both, real
 from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE, memcached
@@ -33,32 +33,34 @@ def test_nodes_that_are_added_and_removed_take_and_lose_their_keys(kind: Any, no
     with kind(nodes[:2], timeout=DEADLINE) as cluster:
         assert cluster.flush() is True
         assert cluster.set_multi(VALUES) == []
-        assert cluster.change_nodes(add=nodes[2:]) is None
+        assert cluster.set_nodes(nodes) is None
         assert set(cluster.router.ring.all) == set(nodes)
         assert cluster.flush() is True
         assert cluster.set_multi(VALUES) == []
         lost = {key for key in KEYS if cluster.router.ring.node(key) == nodes[0]}
-        cluster.change_nodes(remove=[f"{nodes[0].host}:{nodes[0].port}"])
+        cluster.set_nodes(nodes[1:])
         found = cluster.get_multi(KEYS)
         assert found.keys().isdisjoint(lost)
         assert all(found[key] == VALUES[key] for key in found)
-        cluster.change_nodes(add=[nodes[0]])
+        cluster.set_nodes(nodes)
         assert cluster.get_multi(KEYS) == VALUES
         with pytest.raises(ValueError, match="each of them once"):
-            cluster.change_nodes(add=[nodes[0]])
-        with pytest.raises(ValueError, match=r"^b:11211 is no node of the cluster$"):
-            cluster.change_nodes(remove=["b"])
+            cluster.set_nodes([nodes[0], nodes[0]])
         with pytest.raises(ValueError, match="one or more nodes"):
-            cluster.change_nodes(remove=nodes)
+            cluster.set_nodes([])
         assert set(cluster.router.ring.all) == set(nodes)
+
+
+def test_nodes_of_a_cluster_are_those_given() -> None:
+    assert Cluster(["a", "b:1"]).nodes == AsyncCluster(["a", "b:1"]).nodes == (Node("a"), Node("b", 1))
 
 
 def test_removed_node_is_not_dead_when_it_comes_back() -> None:
     with Cluster([("127.0.0.1", 1), ("127.0.0.1", 2)], timeout=DEADLINE) as cluster:
         cluster.get_multi(KEYS)
         assert len(cluster.router.dead_nodes()) == 2
-        cluster.change_nodes(remove=[("127.0.0.1", 1)])
-        cluster.change_nodes(add=[("127.0.0.1", 1)])
+        cluster.set_nodes([("127.0.0.1", 2)])
+        cluster.set_nodes([("127.0.0.1", 1), ("127.0.0.1", 2)])
         assert cluster.router.dead_nodes() == {Node("127.0.0.1", 2)}
 
 
@@ -124,7 +126,7 @@ def test_failure_of_a_node_in_raise_is_raised_and_then_that_it_is_dead(kind: Any
 @both
 def test_failure_of_one_of_several_nodes_in_raise_is_raised(kind: Any) -> None:
     with server(answer_version) as port, kind([("127.0.0.1", 1)], timeout=DEADLINE, dead="raise") as cluster:
-        cluster.change_nodes(add=[("127.0.0.1", port)])
+        cluster.set_nodes([("127.0.0.1", 1), ("127.0.0.1", port)])
         with pytest.raises(ConnectionRefusedError):
             cluster.run(cluster.router.on_all_nodes(cluster.router.commands.version()))
 
