@@ -149,6 +149,9 @@ class Client(Generic[V]):
         Raises what the module's documentation lists.
         """
         try:
+            if self._on_call is None and command.requests:
+                # The same as attempt(), but faster.
+                return command.result(self._replies(command))
             return self.attempt(command)
         except Fault as fault:
             raise fault.error from None

@@ -62,10 +62,11 @@ class Connection:
 
     def is_usable(self, now: float) -> bool:
         """Whether a call may use it: this process has opened it, and the server does not seem to have closed it."""
-        if self.stream.process != os.getpid() or now - self.last_used > self._idle:
+        unused = now - self.last_used
+        if self.stream.process != os.getpid() or unused > self._idle:
             return False
         # If no request is outstanding and yet there is something to read, that is most likely the end of the stream.
-        return now - self.last_used <= _IDLE or self.protocol.outstanding > 0 or not self.stream.has_data()
+        return unused <= _IDLE or self.protocol.outstanding > 0 or not self.stream.has_data()
 
     def run(self, command: Command[object], deadline: float | None) -> list[object]:
         """Send the requests of a command, as many at once as the limit allows, and return the replies.
