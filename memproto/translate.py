@@ -182,9 +182,8 @@ def translate_reply(reply: AnyReply, original: Envelope) -> AnyReply:
             return model.Failure(model.Status.OUT_OF_MEMORY, reply.text)
         if isinstance(request, model.Get) and reply.status == model.Status.KEY_NOT_FOUND:
             return model.Values()
-        if isinstance(request, model.Stats) and reply.status == model.Status.INVALID_ARGUMENTS:
-            # Binary has one status for a group that is not there and for one that is spelt wrong.
-            return (
-                model.Failure(model.Status.KEY_NOT_FOUND, reply.text) if original.dialect is Dialect.BINARY else reply
-            )
+        # Binary has one status for a group that is not there and for one that is spelt wrong.
+        of_binary = original.dialect is Dialect.BINARY and isinstance(request, model.Stats)
+        if of_binary and reply.status == model.Status.INVALID_ARGUMENTS:
+            return model.Failure(model.Status.KEY_NOT_FOUND, reply.text)
     return reply

@@ -17,8 +17,8 @@ from memproto.errors import LocalProtocolError, RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import AnyReply, Dialect, Failure, Get, Quit, Request, Silence, Status, UnknownLine
 from memproto.model._checks import check_request
-from memproto.text._client_readers import Parts, Quieted, TextReader
-from memproto.text._lines import CRLF, STORES, check_text, words_of
+from memproto.text._client_readers import Quieted, TextReader
+from memproto.text._lines import CRLF, STORES, Parts, check_text, words_of
 from memproto.text.classic import _client as _classic
 from memproto.text.classic._client_readers import reader_for
 from memproto.text.classic._commands import COMMANDS

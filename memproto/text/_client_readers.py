@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange, ReplyReader
 from memproto.limits import Limits
 from memproto.model import AnyReply, Failure, Silence, Values
-
-Parts: TypeAlias = tuple[bytes, ...]
 
 
 class TextReader(ReplyReader):

@@ -17,6 +17,9 @@ from memproto.model import ClassicEnvelope, Item, MetaEnvelope
 
 TextEnvelope: TypeAlias = ClassicEnvelope | MetaEnvelope
 
+#: The bytes of a message, in pieces.
+Parts: TypeAlias = tuple[bytes, ...]
+
 CRLF = b"\r\n"
 
 # Kinds of requests, once made: a union that is written where it is asked for is made anew each time.
@@ -38,9 +41,6 @@ _NUMBER = re.compile(rb"[\t\v\f\r]*([-+]?)([0-9]+)(?:[\t\v\f\r].*)?", re.DOTALL)
 
 #: A length this large or larger is refused before anything else is looked at, as memcached does.
 HUGE = (1 << 31) - 2
-
-# Lines that may be as long as their keys; memcached looks no further than 100 spaces.
-_KEYS_LINE = re.compile(rb" {0,100}gets? ")
 
 # No word of a line that we write holds one of these.
 BREAKS = frozenset(b"\r\n\0 ")
@@ -143,14 +143,6 @@ def check_text(name: str, text: bytes, most: int = 1 << 20) -> None:
     check_bytes(name, text, most)
     if not {0, 10, 13}.isdisjoint(text):
         raise LocalProtocolError(f"{name} is {text!r}, must hold no CR, LF or NUL")
-
-
-def take_line(buffer: ReceiveBuffer, limit: int, keys_limit: int, bare_lf: bool = True) -> bytes | None:
-    """The next line; one of many keys (``get`` or ``gets``) may have ``keys_limit`` bytes.
-
-    memcached looks at the limit only while the LF is missing, so that there it depends on how the bytes arrive.
-    """
-    return buffer.take_line(limit, bare_lf, keys_limit, _KEYS_LINE)
 
 
 def read_line(buffer: ReceiveBuffer, limits: Limits) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 
 from memproto import model
@@ -9,11 +10,14 @@ from memproto._wire.buffer import ReceiveBuffer
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import AnyReply, ClassicEnvelope, Dialect, Envelope, Failure, InvalidRequest, MetaEnvelope, Status
-from memproto.text._lines import CRLF, Block, TextEnvelope, take_line, unsigned_of, words_of
+from memproto.text._lines import CRLF, Block, TextEnvelope, unsigned_of, words_of
 from memproto.text.classic import _server as _classic
 from memproto.text.meta import _server as _meta
 
 _Parser = Callable[[list[bytes], bytes, Limits], TextEnvelope | Block]
+
+# Lines that may be as long as their keys; memcached looks no further than 100 spaces.
+_KEYS_LINE = re.compile(rb" {0,100}gets? ")
 
 _BAD_CHUNK = Failure(Status.INVALID_ARGUMENTS, b"bad data chunk")
 _BAD_TERMINATION = Failure(Status.INVALID_ARGUMENTS, b"bad command line termination")
@@ -89,7 +93,9 @@ class TextServer:
         if self._block is not None:
             return self._finish(self._block, buffer)
         limits = self._limits
-        line = take_line(buffer, limits.line, limits.line if self._awaiting_auth else limits.keys_line, limits.bare_lf)
+        # memcached looks at the limit only while the LF is missing, so that there it depends on how the bytes arrive.
+        keys_limit = limits.line if self._awaiting_auth else limits.keys_line
+        line = buffer.take_line(limits.line, limits.bare_lf, keys_limit, _KEYS_LINE)
         if line is None:
             return None
         words = words_of(line)

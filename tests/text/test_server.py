@@ -612,6 +612,7 @@ def replace_vivify(options: MetaOptions) -> MetaOptions:
         (Get((b"k",), 1 << 31), (), "exptime is 2147483648, must be -2147483648 to 2147483647"),
         (Increment(b"k", -1), (), "delta is -1, must be 0 to 18446744073709551615"),
         (Version(), (), "Version cannot be said in meta"),
+        (Touch(b"k", 5), (), "Touch cannot be said in meta"),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -629,6 +630,7 @@ def test_meta_envelope_of_a_request_that_fits_no_line_is_refused(
         (ClassicEnvelope(Get((b"k",)), b"incr"), "request does not fit a line: "),
         (ClassicEnvelope(UnknownLine(b"get k"), b"get"), "envelope says "),
         (MetaEnvelope(Get((b"k",), 5, MetaOptions()), b"mg", (b"v",)), "envelope says "),
+        (MetaEnvelope(Get(()), b"mg"), "key is 0 bytes, the least is 1"),
         (ClassicEnvelope(SaslAuth(b"CRAM-MD5"), b"set"), "classic text authenticates with PLAIN only"),
         (ClassicEnvelope(SaslAuth(b"PLAIN", b"as\0user\0p"), b"set"), "classic text authenticates with PLAIN only"),
     ],

@@ -12,8 +12,8 @@ from memproto.limits import MAX_KEY, Limits
 from memproto.model import Request
 from memproto.model._checks import check_request
 from memproto.model._meta_options import without_meta_options
-from memproto.text._client_readers import Parts, TextReader
-from memproto.text._lines import CONCATENATIONS, COUNTS, CRLF, HUGE, STORES, WITH_FLAGS
+from memproto.text._client_readers import TextReader
+from memproto.text._lines import CONCATENATIONS, COUNTS, CRLF, HUGE, STORES, WITH_FLAGS, Parts
 from memproto.text.classic._arguments import arguments_of, verb_for
 from memproto.text.classic._client_items import ONE_ITEM, ItemsReader
 from memproto.text.classic._client_readers import READERS, reader_for

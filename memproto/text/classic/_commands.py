@@ -74,7 +74,7 @@ _NOT_FLUSHED: Final[Refusals] = {b"CLIENT_ERROR flush_all not allowed": Status.A
 _NOT_AUTHENTICATED: Final[Refusals] = {b"CLIENT_ERROR authentication failure": Status.AUTH_ERROR}
 
 
-class Command:
+class Command(NamedTuple):
     """One command: its word, message, arguments and replies.
 
     ``verb`` is the first word of the line, ``request`` the class of the message, ``arguments`` what stands behind the
@@ -84,25 +84,22 @@ class Command:
     the command word included.
     """
 
-    __slots__ = ("arguments", "fewest", "most", "noreply", "refusals", "request", "success", "verb")
+    verb: bytes
+    request: type[AnyRequest]
+    arguments: tuple[Argument, ...]
+    success: bytes = b""
+    refusals: Refusals = _NONE
+    noreply: bool = False
 
-    def __init__(
-        self,
-        verb: bytes,
-        request: type[AnyRequest],
-        arguments: tuple[Argument, ...],
-        success: bytes = b"",
-        refusals: Refusals = _NONE,
-        noreply: bool = False,
-    ) -> None:
-        self.verb: Final[bytes] = verb
-        self.request: Final[type[AnyRequest]] = request
-        self.arguments: Final[tuple[Argument, ...]] = arguments
-        self.success: Final[bytes] = success
-        self.refusals: Final[Refusals] = refusals
-        self.noreply: Final[bool] = noreply
-        self.fewest: Final[int] = 1 + sum(argument.fewest for argument in arguments)
-        self.most: Final[int] = 1 + sum(argument.most for argument in arguments) + noreply
+    @property
+    def fewest(self) -> int:
+        """The least words of the line."""
+        return 1 + sum(argument.fewest for argument in self.arguments)
+
+    @property
+    def most(self) -> int:
+        """The most words of the line."""
+        return 1 + sum(argument.most for argument in self.arguments) + self.noreply
 
 
 _TABLE: Final = (

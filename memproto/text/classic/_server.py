@@ -20,6 +20,7 @@ from memproto.text._lines import (
     CRLF,
     HUGE,
     Block,
+    Parts,
     check_item,
     check_text,
     check_word,
@@ -30,7 +31,6 @@ from memproto.text._lines import (
 from memproto.text.classic import _commands
 from memproto.text.classic._commands import NOREPLY, Command
 
-Parts: TypeAlias = tuple[bytes, ...]
 Parsed: TypeAlias = ClassicEnvelope | Block
 _Parser: TypeAlias = Callable[[Command, list[bytes], Limits], AnyRequest]
 _Reader: TypeAlias = Callable[[list[bytes], bytes, Limits], Parsed]

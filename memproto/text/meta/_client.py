@@ -17,8 +17,8 @@ from memproto._wire.exchange import Exchange
 from memproto.limits import MAX_KEY, Limits
 from memproto.model import AnyReply, Failure, Item, Request, Status
 from memproto.model._checks import check_request
-from memproto.text._client_readers import Parts, TextReader
-from memproto.text._lines import COUNTS, CRLF, HUGE, STORES, WITH_FLAGS
+from memproto.text._client_readers import TextReader
+from memproto.text._lines import COUNTS, CRLF, HUGE, STORES, WITH_FLAGS, Parts
 from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._client_multi_get import MultiGetReply
 from memproto.text.meta._keys import is_word, key_word, needs_base64

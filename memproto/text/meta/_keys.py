@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
+from base64 import b64encode
 from typing import Final
 
 from memproto._wire.checks import check_bytes
@@ -23,7 +23,7 @@ def decoded_key(word: bytes) -> bytes | None:
     except binascii.Error:
         return None
     # The decoder ignores foreign bytes, too much padding and unused bits; but a key has one spelling only.
-    return key if key and base64_word(key) == word else None
+    return key if key and b64encode(key) == word else None
 
 
 def needs_base64(key: bytes) -> bool:
@@ -36,18 +36,13 @@ def is_word(key: bytes) -> bool:
     return type(key) is bytes and 0 < len(key) <= MAX_KEY and not key.translate(None, _PRINTABLE)
 
 
-def base64_word(key: bytes) -> bytes:
-    """The key in base64, however long."""
-    return base64.b64encode(key)
-
-
 def key_word(key: bytes, encoded: bool) -> bytes:
     """The key as it stands in a line. Raises LocalProtocolError if that is too long.
 
     A server refuses a longer word, and reads the data behind the line as commands.
     """
     check_bytes("key", key, MAX_KEY, 1)
-    word = base64_word(key) if encoded else key
+    word = b64encode(key) if encoded else key
     if len(word) > MAX_KEY:
         raise LocalProtocolError(f"key is {len(key)} bytes and needs base64, limit is {MAX_BASE64_KEY}")
     return word

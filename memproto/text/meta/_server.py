@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 
@@ -13,10 +14,10 @@ from memproto.limits import MAX_KEY, Limits
 from memproto.model import AnyReply, Failure, InvalidRequest, Item, MetaEnvelope, Status
 from memproto.model._checks import is_item_meta
 from memproto.text._failures import error_line
-from memproto.text._lines import BAD_FORMAT, COUNTS, CRLF, HUGE, STORES, Block, check_item, check_word, length_of
+from memproto.text._lines import BAD_FORMAT, COUNTS, CRLF, HUGE, STORES, Block, Parts, check_item, check_word, length_of
 from memproto.text.meta import _flags
 from memproto.text.meta._flags import BASE64, CODES, KEY, QUIET, UNASKED, VALUE, FlagError, parse_flags
-from memproto.text.meta._keys import base64_word, decoded_key
+from memproto.text.meta._keys import decoded_key
 from memproto.text.meta._operations import key_of, request_of
 
 # --- requests: what a line says
@@ -109,8 +110,6 @@ PARSERS: dict[bytes, Callable[[list[bytes], bytes, Limits], Parsed]] = {
 
 # --- replies: the line that says one, in the light of the flags of its request
 
-Parts = tuple[bytes, ...]
-
 _NO_CODES: Final[dict[int, bytes]] = {}
 _NO_ITEM_META = model.ItemMeta()
 
@@ -158,7 +157,7 @@ def _line_and_value(words: list[bytes], value: bytes) -> Parts:
 
 def _key_flag(key: bytes, encoded: bool) -> bytes:
     """What ``k`` returns: a base64 key has a bare ``b`` behind it."""
-    return b"k" + (base64_word(key) + b" b" if encoded or _NO_WORD(key) else key)
+    return b"k" + (b64encode(key) + b" b" if encoded or _NO_WORD(key) else key)
 
 
 def _returned(envelope: MetaEnvelope, numbers: dict[str, int], item: Item | None = None) -> list[bytes]:
@@ -233,7 +232,7 @@ def _write_debug(key: bytes, reply: model.MetaDebugReply, envelope: MetaEnvelope
             check_word("field", part)
             if b"=" in part:
                 raise LocalProtocolError(f"field is {part!r}, must hold no =")
-    word = base64_word(key) if BASE64 in envelope.flags or _NO_WORD(key) else key
+    word = b64encode(key) if BASE64 in envelope.flags or _NO_WORD(key) else key
     return _line(b"ME", [word, *(name + b"=" + value for name, value in reply.fields)])
 
 
