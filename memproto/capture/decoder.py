@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from memproto import Side
+from memproto.capture.conversation import Piece
 from memproto.capture.follower import Ends, Follower, Record
 from memproto.capture.packets import Address, Frame, Segment, Skipped, UdpPacket, decode_frame, format_address
 from memproto.capture.splitter import is_request
@@ -37,7 +38,9 @@ class Decoder:
         self._keep = keep
         self._tracker = Tracker()
         self._followers: dict[Connection, Follower] = {}
+        # What came of connections of which it is not known yet what they are: how many pieces, and which gaps.
         self._tries: dict[Connection, int] = {}
+        self._lost: dict[Connection, list[Piece]] = {}
         self._udp = _Questions(keep)
         #: How many frames were passed over, and why.
         self.skipped: Final[Counter[Skipped]] = Counter()
@@ -70,46 +73,59 @@ class Decoder:
 
     def _deliver(self, delivery: Delivery) -> Iterator[Record]:
         connection = delivery.connection
-        for sender, time, data, lost in delivery.pieces:
-            follower = self._followers.get(connection) or self._begin(connection, sender, data)
+        for piece in delivery.pieces:
+            follower = self._followers.get(connection)
             if follower is None:
-                pass
-            elif lost:
-                yield from follower.lost(Side.CLIENT if sender == connection.client else Side.SERVER, lost, time)
-            elif sender == connection.client:
-                yield from follower.client_sent(data, time)
-            else:
-                yield from follower.server_sent(data, time)
+                follower = self._begin(connection, piece)
+                if follower is None:
+                    continue
+                for lost in self._lost.pop(connection, ()):
+                    yield from _told(follower, connection, lost)
+            yield from _told(follower, connection, piece)
         if delivery.ended:
-            self._tries.pop(connection, None)
+            self._forget(connection)
             if (ended := self._followers.pop(connection, None)) is not None:
                 yield from ended.end()
 
-    def _begin(self, connection: Connection, sender: int, data: bytes) -> Follower | None:
+    def _begin(self, connection: Connection, piece: Piece) -> Follower | None:
         """Return a follower if it is now known that the connection is memcached's, and which end is the client."""
-        mid_stream = connection.client is None or connection in self._tries
+        mid_stream = connection.client is None
         served = [self._is_served(end) for end in connection.ends]
         if connection.client is None and served[0] != served[1]:
             connection.client = served.index(False)
         elif not any(served) or connection.client is None:
-            if connection.client == 1 - sender or not is_request(data):
-                self._doubt(connection, is_lost=not data)
+            if connection.client == 1 - piece.sender or not is_request(piece.data):
+                self._doubt(connection, piece)
                 return None
-            connection.client = sender
+            connection.client = piece.sender
         client, server = connection.client, 1 - connection.client
         ends = Ends(format_address(connection.ends[client]), format_address(connection.ends[server]), "tcp")
         follower = self._followers[connection] = Follower(ends, mid_stream=mid_stream, keep=self._keep)
         self._tries.pop(connection, None)
         return follower
 
-    def _doubt(self, connection: Connection, *, is_lost: bool) -> None:
-        tries = self._tries.get(connection, 0) + 1
-        if tries < _TRIES and (is_lost or connection.client is None):
-            self._tries[connection] = tries
-            return
+    def _doubt(self, connection: Connection, piece: Piece) -> None:
+        """Count a piece that is no request. A capture may begin anywhere, so that a few are none."""
+        tries = self._tries[connection] = self._tries.get(connection, 0) + 1
+        if piece.lost:
+            self._lost.setdefault(connection, []).append(piece)
+        if tries >= _TRIES or (connection.client is not None and connection not in self._lost):
+            self._forget(connection)
+            self.others += 1
+            connection.ignored = True
+
+    def _forget(self, connection: Connection) -> None:
         self._tries.pop(connection, None)
-        self.others += 1
-        connection.ignored = True
+        self._lost.pop(connection, None)
+
+
+def _told(follower: Follower, connection: Connection, piece: Piece) -> list[Record]:
+    """Tell a follower of a piece; the records that are complete now."""
+    side = Side.CLIENT if piece.sender == connection.client else Side.SERVER
+    if piece.lost:
+        return follower.lost(side, piece.lost, piece.time)
+    sent = follower.client_sent if side is Side.CLIENT else follower.server_sent
+    return sent(piece.data, piece.time)
 
 
 class _Questions:

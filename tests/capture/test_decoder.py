@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memproto.capture.decoder import Decoder
-from memproto.capture.follower import Ends, Record
+from memproto.capture.follower import Ends, Record, _Stream
 from memproto.capture.packets import Frame, LinkType, Skipped
 from memproto.capture.sources import Packets, recognise
 from memproto.capture.summary import summarise
@@ -43,7 +43,6 @@ def _said(records: Iterable[Record]) -> list[tuple[str, str]]:
     return [(summary.command, summary.result) for summary in map(summarise, records)]
 
 
-NO_REPLY = ("closed", "not_seen")
 GET, END = (CLIENT, b"get k\r\n"), (SERVER, b"END\r\n")
 
 
@@ -87,18 +86,75 @@ def test_a_connection_of_something_else_is_left_out() -> None:
 def test_a_capture_that_begins_in_the_middle_of_a_value_waits_for_a_request() -> None:
     parts = [(OTHER_PORT, b"the rest of a value\r\nEND\r\n")] * 3 + [(CLIENT, b"get k\r\n"), (OTHER_PORT, b"END\r\n")]
     assert _said(_decoded(Decoder(), _frames(*_dialog(CLIENT, OTHER_PORT, *parts, opened=False)))) == [("get", "miss")]
+    assert _decoded(Decoder(), _frames(*_dialog(CLIENT, OTHER_PORT, *parts[:3], opened=False))) == []
     decoder = Decoder()
     packets = _dialog(CLIENT, OTHER_PORT, *parts[:1] * 9, *parts[3:], opened=False)
     assert _decoded(decoder, _frames(*packets)) == []
     assert decoder.others == 1
 
 
-def test_a_connection_whose_first_request_was_lost_is_still_recognised() -> None:
+@pytest.mark.parametrize("server", [OTHER_PORT, SERVER])
+def test_a_lost_request_is_told_and_the_next_ones_are_decoded(server: End) -> None:
+    lost = b"set a 0 0 1\r\nv\r\n"
     packets = _dialog(
-        CLIENT, OTHER_PORT, (CLIENT, b"set a 0 0 1\r\n"), (CLIENT, b"get k\r\n"), (OTHER_PORT, b"END\r\n")
+        CLIENT, server, (CLIENT, lost), (server, b"STORED\r\n"), (CLIENT, b"get k\r\n"), (server, b"END\r\n")
     )
     del packets[2]
-    assert ("get", "miss") in _said(_decoded(Decoder(), _frames(*packets)))
+    said = _said(_decoded(Decoder(), _frames(*packets)))
+    assert ("get", "miss") in said
+    assert ("", "16 bytes of the client skipped: the bytes were not captured") in said
+
+
+def test_a_lost_reply_is_told() -> None:
+    packets = _dialog(
+        CLIENT,
+        SERVER,
+        (CLIENT, b"mg k k v\r\n"),
+        (SERVER, b"VA 1 kk\r\nv\r\n"),
+        (CLIENT, b"mn\r\n"),
+        (SERVER, b"MN\r\n"),
+    )
+    del packets[3]
+    records = _decoded(Decoder(keep=True), _frames(*packets))
+    assert ("", "12 bytes of the server skipped: the bytes were not captured") in _said(records)
+    assert ("mn", "ok") in _said(records)
+    (skipped,) = (record for record in records if summarise(record).status == "skipped")
+    assert (skipped.sent, skipped.received, skipped.reply) == (0, 12, bytes(12))
+
+
+def test_a_value_that_was_cut_by_the_capture_has_zeros_in_its_place() -> None:
+    packets = _dialog(
+        CLIENT, SERVER, (CLIENT, b"get k\r\n"), (SERVER, b"VALUE k 0 8\r\nabcd"), (SERVER, b"efgh\r\nEND\r\n")
+    )
+    # The second half of the value was captured without its last bytes.
+    frames = _frames(*packets[:-1], packets[-1][:-9])
+    (record,) = (each for each in _decoded(Decoder(keep=True), frames) if summarise(each).command)
+    assert summarise(record).command == "get"
+
+
+def test_a_reply_without_its_request_is_told() -> None:
+    packets = _dialog(CLIENT, SERVER, (SERVER, b"VALUE k 0 1\r\nv\r\nEND\r\n"), GET, END, opened=False)
+    records = _decoded(Decoder(keep=True), _frames(*packets))
+    assert [summarise(record).status for record in records][-1] == "miss"
+    (unmatched,) = (record for record in records if summarise(record).status == "unmatched")
+    assert unmatched.reply == b"VALUE k 0 1\r\nv\r\nEND\r\n"
+    assert unmatched.time == 0.0
+
+
+def test_a_faulty_message_is_told_and_the_next_ones_are_decoded() -> None:
+    noop = bytes.fromhex("800a0000 00000000 00000000 00000001 0000000000000000")
+    faulty = b"\x07" + noop[1:]
+    packets = _dialog(
+        CLIENT,
+        SERVER,
+        (CLIENT, noop),
+        (CLIENT, faulty + noop),
+        (SERVER, b"\x81" + noop[1:]),
+        (SERVER, b"\x81" + noop[1:]),
+    )
+    records = _decoded(Decoder(keep=True), _frames(*packets))
+    assert {"ok"} <= {summarise(record).status for record in records}
+    assert len(records) >= 3
 
 
 def test_named_ports_are_the_only_ones() -> None:
@@ -111,7 +167,7 @@ def test_named_ports_are_the_only_ones() -> None:
 
 
 def test_the_port_says_which_end_is_the_client_of_a_capture_without_its_beginning() -> None:
-    frames = _frames(*_dialog(CLIENT, SERVER, GET, END, opened=False))
+    frames = _frames(*_dialog(CLIENT, SERVER, (SERVER, b"STORED\r\n"), GET, END, opened=False))
     records = _decoded(Decoder(), frames)
     assert ("get", "miss") in _said(records)
     assert {record.ends for record in records} == {Ends("10.0.0.1:40000", "10.0.0.2:11211", "tcp")}
@@ -126,7 +182,7 @@ def test_a_connection_that_ends_gives_what_had_no_reply() -> None:
     decoder = Decoder()
     records = [record for frame in _frames(*packets) for record in decoder.add(frame)]
     assert len(records) == 1
-    assert summarise(records[0]).status in NO_REPLY
+    assert summarise(records[0]).status == "not_seen"
     assert list(decoder.end()) == []
 
 
@@ -171,7 +227,7 @@ def test_datagrams_that_answer_nothing_are_passed_over() -> None:
 def test_a_request_id_that_comes_again_ends_the_question_before() -> None:
     ask = udp(CLIENT, SERVER, _datagram(7, b"mn\r\n"))
     records = _decoded(Decoder(), _frames(ask, ask, udp(SERVER, CLIENT, _datagram(7, b"MN\r\n"))))
-    assert summarise(records[0]).status in NO_REPLY
+    assert summarise(records[0]).status == "not_seen"
     assert [summarise(record).status for record in records[1:]] == ["ok"]
 
 
@@ -195,3 +251,14 @@ def test_recorded_traffic_is_all_exchanges(path: Path) -> None:
     for record in records:
         assert (len(record.request), len(record.reply)) == (record.sent, record.received)
         assert record.latency is None or 0 <= record.latency < 1
+
+
+def test_bytes_that_are_not_held_any_more_have_no_time() -> None:
+    stream = _Stream()
+    assert stream.times(range(3)) == (None, None)
+    stream.add(3, 1.0, b"abc")
+    stream.add(3, 2.0, b"")
+    assert stream.times(range(1, 4)) == (1.0, 2.0)
+    assert stream.bytes_of(range(1, 5)) == b"bc\0\0"
+    stream.release(3)
+    assert stream.times(range(3, 4)) == (2.0, 2.0)

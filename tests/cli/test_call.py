@@ -29,7 +29,7 @@ def fake() -> Iterator[FakeMemcached]:
 def options(request: pytest.FixtureRequest, fake: FakeMemcached) -> list[str]:
     """How each dialect reaches the server; it has nothing yet."""
     fake.items.clear()
-    return ["--server", "{}:{}".format(*fake.address), "--dialect", request.param.value]
+    return ["--server", "{}:{}".format(*fake.address), "--dialect", request.param.value, "--timeout", "20"]
 
 
 def test_each_call_of_the_help_is_there() -> None:

@@ -227,3 +227,19 @@ def test_reordered_and_repeated_packets_give_the_same_exchanges(name: str, tmp_p
     _edit("editcap", str(original), early, *chosen)
     _edit("mergecap", "-w", mixed, late, early, str(original))
     assert _exchanges(Path(mixed), _PORTS[name]) == expected
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", _PORTS)
+@pytest.mark.parametrize("dropped", ["4", "8", "9", "10-12", "15"])
+def test_dropped_packets_are_a_stated_gap_and_the_other_exchanges_stay(name: str, dropped: str, tmp_path: Path) -> None:
+    original, path = _CAPTURES / f"{name}.pcap", tmp_path / "dropped"
+    _edit("editcap", str(original), str(path), dropped)
+    expected = _exchanges(original, _PORTS[name])
+    found = _exchanges(path, _PORTS[name])
+    said = {status for _, _, status in found}
+    # A packet that was only an acknowledgement is no loss.
+    assert found == expected or said & {"skipped", "not_seen"}
+    # What was neither lost nor stands next to the gap is as it was.
+    assert found[-4:] == expected[-4:]
+    assert len(set(expected) - set(found)) <= 4
