@@ -64,14 +64,15 @@ class BinaryClient:
     def __init__(self, limits: Limits, opcodes: Iterable[OpcodeSpec] = (), first_opaque: int = 0) -> None:
         self._limits = limits
         self._specs: Mapping[int, OpcodeSpec] = {**OPCODES, **{spec.opcode: spec for spec in opcodes}}
-        self.opaque = first_opaque
+        self.opaque: int = first_opaque
         # How many more of those that wait have been passed over by the packet that is next in the buffer.
         self._silent = 0
         # Whether a packet over a limit is being skipped, and the reply that follows from it.
         self._skipping = False
         self._skipped: AnyReply | None = None
         # The readers do not check a limit that no regular reply can reach.
-        self._wide = self.regular = limits.head >= HIT_SIZE + MAX_KEY
+        self._wide: bool = limits.head >= HIT_SIZE + MAX_KEY
+        self.regular: bool = self._wide
 
     def encode(self, request: Request[R], quiet: bool = False) -> Exchange[R]:
         """Encode a request. Raises LocalProtocolError."""
