@@ -97,19 +97,17 @@ class BinaryClient:
         if isinstance(bare, Get) and len(bare.keys) != 1:
             data, many = self._encode_multi_get(bare)
             return Exchange(request, (data,), False, many, opaque)
-        reader: PacketReader
         if isinstance(bare, Unknown):
             opcode = bare.packet.opcode
             spec = self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
             quiet = spec.quiet is not Quiet.NOTHING
             parts: tuple[bytes, ...] = (encode_packet(bare.packet.replace(magic=_REQUEST, opaque=opaque)),)
-            reader = PacketReader(spec)
         else:
             opcode = opcode_for(bare, quiet)
+            spec = OPCODES[opcode]
             parts = encode_request(bare, opcode, opaque)
-            reader = StatisticsReply(OPCODES[opcode], self._limits) if isinstance(bare, Stats) else READERS[opcode]
         self.opaque = (opaque + 1) % OPAQUES
-        return Exchange(request, parts, quiet, reader, opaque)
+        return Exchange(request, parts, quiet, reader_for(bare, spec, self._limits), opaque)
 
     def _encode_multi_get(self, request: Get) -> tuple[bytes, MultiGetReply]:
         keys, count = request.keys, len(request.keys)
