@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from memproto import ConnectionClosed, Envelope, Failure, RemoteProtocolError, Signal, Status
+from memproto import ConnectionClosed, Envelope, Failure, RemoteProtocolError, ServerConnection, Signal, Status
 from memproto.testing.fake.faults import Reply
 from memproto.testing.fake.state import FakeState
 
@@ -29,7 +29,7 @@ class Conversation:
         with state.lock:
             #: The number of the connection.
             self.number: int = state.number_connection()
-        self.connection = state.new_connection()
+        self.connection: ServerConnection = state.new_connection()
         # Parts of replies, each with the time before which it is not sent.
         self._out: deque[tuple[float, bytes]] = deque()
         self._size = 0

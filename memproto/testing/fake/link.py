@@ -26,8 +26,8 @@ class Link:
         sock.setblocking(False)
         with suppress(OSError):  # a Unix socket has no such option
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = sock
-        self.conversation = conversation
+        self.socket: socket.socket = sock
+        self.conversation: Conversation = conversation
         self._tls = None if tls is None else TlsLayer(tls)
         self._unsent = memoryview(b"")
         self._eof = False

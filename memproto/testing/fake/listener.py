@@ -17,7 +17,7 @@ class Listener:
         self._path = path
         self._host = host
         self.port: int = port
-        self.socket = self._bound()
+        self.socket: socket.socket = self._bound()
         if path is None:
             self.port = self.socket.getsockname()[1]
         self.listening: bool = False

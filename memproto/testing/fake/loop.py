@@ -56,8 +56,8 @@ class _Command:
     """A function that the thread is to call."""
 
     def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
-        self.done = threading.Event()
+        self.function: Callable[[], None] = function
+        self.done: threading.Event = threading.Event()
         self.error: Exception | None = None
 
     def run(self) -> None:

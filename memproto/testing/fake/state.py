@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -86,10 +86,10 @@ class FakeState:
 
     def __init__(self, options: FakeOptions) -> None:
         self._options = options
-        self.lock = threading.RLock()
-        self.clock = FakeClock()
-        self.rules = Rules()
-        self.discovery = Discovery()
+        self.lock: AbstractContextManager[bool] = threading.RLock()
+        self.clock: FakeClock = FakeClock()
+        self.rules: Rules = Rules()
+        self.discovery: Discovery = Discovery()
         self.requests: deque[ReceivedRequest] = deque(maxlen=options.max_requests)
         #: Errors that a connection met with, which are raised when the fake is stopped.
         self.errors: list[Exception] = []
@@ -108,8 +108,8 @@ class FakeState:
     def reset(self) -> None:
         """Begin anew: no items, no rules, no requests, and the time of the system."""
         options = self._options
-        self.journal = ItemJournal()
-        self.engine = Engine(
+        self.journal: ItemJournal = ItemJournal()
+        self.engine: Engine = Engine(
             memory_limit=options.memory_limit,
             item_size_max=options.item_size_max,
             evict=options.evict,

@@ -72,7 +72,9 @@ class UdpSocket:
     def __init__(self, state: FakeState, elapsed: Callable[[], float], host: str, port: int) -> None:
         self._state = state
         self._elapsed = elapsed
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket: socket.socket = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+        )
         try:
             self.socket.setblocking(False)
             self.socket.bind((host, port))
