@@ -80,6 +80,43 @@ def _ours(dialect: Dialect) -> AsyncContestant:
     return AsyncContestant(f"memproto {dialect.name.lower()}, asyncio", "memproto.clients.async_client", make)
 
 
+def _ours_by_many(dialect: Dialect) -> AsyncContestant:
+    """The same client, with commands on many keys for everything."""
+
+    @asynccontextmanager
+    async def make() -> AsyncIterator[Ask]:
+        made = importlib.import_module("memproto.clients.async_client")
+        own = made.AsyncClient("127.0.0.1", 11211, pool=POOL, timeout=TIMEOUT, dialect=dialect)
+        with streams(importlib.import_module("memproto.clients.async_stream")):
+            async with own as client:
+
+                async def ask(call: Call, cas: int) -> Result:
+                    result: Result
+                    match call.kind:
+                        case Kind.GET:
+                            result = (await client.get_multi([b"never-stored", call.key])).get(call.key)
+                        case Kind.GETS:
+                            item = (await client.gets_multi([b"never-stored", call.key])).get(call.key)
+                            result = None if item is None else (item.value, item.cas)
+                        case Kind.MANY:
+                            result = await client.gat_multi(call.keys, 0)
+                        case Kind.SET:
+                            result = await client.set_multi({call.key: call.value}) == []
+                        case Kind.ADD:
+                            result = call.key not in await client.add_multi({call.key: call.value})
+                        case Kind.CAS:
+                            result = bool(await client.cas(call.key, call.value, cas))
+                        case Kind.DELETE:
+                            result = call.key in await client.delete_multi([call.key, call.key])
+                        case Kind.INCREMENT:
+                            result = (await client.incr_multi([call.key], call.delta)).get(call.key)
+                    return result
+
+                yield ask
+
+    return AsyncContestant(f"memproto {dialect.name.lower()}, asyncio, many", "memproto.clients.async_client", make)
+
+
 class _Reader(asyncio.StreamReader):
     """Notices when somebody reads on and on behind the end of the stream."""
 
@@ -142,6 +179,7 @@ async def _make_aiomcache() -> AsyncIterator[Ask]:
 
 
 OURS = tuple(_ours(dialect) for dialect in (Dialect.BINARY, Dialect.CLASSIC, Dialect.META))
+MANY = tuple(_ours_by_many(dialect) for dialect in (Dialect.BINARY, Dialect.CLASSIC, Dialect.META))
 AIOMCACHE = AsyncContestant("aiomcache", "aiomcache", _make_aiomcache)
 
 

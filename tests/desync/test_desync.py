@@ -38,6 +38,7 @@ pytestmark = pytest.mark.untraced
 DIALECTS = [pytest.param(dialect, id=dialect.name.lower()) for dialect in Dialect]
 CLIENTS = [pytest.param(each, id=each.name) for each in clients.OURS]
 POOLED = [pytest.param(each, id=each.name) for each in clients.POOLED]
+ASYNC_MANY = [pytest.param(each, id=each.name) for each in asynchronous.MANY]
 ASYNC_CLIENTS = [pytest.param(each, id=each.name) for each in asynchronous.OURS]
 # Whose answers carry the request's own opaque.
 MARKED = [Dialect.BINARY, Dialect.META]
@@ -188,6 +189,11 @@ def test_a_signal_handler_that_raises_in_any_operation_of_a_pool(client: Contest
 @pytest.mark.parametrize("client", ASYNC_CLIENTS)
 def test_tasks_whose_server_is_slow(client: AsyncContestant) -> None:
     check(asynchronous.run_many(client, 1, 40, SLOW), 300)
+
+
+@pytest.mark.parametrize("client", ASYNC_MANY)
+def test_tasks_with_commands_on_many_keys_whose_server_is_slow(client: AsyncContestant) -> None:
+    check(asynchronous.run_many(client, 3, 30, SLOW), 200)
 
 
 @pytest.mark.parametrize("client", [each for each in ASYNC_CLIENTS if "classic" not in str(each.id)])
