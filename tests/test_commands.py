@@ -70,6 +70,7 @@ TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object
     (CALLS.gets(b"k"), [Get((b"k",))], [([FOUND], Item(b"k", b"v", 7, 3)), ([Values()], None)]),
     (CALLS.get_multi([b"k", b"l"]), [Get((b"k", b"l"))], [([FOUND], {b"k": b"v"}), ([Values()], {})]),
     (CALLS.get_multi([]), [], [([], {})]),
+    (CALLS.get_multi([b"k", b"k"]), [Get((b"k", b"k"))], [([FOUND], {b"k": b"v"})]),
     (CALLS.gets_multi(iter([b"k", b"l"])), [Get((b"k", b"l"))], [([FOUND], {b"k": Item(b"k", b"v", 7, 3)})]),
     (CALLS.gets_multi([]), [], [([], {})]),
     (CALLS.set(b"k", b"v", 5, 7), [Set(b"k", b"v", 7, 5)], [([Stored(1)], True)]),

@@ -91,10 +91,12 @@ class Commands(Generic[V]):
     def _changed(self, keys: tuple[Key, ...]) -> tuple[bytes, ...]:
         return tuple(map(self._wire_key, keys))
 
-    def _given_by_wire(self, keys: Iterable[K]) -> dict[bytes, K]:
+    def _with_wire_keys(self, keys: Iterable[K]) -> tuple[tuple[bytes, ...], dict[bytes, K]]:
+        """The keys on the wire, and by each of them the key as it was given."""
         given = _keys_of(keys)
+        wire = self._wire_keys(given)
         try:
-            return dict(zip(self._wire_keys(given), given, strict=True))
+            return wire, dict(zip(wire, given, strict=True))
         except TypeError:
             for key in given:
                 self.encode(key)
@@ -137,22 +139,23 @@ class Commands(Generic[V]):
         return self._get_multi(keys, exptime)
 
     def _get_multi(self, keys: Iterable[K], exptime: int | None) -> Command[dict[K, V]]:
-        given, load = self._given_by_wire(keys), self._load
+        wire, given = self._with_wire_keys(keys)
+        load = self._load
 
         def found(replies: Replies) -> dict[K, V]:
             return {given[item.key]: load(item.value, item.flags) for item in results.only(replies, model.Values).items}
 
-        requests = (model.Get(tuple(given), exptime),) if given else ()
+        requests = (model.Get(wire, exptime),) if given else ()
         return Command(requests, found if given else _nothing, exptime is None)
 
     def gets_multi(self, keys: Iterable[K]) -> Command[dict[K, model.Item]]:
         """The items of those keys that have one, as they are stored."""
-        given = self._given_by_wire(keys)
+        wire, given = self._with_wire_keys(keys)
 
         def found(replies: Replies) -> dict[K, model.Item]:
             return {given[item.key]: item for item in results.only(replies, model.Values).items}
 
-        return Command((model.Get(tuple(given)),) if given else (), found if given else _nothing, True)
+        return Command((model.Get(wire),) if given else (), found if given else _nothing, True)
 
     def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Command[Lease[V]]:
         """The value, and whether this caller should store a new one: a :class:`Lease`. In the meta dialect only.
