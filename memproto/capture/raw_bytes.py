@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from memproto import Magic, Side
+from memproto import Magic, Side, SkippedBytes
 from memproto.capture.errors import CaptureError
 from memproto.capture.follower import Follower, Record
 from memproto.capture.splitter import Piece, Splitter
@@ -16,20 +16,36 @@ __all__ = ["decode_bytes", "decode_sides"]
 _AHEAD: Final = 1024
 _STEP: Final = 4096
 _MANY: Final = 1 << 20
+_NO_INPUT: Final = "the input is neither a capture nor a hex dump"
 _MAGICS: Final = (Magic.REQUEST, Magic.RESPONSE)
 
 
 def decode_bytes(chunks: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
-    """Yield the records of messages of both sides. Raises :class:`CaptureError` if they do not begin like messages.
+    """Yield the records of messages of both sides. Raises :class:`CaptureError` if there is no message.
 
     Binary and text may follow one another, as in what ``--format raw`` writes of several connections.
     """
+    skipped: list[Record] | None = []
+    for record in _decoded(chunks, keep=keep):
+        if skipped is None:
+            yield record
+        elif isinstance(record.event, SkippedBytes):
+            skipped.append(record)
+        else:
+            yield from skipped
+            yield record
+            skipped = None
+    if skipped is not None:
+        raise CaptureError(f"{_NO_INPUT}, and has no whole message of memcached")
+
+
+def _decoded(chunks: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
     followers = {is_binary: Follower(None, keep=keep) for is_binary in (False, True)}
     splitter = Splitter()
     begun = False
     for chunk in chunks:
         if not begun and not _is_message(chunk):
-            raise CaptureError("the input is neither a capture nor a hex dump, and does not begin with a message")
+            raise CaptureError(f"{_NO_INPUT}, and does not begin with a message")
         begun = True
         for piece in splitter.add(chunk):
             yield from _sent(followers[piece.is_binary], piece)

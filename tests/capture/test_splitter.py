@@ -96,6 +96,17 @@ def test_bytes_that_begin_with_no_message_are_refused(data: bytes) -> None:
         list(decode_bytes([data], keep=False))
 
 
+@pytest.mark.parametrize("data", [b"root:x:0:0:root:/root:/bin/sh\nnobody:x:1:1\n", b"get k", b"hello", NOOP[:20]])
+def test_bytes_without_a_whole_message_are_refused(data: bytes) -> None:
+    with pytest.raises(CaptureError, match="has no whole message of memcached"):
+        list(decode_bytes([data], keep=False))
+
+
+def test_bytes_before_the_first_message_are_told() -> None:
+    records = list(decode_bytes([b"hello\r\n", b"mn\r\nMN\r\n"], keep=False))
+    assert sorted(summarise(record).status for record in records) == ["ok", "skipped"]
+
+
 def test_sides_in_files_of_their_own_are_matched() -> None:
     client = b"".join(b"get %d\r\n" % number for number in range(3000))
     server = b"".join(b"VALUE %d 0 1\r\nv\r\nEND\r\n" % number for number in range(3000))
