@@ -11,7 +11,7 @@ from memproto.binary._packet import HEADER_SIZE, shape_fault, unpack_header
 from memproto.connection.observer_streams import ObservedStream
 from memproto.limits import MAX_KEY
 from memproto.model import STATUSES, Magic
-from memproto.text.classic._commands import COMMANDS, END, STAT, VALUE, VERSION
+from memproto.text.classic._commands import COMMANDS, CONFIG, END, STAT, VALUE, VERSION
 from memproto.text.meta._server import PARSERS as META_PARSERS
 
 # Where a message may begin: at a magic byte, and behind the end of a line.
@@ -29,7 +29,7 @@ def _one_of(words: set[bytes]) -> bytes:
 _REST: Final = rb"[^\x00-\x1f]*(?:\r?\n|\r?\Z)"
 _REPLY_WORDS: Final = {
     word for command in COMMANDS.values() for word in (command.success, *command.refusals) if b" " not in word
-} | {END, b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"ME", b"CLIENT_ERROR", b"SERVER_ERROR", VERSION, STAT}
+} | {END, b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"ME", b"CLIENT_ERROR", b"SERVER_ERROR", VERSION, STAT, CONFIG}
 _REQUEST_LINE: Final = re.compile(_one_of(COMMANDS.keys() | META_PARSERS.keys()) + rb"(?=[ \r\n])" + _REST).match
 _REPLY_LINE: Final = re.compile(
     b"(?:%b(?=[ \r\n])|%b [^ ]{1,250} [0-9]+ [0-9]+(?=[ \r]|\\Z)|VA [0-9]+(?=[ \r]|\\Z))%b"

@@ -13,6 +13,7 @@ from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
 from memproto.model import (
     AnyReply,
+    ClusterConfig,
     Delete,
     Failure,
     Flush,
@@ -33,7 +34,7 @@ from memproto.text._failures import failure_in
 from memproto.text._lines import words_of
 from memproto.text.classic._client_items import ItemsReader
 from memproto.text.classic._client_readers import RAW_LINE, reader_for
-from memproto.text.classic._commands import COMMANDS, STAT, VALUE, VERSION
+from memproto.text.classic._commands import COMMANDS, CONFIG, STAT, VALUE, VERSION
 from memproto.text.meta._client_irregular import IrregularReply
 from memproto.text.meta._flags import BASE64, KEY, OPAQUE
 from memproto.text.meta._flags import VALUE as WITH_VALUE
@@ -49,6 +50,7 @@ _CLASSIC: Final[dict[bytes, Request[object]]] = {
     COMMANDS[b"delete"].success: Delete(_NO_KEY),
     COMMANDS[b"touch"].success: Touch(_NO_KEY, 0),
     COMMANDS[b"flush_all"].success: Flush(),
+    CONFIG: ClusterConfig(),
     STAT: Stats(),
     VERSION: Version(),
 }

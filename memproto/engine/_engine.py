@@ -67,7 +67,7 @@ _RULES: Mapping[type[Request[object]], Callable[..., AnyReply]] = {
     model.Version: lambda cache, _request, _now: cache.version,
     **dict.fromkeys((model.Noop, model.Quit, model.Verbosity), lambda _cache, _request, _now: _OK),
     **dict.fromkeys(
-        (model.SaslList, model.SaslAuth, model.SaslStep, model.Unknown, model.UnknownLine),
+        (model.SaslList, model.SaslAuth, model.SaslStep, model.Unknown, model.UnknownLine, model.ClusterConfig),
         lambda _cache, _request, _now: _UNKNOWN,
     ),
 }

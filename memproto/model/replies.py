@@ -256,6 +256,31 @@ class MetaDebugReply(Message):
 
 
 @final
+class ClusterNode(Message):
+    """One server of a cluster: its name, its address, which may be empty, and its port."""
+
+    __match_args__: ClassVar = ("host", "ip", "port")
+    __slots__ = __match_args__
+
+    def __init__(self, host: bytes, ip: bytes, port: int) -> None:
+        self.host: Final[bytes] = host
+        self.ip: Final[bytes] = ip
+        self.port: Final[int] = port
+
+
+@final
+class ClusterConfigReply(Message):
+    """The answer to :class:`ClusterConfig`. ``version`` grows whenever the ``nodes`` change."""
+
+    __match_args__: ClassVar = ("version", "nodes")
+    __slots__ = __match_args__
+
+    def __init__(self, version: int, nodes: tuple[ClusterNode, ...] = ()) -> None:
+        self.version: Final[int] = version
+        self.nodes: Final[tuple[ClusterNode, ...]] = nodes
+
+
+@final
 class Silence(Message):
     """What a quiet request got: nothing. A get missed, anything else succeeded."""
 
@@ -269,6 +294,7 @@ AnyReply: TypeAlias = (
     | VersionReply
     | StatsReply
     | AdminReply
+    | ClusterConfigReply
     | Mechanisms
     | Authenticated
     | Challenge

@@ -9,6 +9,7 @@ from memproto.model.replies import (
     AdminReply,
     Authenticated,
     Challenge,
+    ClusterConfigReply,
     Failure,
     Mechanisms,
     Ok,
@@ -178,6 +179,20 @@ class AdminCommand(_Request):
 
 
 @final
+class ClusterConfig(_Request):
+    """Ask for the nodes of a cluster (``config get cluster``), as Amazon ElastiCache and Google Memorystore list them.
+
+    memcached does not know it, and an engine answers it with status UNKNOWN_COMMAND.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def reply_types(cls) -> tuple[type[ClusterConfigReply], ...]:
+        return (ClusterConfigReply,)
+
+
+@final
 class InvalidRequest(_Order):
     """A request that the connection refuses on an intact stream; ``reply`` is memcached's own answer to it.
 
@@ -208,5 +223,6 @@ ServerRequest: TypeAlias = (
     | Unknown
     | UnknownLine
     | AdminCommand
+    | ClusterConfig
     | InvalidRequest
 )

@@ -26,6 +26,7 @@ from memproto.text.classic import _client as _classic_client
 from memproto.text.classic import _server as _classic_server
 from memproto.text.classic._arguments import verb_for
 from memproto.text.classic._client_readers import reader_for
+from memproto.text.classic._cluster import decode_cluster_config, encode_cluster_config
 from memproto.text.classic._commands import COMMANDS, Argument, Command
 from memproto.text.meta import _server as _meta_server
 from memproto.text.meta._client_irregular import IrregularReply
@@ -44,8 +45,10 @@ __all__ = [
     "Flag",
     "Returned",
     "Token",
+    "decode_cluster_config",
     "decode_reply",
     "decode_request",
+    "encode_cluster_config",
     "encode_reply",
     "encode_reply_part",
     "encode_request",

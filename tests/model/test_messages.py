@@ -19,6 +19,8 @@ from memproto import (
     BinaryEnvelope,
     Challenge,
     ClassicEnvelope,
+    ClusterConfigReply,
+    ClusterNode,
     Counter,
     Decrement,
     Delete,
@@ -75,7 +77,7 @@ MESSAGES: list[type[Message]] = [
 
 
 def test_every_message_of_the_module_is_in_its_union() -> None:
-    parts = {Packet, Silence, Item, ItemMeta, MetaOptions}
+    parts = {Packet, Silence, Item, ItemMeta, MetaOptions, ClusterNode}
     assert set(MESSAGES) == {*REQUESTS, *REPLIES, *parts, *ENVELOPES}
 
 
@@ -269,6 +271,7 @@ DEFAULTS: list[tuple[object, object]] = [
     (RawReply(), RawReply(0, b"", b"", b"", 0, 0)),
     (AdminReply(), AdminReply((b"OK",))),
     (MetaDebugReply(), MetaDebugReply(())),
+    (ClusterConfigReply(1), ClusterConfigReply(1, ())),
 ]
 
 

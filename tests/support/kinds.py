@@ -12,6 +12,7 @@ from memproto import (
     AdminCommand,
     AnyRequest,
     Append,
+    ClusterConfig,
     Decrement,
     Delete,
     Dialect,
@@ -47,7 +48,7 @@ _EVERY: tuple[Kind, ...] = (
     *(Get, Set, Add, Replace, Append, Prepend, Delete, Increment, Decrement, Touch),
     *(Flush, Stats, Verbosity, Version, Noop, Quit),
 )
-_TEXT: tuple[Kind, ...] = (UnknownLine, AdminCommand)
+_TEXT: tuple[Kind, ...] = (UnknownLine, AdminCommand, ClusterConfig)
 
 #: The kinds of request that each dialect can say.
 KINDS: dict[Dialect, tuple[Kind, ...]] = {
@@ -146,7 +147,13 @@ def requests_of(kind: Kind, dialect: Dialect) -> st.SearchStrategy[AnyRequest]:
         return st.builds(AdminCommand, st.sampled_from([tuple(line.split(b" ")) for line in lines]))
     if kind is MetaDebug:
         return st.builds(MetaDebug, key)
-    plain: dict[Kind, AnyRequest] = {Version: Version(), Noop: Noop(), Quit: Quit(), SaslList: SaslList()}
+    plain: dict[Kind, AnyRequest] = {
+        Version: Version(),
+        Noop: Noop(),
+        Quit: Quit(),
+        SaslList: SaslList(),
+        ClusterConfig: ClusterConfig(),
+    }
     return st.just(plain[kind])
 
 

@@ -10,6 +10,7 @@ from memproto import (
     AnyRequest,
     Append,
     Authenticated,
+    ClusterConfig,
     Counter,
     Decrement,
     Delete,
@@ -71,6 +72,7 @@ _STUBS: dict[type[AnyRequest], AnyReply] = {
     UnknownLine: Failure(Status.UNKNOWN_COMMAND),
     AdminCommand: AdminReply(),
     MetaDebug: MetaDebugReply(),
+    ClusterConfig: Failure(Status.UNKNOWN_COMMAND),
 }
 
 

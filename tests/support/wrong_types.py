@@ -17,6 +17,9 @@ from memproto import (
     Append,
     Authenticated,
     Challenge,
+    ClusterConfig,
+    ClusterConfigReply,
+    ClusterNode,
     Counter,
     Decrement,
     Delete,
@@ -86,8 +89,10 @@ REQUESTS: tuple[AnyRequest, ...] = (
     UnknownLine(b"what"),
     AdminCommand((b"slabs", b"automove", b"0")),
     MetaDebug(b"k"),
+    ClusterConfig(),
     InvalidRequest(Failure(1), "reason"),
 )
+NODE = ClusterNode(b"host", b"ip", 1)
 REPLIES: tuple[AnyReply, ...] = (
     Values((ITEM,)),
     Stored(),
@@ -103,6 +108,7 @@ REPLIES: tuple[AnyReply, ...] = (
     RawReply(),
     AdminReply(),
     MetaDebugReply(((b"name", b"value"),)),
+    ClusterConfigReply(1, (NODE,)),
     Failure(1),
 )
 
@@ -152,6 +158,7 @@ def _is_right(annotation: str, value: object) -> bool:
     right: dict[str, tuple[object, ...]] = {
         "tuple[bytes, ...]": ((), (b"bytes",)),
         "tuple[Item, ...]": ((), (ITEM,)),
+        "tuple[ClusterNode, ...]": ((), (NODE,)),
         "tuple[tuple[bytes, bytes], ...]": ((), ((b"bytes", b"bytes"),)),
     }
     return any(type(value) is tuple and value == each for each in right[annotation])

@@ -120,6 +120,12 @@ def _found(draw: st.DrawFn, envelope: model.ClassicEnvelope, keys: tuple[bytes, 
     return model.Values(tuple(model.Item(key, draw(values), draw(U32), draw(U64) if with_cas else 0) for key in hits))
 
 
+def _clusters() -> st.SearchStrategy[model.ClusterConfigReply]:
+    name = words().filter(lambda word: b"|" not in word)
+    node = st.builds(model.ClusterNode, name, st.just(b"") | name, st.integers(0, 65535))
+    return st.builds(model.ClusterConfigReply, U64, st.lists(node, max_size=4).map(tuple))
+
+
 def classic_successes(envelope: model.ClassicEnvelope, values: Bytes) -> st.SearchStrategy[model.AnyReply]:
     """The replies that say a success or a miss."""
     request = envelope.request
@@ -134,6 +140,8 @@ def classic_successes(envelope: model.ClassicEnvelope, values: Bytes) -> st.Sear
             return _statistics(group)
         case model.AdminCommand(words):
             return _administered(words)
+        case model.ClusterConfig():
+            return _clusters()
         case model.UnknownLine():
             lines = texts().filter(_is_no_failure)
             return lines.map(lambda line: model.RawReply(value=line + b"\r\n"))

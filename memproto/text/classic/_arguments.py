@@ -76,6 +76,8 @@ def arguments_of(request: Request[object], verb: bytes) -> tuple[bytes, ...]:
         case model.AdminCommand(words):
             _check_admin(words)
             return words[1:]
+        case model.ClusterConfig():
+            return _commands.GET_CLUSTER
         case model.SaslAuth(mechanism=mechanism, data=data):
             _check_credentials(mechanism, data)
             # The key is not looked at. The data are user and password, without the NUL before them.

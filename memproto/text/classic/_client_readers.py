@@ -18,6 +18,7 @@ from memproto.text._failures import unexpected
 from memproto.text._lines import CRLF, read_line, unsigned
 from memproto.text.classic import _commands
 from memproto.text.classic._client_items import ONE_ITEM, ItemsReader
+from memproto.text.classic._cluster import ClusterConfigReader
 from memproto.text.classic._commands import BY_REQUEST, Command, failure_of
 
 _WORDS: Final[dict[type, Callable[[], AnyReply]]] = {
@@ -202,4 +203,6 @@ def reader_for(request: Request[object], limits: Limits) -> TextReader:
         return LinesReader(_detail_dump, _commands.END) if is_dump else StatisticsReader(request, limits)
     if isinstance(request, model.AdminCommand) and request.words[1:2] in _commands.DUMPS:
         return LinesReader(_list_of_items, _commands.DUMPS[request.words[1:2]], _commands.DUMP_REFUSALS)
+    if isinstance(request, model.ClusterConfig):
+        return ClusterConfigReader()
     return READERS.get(type(request), _FAILURES_ONLY)

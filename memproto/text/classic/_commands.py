@@ -127,6 +127,8 @@ _TABLE: Final = (
     Command(b"slabs", model.AdminCommand, (WORDS,)),
     Command(b"lru", model.AdminCommand, (WORDS,)),
     Command(b"lru_crawler", model.AdminCommand, (WORDS,)),
+    # Of hosted services; memcached does not know it.
+    Command(b"config", model.ClusterConfig, (Argument("get", ""), Argument("cluster", ""))),
 )
 
 #: The commands by their word.
@@ -150,6 +152,11 @@ ADMIN_VERBS: Final = tuple(command.verb for command in _TABLE if command.request
 
 #: The commands whose VALUE lines have a CAS.
 WITH_CAS: Final = (b"gets", b"gats")
+
+#: The arguments of ``config`` that ask for the nodes of a cluster, and the first word of the reply.
+CONFIG: Final = b"CONFIG"
+CLUSTER: Final = b"cluster"
+GET_CLUSTER: Final = (b"get", CLUSTER)
 
 # --- words of replies
 

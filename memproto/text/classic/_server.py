@@ -29,6 +29,7 @@ from memproto.text._lines import (
     unsigned_of,
 )
 from memproto.text.classic import _commands
+from memproto.text.classic._cluster import cluster_config_parts
 from memproto.text.classic._commands import NOREPLY, Command
 
 Parsed: TypeAlias = ClassicEnvelope | Block
@@ -204,6 +205,11 @@ def _parse_admin(command: Command, words: list[bytes], limits: Limits) -> AnyReq
     return model.AdminCommand(tuple(words[:-1] if command.noreply and words[-1] == NOREPLY else words))
 
 
+def _parse_config(command: Command, words: list[bytes], limits: Limits) -> AnyRequest:
+    is_known = tuple(words[1:]) == _commands.GET_CLUSTER
+    return model.ClusterConfig() if is_known else model.UnknownLine(b" ".join(words))
+
+
 # The storage commands are not here: data follow their lines.
 _PARSERS: Final[dict[type[Request[object]], _Parser]] = {
     model.Get: _parse_get,
@@ -215,6 +221,7 @@ _PARSERS: Final[dict[type[Request[object]], _Parser]] = {
     model.Stats: _parse_stats,
     **dict.fromkeys((model.Version, model.Quit), _parse_bare),
     model.AdminCommand: _parse_admin,
+    model.ClusterConfig: _parse_config,
 }
 
 #: Command word -> what reads the words of its line.
@@ -282,6 +289,8 @@ def _content(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
             return _admin(reply, envelope.request)
         case model.RawReply():
             return (reply.value,)
+        case model.ClusterConfigReply():
+            return cluster_config_parts(reply)
     # The Ok of Quit: the server closes the connection.
     return ()
 
