@@ -30,7 +30,7 @@ from memproto.text.classic._cluster import decode_cluster_config, encode_cluster
 from memproto.text.classic._commands import COMMANDS, Argument, Command
 from memproto.text.meta import _server as _meta_server
 from memproto.text.meta._client_irregular import IrregularReply
-from memproto.text.meta._flags import COUNT_MODES, FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, STORE_MODES, Flag, Returned, Token
+from memproto.text.meta._flags import FLAGS_OF, MAX_FLAGS, MAX_OPAQUE, MODES, Flag, Returned, Token
 from memproto.text.meta._keys import key_word
 from memproto.text.meta._operations import MetaRequest, envelope_of, key_of
 
@@ -62,7 +62,7 @@ META_FLAGS: Final[Mapping[bytes, Mapping[bytes, Flag]]] = MappingProxyType(
 
 #: The modes of ``ms`` and ``ma``: command -> letter behind ``M`` -> request. The first is meant where none is given.
 META_MODES: Final[Mapping[bytes, Mapping[bytes, type[AnyRequest]]]] = MappingProxyType(
-    {b"ms": MappingProxyType(STORE_MODES), b"ma": MappingProxyType(COUNT_MODES)}
+    {command: MappingProxyType(modes) for command, modes in MODES.items()}
 )
 
 #: The commands of classic text by their first word.

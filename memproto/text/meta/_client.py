@@ -44,6 +44,7 @@ _TOUCHED: Final = re.compile(rb"(?:EN|HD f(\d{1,10}) c(\d{1,20}))" + _KEY_OPAQUE
 _STORED: Final = re.compile(rb"HD c(\d{1,20}) " + _OPAQUE).match
 _COUNTED: Final = re.compile(rb"VA (\d{1,2}) c(\d{1,20}) " + _OPAQUE).match
 _MN: Final = b"MN\r\n"
+_MISS: Final = b"EN k"
 
 
 class MetaCommand(TextReader):
@@ -98,16 +99,18 @@ class _GetCommand(MetaCommand):
     def read(self, buffer: ReceiveBuffer, exchange: Exchange[object], limits: Limits) -> AnyReply | None:
         request = exchange.request
         assert isinstance(request, model.Get)
-        data, key = buffer.data, request.keys[0]
-        line = _ITEM(data, buffer.at)
-        if line is None:
+        data, at, key = buffer.data, buffer.at, request.keys[0]
+        if data.startswith(_MISS, at):
             # Behind the key stands what ends the request; with b, for a key in base64, that is not regular.
             sent = exchange.parts[0]
-            miss = b"EN k" + key + sent[sent.rfind(b" O") :]
-            if not data.startswith(miss, buffer.at):
+            miss = _MISS + key + sent[sent.rfind(b" O") :]
+            if not data.startswith(miss, at):
                 return None
-            buffer.at += len(miss)
+            buffer.at = at + len(miss)
             return model.Values()
+        line = _ITEM(data, at)
+        if line is None:
+            return None
         size_word, flags_word, cas_word, returned_key, opaque = line.groups()
         # With options the reply may say more of the item.
         if returned_key != key or int(opaque) != exchange._opaque or request.meta is not None:

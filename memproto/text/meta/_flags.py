@@ -7,11 +7,12 @@ sets, and whether and where replies return it. Readers, writers, documentation a
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from memproto import model
 from memproto._wire.checks import U32, U64
-from memproto.model import Request, Status
+from memproto.model import AnyRequest, Request, Status
 from memproto.text._failures import Refusals, lines_of
 from memproto.text._lines import BAD_FORMAT, OF_ONE_KEY, exptime_of, unsigned_of
 
@@ -189,7 +190,8 @@ COUNT_MODES: Final[dict[bytes, type[model.Increment | model.Decrement]]] = {
     b"D": model.Decrement,
     b"-": model.Decrement,
 }
-_MODES: dict[bytes, frozenset[bytes]] = {b"ms": frozenset(STORE_MODES), b"ma": frozenset(COUNT_MODES)}
+#: Command -> its modes.
+MODES: Final[dict[bytes, Mapping[bytes, type[AnyRequest]]]] = {b"ms": STORE_MODES, b"ma": COUNT_MODES}
 
 #: Command -> by letter the fields of its replies that come back as flags.
 RETURNED: Final[dict[bytes, dict[bytes, str]]] = {
@@ -335,7 +337,7 @@ def _mode(token: bytes, command: bytes) -> bytes:
     if len(token) != 1:
         text = JOINT.get(command, b"incorrect length for M token")
         raise FlagError(text, f"mode is {token!r}, must be one letter")
-    modes = _MODES.get(command)
+    modes = MODES.get(command)
     if modes is not None and token not in modes:
         raise FlagError(b"invalid mode for %b M token" % command, f"mode is {token!r}, none of {command!r}")
     return token
