@@ -90,8 +90,7 @@ class ServerMachine(RuleBasedStateMachine):
         raise NotImplementedError(f"{type(self).__name__}.receive(data) gives the server bytes and returns its replies")
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass for the server. Override it if your server can do that."""
-        raise NotImplementedError
+        """Let so much time pass for the server. Override it if your server can do that; it is not called otherwise."""
 
     def teardown(self) -> None:
         """Stop the server."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from memproto import Delete, Deleted, Dialect, Get, Increment, LocalProtocolError, Set, Version
+from memproto import Delete, Deleted, Dialect, Get, Increment, LocalProtocolError, Set, Stats, StatsReply, Version
 from memproto.clients import Client, ServerError
 from memproto.testing import Delay, FakeItem, FakeMemcached, ReceivedRequest
 from memproto.testing.fake.listener import Listener
@@ -253,6 +253,7 @@ def test_statistics_have_those_of_the_process(fake: FakeMemcached) -> None:
     assert stats[b"curr_connections"] == b"1"
     assert stats[b"version"] == b"1.6.18"
     assert stats[b"get_misses"] == b"1"
+    assert fake.execute(Stats(b"items")) == StatsReply()
 
 
 def test_settings_have_what_clients_look_for_and_those_of_the_cache(fake: FakeMemcached) -> None:
