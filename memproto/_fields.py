@@ -177,7 +177,7 @@ class _FieldRules:
 _RULES: dict[type, _FieldRules] = {}
 
 
-def fault_of(message: object) -> str | None:
+def _fault_of(message: object) -> str | None:
     """What is wrong with the first field whose value is not of the declared type; ``None`` if all are."""
     kind = type(message)
     rules = _RULES.get(kind) or _RULES.setdefault(kind, _FieldRules(kind))
@@ -185,13 +185,13 @@ def fault_of(message: object) -> str | None:
 
 
 def _fault_inside(message: object) -> str | None:
-    fault = fault_of(message)
+    fault = _fault_of(message)
     return fault and f".{fault}"
 
 
 def check_fields(message: object) -> None:
     """Raise LocalProtocolError that names the first field whose value is not of the declared type."""
-    fault = fault_of(message)
+    fault = _fault_of(message)
     if fault is not None:
         raise LocalProtocolError(fault)
 

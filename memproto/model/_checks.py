@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, get_args
 
 from memproto import model
-from memproto._fields import check_fields, fault_of, wrong_type
+from memproto._fields import check_fields, wrong_type
 from memproto.errors import LocalProtocolError
 from memproto.model import AnyReply, AnyRequest
 
@@ -31,12 +31,35 @@ _STATUS: type = int
 
 
 def _is_meta(meta: model.MetaOptions | None) -> bool:
-    return meta is None or (type(meta) is _OPTIONS and fault_of(meta) is None)
+    return meta is None or (
+        type(meta) is _OPTIONS
+        and type(meta.vivify) in _INT_OR_NONE
+        and type(meta.recache) in _INT_OR_NONE
+        and type(meta.bump) in _BOOLS
+        and type(meta.unless_cas) is int
+        and type(meta.new_cas) is int
+        and type(meta.invalidate) in _BOOLS
+        and type(meta.exptime) in _INT_OR_NONE
+        and type(meta.drop_value) in _BOOLS
+        and type(meta.base64) in _BOOLS
+        and type(meta.details) in _BOOLS
+        and type(meta.ttl_first) in _BOOLS
+    )
 
 
 def is_item_meta(meta: model.ItemMeta | None) -> bool:
-    """Whether this is None or an ItemMeta whose fields are of the declared types."""
-    return meta is None or (type(meta) is _ITEM_META and fault_of(meta) is None)
+    """Whether this is None or an ItemMeta whose fields are exactly of the declared types."""
+    return meta is None or (
+        type(meta) is _ITEM_META
+        and type(meta.ttl) is int
+        and type(meta.hit_before) in _BOOLS
+        and type(meta.last_access) is int
+        and type(meta.won) in _BOOLS
+        and type(meta.lost) in _BOOLS
+        and type(meta.stale) in _BOOLS
+        and type(meta.unchanged) in _BOOLS
+        and type(meta.size) in _INT_OR_NONE
+    )
 
 
 def _get(request: model.Get) -> bool:

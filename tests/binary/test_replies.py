@@ -325,6 +325,11 @@ REMOTE: list[tuple[BinaryEnvelope, str, str]] = [
     ),
     (
         STAT,
+        "81100001 04000000 00000005 00000007 0000000000000000 00000000 'n'",
+        "extras of a reply to STAT are 4 bytes, must be 0",
+    ),
+    (
+        STAT,
         "81100001 00000000 00000001 00000007 0000000000000000 'n'",
         "25 bytes are less than one reply",
     ),
