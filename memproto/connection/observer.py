@@ -75,14 +75,14 @@ class Observer:
 
         Raises :class:`~memproto.LocalProtocolError` if ``size`` is negative or no int.
         """
-        if self._requests.stream.lost is None and self._is_gap(size):
+        if self._is_gap(size) and self._requests.stream.lost is None:
             size = self._requests.fill_gap(size)
         if self._is_gap(size):
             self._requests.stream.lose_bytes(size)
 
     def server_gap(self, size: int) -> None:
         """Note that the next ``size`` bytes of the server are missing; see :meth:`client_gap`."""
-        if self._replies.stream.lost is None and self._is_gap(size):
+        if self._is_gap(size) and self._replies.stream.lost is None:
             size = self._replies.fill_gap(size)
         if self._is_gap(size):
             self._replies.lose_bytes(size)

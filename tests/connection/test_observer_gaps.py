@@ -266,3 +266,16 @@ def test_reply_that_fits_none_of_the_requests_is_unmatched_and_says_why() -> Non
     assert unmatched.detail == "line b'VALUE a 0 1' answers no request that waits for a reply"
     assert isinstance(exchange, ObservedExchange)
     assert (exchange.envelope.request, exchange.reply) == (Increment(b"n"), Counter(7))
+
+
+def test_gap_inside_a_value_behind_skipped_bytes_costs_only_its_bytes() -> None:
+    observer = Observer(mid_stream=True)
+    observer.client_sent(b"lue\r\nset k 0 0 8\r\nab")
+    observer.client_gap(4)
+    observer.client_sent(b"gh\r\nget k\r\n")
+    observer.server_sent(b"lue\r\nSTORED\r\nVALUE k 0 8\r\nab")
+    observer.server_gap(4)
+    observer.server_sent(b"gh\r\nEND\r\n")
+    events = events_of(observer)
+    assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(5), range(5)]
+    assert [event.missing for event in events if isinstance(event, ObservedExchange)] == [4, 4]
