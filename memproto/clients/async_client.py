@@ -240,6 +240,7 @@ class AsyncClient(Generic[V]):
     flush: Final = _method(Commands[V].flush)
     stats: Final = _method(Commands[V].stats)
     version: Final = _method(Commands[V].version)
+    discover: Final = _method(Commands[V].discover)
     noop: Final = _method(Commands[V].noop)
 
     async def close(self) -> None:

@@ -252,6 +252,7 @@ class Client(Generic[V]):
     flush: Final = _method(Commands[V].flush)
     stats: Final = _method(Commands[V].stats)
     version: Final = _method(Commands[V].version)
+    discover: Final = _method(Commands[V].discover)
     noop: Final = _method(Commands[V].noop)
 
     def close(self) -> None:

@@ -308,6 +308,13 @@ class Commands(Generic[V]):
         """The server's version."""
         return Command((model.Version(),), results.version, True)
 
+    def discover(self) -> Command[list[tuple[str, int]]]:
+        """The nodes of the cluster that this server is the configuration endpoint of, as pairs of host and port.
+
+        ElastiCache and Memorystore know this; memcached refuses it. In the classic and meta dialects only.
+        """
+        return Command((model.ClusterConfig(),), results.nodes, True)
+
     def noop(self) -> Command[bool]:
         """A request without effect: true, when the server has answered."""
         return Command((model.Noop(),), results.done, True)

@@ -142,6 +142,11 @@ def statistics(replies: Replies) -> dict[bytes, bytes]:
     return dict(only(replies, model.StatsReply).stats)
 
 
+def nodes(replies: Replies) -> list[tuple[str, int]]:
+    """The nodes of a cluster, as pairs of host and port."""
+    return [(node.host.decode(), node.port) for node in only(replies, model.ClusterConfigReply).nodes]
+
+
 def version(replies: Replies) -> bytes:
     """The server's version."""
     return only(replies, model.VersionReply).version

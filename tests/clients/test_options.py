@@ -13,7 +13,8 @@ from memproto import Dialect, Item, LocalProtocolError
 from memproto.clients import AsyncClient, AsyncCluster, CallReport, Client, Cluster, Lease, Node, Settings
 from memproto.clients.keepalive import keep_alive
 from memproto.clients.pickles import pickling
-from memproto.commands import Serde
+from memproto.commands import Serde, ServerError
+from memproto.testing import FakeMemcached
 from tests.clients.test_pool import tiny_server
 from tests.support.peers import DEADLINE, memcached
 
@@ -194,6 +195,23 @@ def test_unknown_option_is_refused_by_every_client() -> None:
 
 def test_a_timeout_is_the_default() -> None:
     assert Client().timeout == AsyncClient().timeout == 1.0
+
+
+def test_configuration_endpoint_lists_the_nodes() -> None:
+    async def discover(address: tuple[str, int]) -> list[tuple[str, int]]:
+        async with AsyncClient(*address, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client:
+            return await client.discover()
+
+    nodes = [("a.example", 11211), ("b.example", 11212)]
+    with FakeMemcached() as endpoint:
+        with Client(*endpoint.address, timeout=DEADLINE, dialect=Dialect.CLASSIC) as client:
+            with pytest.raises(ServerError):
+                client.discover()
+            endpoint.discovery(nodes)
+            assert client.discover() == nodes
+        assert asyncio.run(discover(endpoint.address)) == nodes
+        with Client(*endpoint.address, timeout=DEADLINE) as binary, pytest.raises(LocalProtocolError):
+            binary.discover()
 
 
 @real

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from memproto import AnyRequest, RawReply, UnknownLine
+from memproto import AnyRequest, ClusterConfig, ClusterConfigReply, ClusterNode
 from memproto.testing.arguments import check_count, check_type, misuse
 
 #: Host and port of a node.
 Node: TypeAlias = tuple[str, int]
-
-_WORDS = [b"config", b"get", b"cluster"]
 
 
 class Discovery:
@@ -30,13 +28,12 @@ class Discovery:
         """Answer no longer."""
         self._version = 0
 
-    def answer(self, request: AnyRequest) -> RawReply | None:
+    def answer(self, request: AnyRequest) -> ClusterConfigReply | None:
         """The reply to ``config get cluster``, ``None`` for any other request and if no nodes were ever set."""
-        if not self._version or not isinstance(request, UnknownLine) or request.line.split() != _WORDS:
+        if not self._version or not isinstance(request, ClusterConfig):
             return None
-        nodes = " ".join(f"{host}|{host}|{port}" for host, port in self._nodes)
-        payload = f"{self._version}\n{nodes}\n".encode()
-        return RawReply(value=b"CONFIG cluster 0 %d\r\n%b\r\nEND\r\n" % (len(payload), payload))
+        nodes = tuple(ClusterNode(host.encode(), host.encode(), port) for host, port in self._nodes)
+        return ClusterConfigReply(self._version, nodes)
 
 
 def _checked(node: object) -> Node:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from memproto import Failure, LocalProtocolError, RawReply, Status, UnknownLine
+from memproto import ClusterConfig, ClusterConfigReply, ClusterNode, Failure, LocalProtocolError, Status, UnknownLine
 from memproto.testing import FakeMemcached
 
-ASK = UnknownLine(b"config get cluster")
+ASK = ClusterConfig()
 
 
 def test_the_nodes_are_told_with_the_number_of_the_configuration() -> None:
     fake = FakeMemcached()
     fake.discovery([("one.example", 11211), ("10.0.0.2", 11212)])
-    answer = b"CONFIG cluster 0 56\r\n1\none.example|one.example|11211 10.0.0.2|10.0.0.2|11212\n\r\nEND\r\n"
-    assert fake.execute(ASK) == RawReply(value=answer)
-    assert fake.execute(UnknownLine(b" config  get cluster ")) == RawReply(value=answer)
+    first, second = ClusterNode(b"one.example", b"one.example", 11211), ClusterNode(b"10.0.0.2", b"10.0.0.2", 11212)
+    assert fake.execute(ASK) == ClusterConfigReply(1, (first, second))
     fake.discovery([("10.0.0.2", 1)])
-    assert fake.execute(ASK) == RawReply(value=b"CONFIG cluster 0 22\r\n2\n10.0.0.2|10.0.0.2|1\n\r\nEND\r\n")
+    assert fake.execute(ASK) == ClusterConfigReply(2, (ClusterNode(b"10.0.0.2", b"10.0.0.2", 1),))
 
 
 def test_without_nodes_the_command_is_unknown() -> None:
@@ -25,7 +24,7 @@ def test_without_nodes_the_command_is_unknown() -> None:
     assert fake.execute(ASK) == Failure(Status.UNKNOWN_COMMAND)
     fake.discovery([])
     assert fake.execute(UnknownLine(b"config get other")) == Failure(Status.UNKNOWN_COMMAND)
-    assert fake.execute(ASK) == RawReply(value=b"CONFIG cluster 0 3\r\n1\n\n\r\nEND\r\n")
+    assert fake.execute(ASK) == ClusterConfigReply(1)
     fake.clear()
     assert fake.execute(ASK) == Failure(Status.UNKNOWN_COMMAND)
 
