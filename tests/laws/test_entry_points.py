@@ -488,9 +488,9 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: udp.Reassembler().forget("1"), "request_id is str, must be an int"),  # type: ignore[arg-type]
     (lambda: Pipe(ServerConnection()), "client is ServerConnection, must be a Client"),  # type: ignore[arg-type]
     (lambda: Pipe(server=ClientConnection()), "server is ClientConnection, must be"),  # type: ignore[arg-type]
-    (lambda: Pipe().write_to_server("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: Pipe().write_to_server("text"), "data is 'text', must be bytes"),  # type: ignore[arg-type]
     (lambda: Pipe().write_to_client(Noop()), "data is Noop, must be bytes"),  # type: ignore[arg-type]
-    (lambda: Pipe().deliver_to_server("1"), "size is str, must be an int or None"),  # type: ignore[arg-type]
+    (lambda: Pipe().deliver_to_server("1"), "size is '1', must be an int or None"),  # type: ignore[arg-type]
     (lambda: Pipe().deliver_to_client(-1), "size is -1, the least is 0"),
     (lambda: decode_packet("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
     (lambda: decode_packet(b"", "0"), "at is str, must be an int"),  # type: ignore[arg-type]
@@ -507,7 +507,7 @@ _MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: replies_to(Stored()), "request is Stored, must be a request"),  # type: ignore[arg-type]
     (lambda: replies_to(BinaryEnvelope(Noop(), 10)), "request is BinaryEnvelope, must be a request"),  # type: ignore[arg-type]
     (lambda: text_replies_to(Noop()), "envelope is Noop, must be a ClassicEnvelope or a MetaEnvelope"),  # type: ignore[arg-type]
-    (lambda: pieces("text"), "data is str, must be bytes"),  # type: ignore[arg-type]
+    (lambda: pieces("text"), "data is 'text', must be bytes"),  # type: ignore[arg-type]
     (lambda: OPCODES[8].request.extras_of(4).unpack("text"), "extras is str, must be"),  # type: ignore[arg-type, union-attr]
 ]
 
