@@ -18,6 +18,7 @@ from memproto import (
     Observer,
     ObserverEvent,
     Ok,
+    RawReply,
     SaslAuth,
     Set,
     Side,
@@ -279,3 +280,66 @@ def test_gap_inside_a_value_behind_skipped_bytes_costs_only_its_bytes() -> None:
     events = events_of(observer)
     assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(5), range(5)]
     assert [event.missing for event in events if isinstance(event, ObservedExchange)] == [4, 4]
+
+
+def test_binary_reply_that_fits_no_request_is_unmatched_and_the_next_one_is_not() -> None:
+    observer = Observer(Limits(value=4))
+    observer.client_sent(NOOP)
+    too_large = bytes.fromhex("810000000400000000000009 00000001 0000000000000000 00000000") + b"12345"
+    misshapen = bytes.fromhex("810100000400000000000004 00000001 0000000000000000 00000000")
+    events: list[ObserverEvent] = []
+    for byte in too_large + misshapen + NOOP_REPLY:
+        observer.server_sent(bytes([byte]))
+        events += events_of(observer)
+    first, second, noop = events
+    assert isinstance(first, UnmatchedReply)
+    assert isinstance(second, UnmatchedReply)
+    assert isinstance(noop, ObservedExchange)
+    assert first.detail == "no request with opcode 0x00 and opaque 0x00000001 waits for a reply"
+    assert first.reply == Failure(Status.REPLY_TOO_LARGE, b"value is 5 bytes, limit is 4")
+    assert second.reply == RawReply(extras=bytes(4))
+    assert noop.reply == Ok()
+
+
+def test_gap_in_a_binary_header_costs_the_packet_and_in_a_replied_value_only_its_bytes() -> None:
+    observer = Observer()
+    observer.client_sent(NOOP + NOOP[:10])
+    observer.client_gap(14)
+    observer.client_sent(bytes.fromhex("800000010000000000000001 00000003 0000000000000000") + b"k")
+    observer.server_sent(NOOP_REPLY * 2)
+    observer.server_sent(bytes.fromhex("810000000400000000000009 00000003 0000000000000000 00000000") + b"1")
+    observer.server_gap(4)
+    events = events_of(observer)
+    exchanges = [event for event in events if isinstance(event, ObservedExchange)]
+    assert [(each.reply, each.missing) for each in exchanges] == [
+        (Ok(), 0),
+        (Values((Item(b"k", b"1" + bytes(4)),)), 4),
+    ]
+    assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(24, 48)]
+    assert sum(isinstance(event, UnmatchedReply) for event in events) == 1
+
+
+def test_line_that_is_no_reply_is_skipped() -> None:
+    observer = Observer()
+    observer.server_sent(b"what is this\r\nVA 1 kYQ== b\r\nx\r\n")
+    skipped, unmatched = events_of(observer)
+    assert skipped == SkippedBytes(Side.SERVER, range(14), SkipReason.FAULT, "line b'what is this' is no reply")
+    assert isinstance(unmatched, UnmatchedReply)
+    assert unmatched.reply == Values((Item(b"a", b"x", base64=True),))
+
+
+def test_lines_taken_for_requests_before_a_binary_one_have_no_replies() -> None:
+    observer = Observer(Limits(line=300))
+    observer.client_sent(b"junk\r\n" + b"x" * 400 + b"\r\n" + NOOP)
+    observer.server_sent(NOOP_REPLY)
+    events = events_of(observer)
+    assert [event.reply for event in events if isinstance(event, ObservedExchange)] == [NoReply.NOT_SEEN, Ok()]
+    assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(6, 408)]
+
+
+def test_error_line_goes_to_a_quiet_request_if_no_other_waits() -> None:
+    observer = Observer()
+    observer.client_sent(b"incr n 1 noreply\r\n")
+    observer.server_sent(b"SERVER_ERROR out of memory\r\n")
+    (exchange,) = exchanges_of(observer)
+    assert exchange.reply == Failure(Status.OUT_OF_MEMORY, b"out of memory")
