@@ -22,6 +22,7 @@ from memproto import (
     SaslAuth,
     Set,
     Side,
+    Silence,
     SkippedBytes,
     SkipReason,
     Status,
@@ -343,3 +344,37 @@ def test_error_line_goes_to_a_quiet_request_if_no_other_waits() -> None:
     observer.server_sent(b"SERVER_ERROR out of memory\r\n")
     (exchange,) = exchanges_of(observer)
     assert exchange.reply == Failure(Status.OUT_OF_MEMORY, b"out of memory")
+
+
+def test_replies_alone_are_read_in_any_pieces() -> None:
+    text, binary = Observer(), Observer()
+    events: list[ObserverEvent] = []
+    for byte in b"VALUE a 0 1\r\nx\r\nEND\r\n":
+        text.server_sent(bytes([byte]))
+        events += events_of(text)
+    for byte in bytes.fromhex("810000000400000000000005 00000001 0000000000000000 00000000") + b"x":
+        binary.server_sent(bytes([byte]))
+        events += events_of(binary)
+    items = [event.reply for event in events if isinstance(event, UnmatchedReply)]
+    assert items == [Values((Item(b"a", b"x"),)), Values((Item(b"", b"x"),))]
+
+
+def test_success_behind_a_noreply_store_answers_the_next_store() -> None:
+    observer = Observer()
+    observer.client_sent(b"set a 0 0 1 noreply\r\nx\r\nset b 0 0 1\r\ny\r\n")
+    observer.server_sent(b"STORED\r\n")
+    silent, stored = exchanges_of(observer)
+    assert (silent.reply, stored.reply) == (Silence(), Stored())
+
+
+def test_start_in_the_middle_finds_a_failure_and_waits_behind_a_line_end() -> None:
+    observer = Observer(mid_stream=True)
+    observer.client_sent(b"junk\n")
+    observer.server_sent(b"\x00" + bytes.fromhex("810000000000000100000009 00000001 0000000000000000") + b"Not found")
+    events = events_of(observer)
+    observer.client_sent(b"version\r\n")
+    observer.client_eof()
+    observer.server_eof()
+    events += events_of(observer)
+    assert [event.reply for event in events if isinstance(event, UnmatchedReply)] == [Values()]
+    assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(1), range(5)]
