@@ -19,6 +19,7 @@ from memproto import (
     Append,
     Challenge,
     ClassicEnvelope,
+    ClusterConfig,
     Counter,
     Decrement,
     Delete,
@@ -155,6 +156,7 @@ CLASSIC_KINDS: list[type[AnyRequest]] = [
     Verbosity,
     Stats,
     AdminCommand,
+    ClusterConfig,
     UnknownLine,
 ]
 META_KINDS: list[type[AnyRequest]] = [
