@@ -162,6 +162,7 @@ def test_idle_connection_is_closed_when_another_is_put_back_or_when_a_call_finds
 def test_last_idle_connection_taken_by_another_thread_meanwhile_does_no_harm() -> None:
     with Client(pool=1, idle=30.0) as client:
         client._close_idle(1000.0)
+        assert client._connections == []
 
 
 def test_connection_that_cannot_be_opened_costs_no_place_of_the_pool() -> None:
