@@ -44,10 +44,6 @@ def _unchanged(keys: tuple[Key, ...]) -> tuple[bytes, ...]:
     return keys  # type: ignore[return-value]
 
 
-def _nothing(_replies: Replies) -> dict[K, V]:
-    return {}
-
-
 class Commands(Generic[V]):
     """The commands of a cache client, for values of type ``V``, which ``serde`` turns into bytes and flags and back.
 
@@ -143,19 +139,21 @@ class Commands(Generic[V]):
         load = self._load
 
         def found(replies: Replies) -> dict[K, V]:
-            return {given[item.key]: load(item.value, item.flags) for item in results.only(replies, model.Values).items}
+            items = results.only(replies, model.Values).items if given else ()
+            return {given[item.key]: load(item.value, item.flags) for item in items}
 
         requests = (model.Get(wire, exptime),) if given else ()
-        return Command(requests, found if given else _nothing, exptime is None)
+        return Command(requests, found, exptime is None)
 
     def gets_multi(self, keys: Iterable[K]) -> Command[dict[K, model.Item]]:
         """The items of those keys that have one, as they are stored."""
         wire, given = self._with_wire_keys(keys)
 
         def found(replies: Replies) -> dict[K, model.Item]:
-            return {given[item.key]: item for item in results.only(replies, model.Values).items}
+            items = results.only(replies, model.Values).items if given else ()
+            return {given[item.key]: item for item in items}
 
-        return Command((model.Get(wire),) if given else (), found if given else _nothing, True)
+        return Command((model.Get(wire),) if given else (), found, True)
 
     def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Command[Lease[V]]:
         """The value, and whether this caller should store a new one: a :class:`Lease`. In the meta dialect only.

@@ -44,7 +44,7 @@ class ObservedReplies:
         #: Events that come before those of the bytes that are not read yet.
         self.events: Final[deque[ReplyEvent]] = deque()
         #: How many bytes the requests have that wait for their replies.
-        self.held = 0
+        self.held: int = 0
 
     def __len__(self) -> int:
         """How many requests wait for their replies."""

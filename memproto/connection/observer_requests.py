@@ -43,7 +43,7 @@ class ObservedRequests:
         self._reader: BinaryServer | TextServer | None = None
         #: Whether the requests are binary, as far as is known; and whether a known request was among them.
         self.binary: bool | None = None
-        self.sure = False
+        self.sure: bool = False
 
     def read(self) -> Envelope | SkippedBytes | None:
         """The next request, or what was skipped before it; ``None`` if more bytes are needed."""

@@ -33,16 +33,17 @@ class ObservedStream(ReceiveBuffer):
         super().__init__()
         self.is_client: Final[bool] = is_client
         #: Where the message begins that is being read, and where the bytes end that were fed.
-        self.begin = self.end = 0
+        self.begin: int = 0
+        self.end: int = 0
         #: How many bytes of that message were lost in gaps.
-        self.missing = 0
+        self.missing: int = 0
         #: Whether the side sends nothing more.
-        self.ended = False
+        self.ended: bool = False
         #: Why no message is known to begin at ``begin``, ``None`` if one does; and what was wrong.
         self.lost: SkipReason | None = None
-        self.detail = ""
+        self.detail: str = ""
         #: Whether a message may begin with the next byte, if ``lost``.
-        self.may_begin = False
+        self.may_begin: bool = False
 
     @property
     def position(self) -> int:
@@ -111,5 +112,5 @@ class ObservedStream(ReceiveBuffer):
         """Give up the message that could not be read; the next one begins behind its first byte at the earliest."""
         may_begin = self.mid_message
         if not may_begin:
-            self.at += 1
+            self.discard(1)
         self.lose(SkipReason.FAULT, detail, may_begin)

@@ -35,7 +35,7 @@ def _called(function: ast.AST) -> set[str]:
 @cache
 def _asserts(function: ast.AST) -> bool:
     """Whether it asserts by itself: by a statement, by pytest, or by a function whose name says that it checks."""
-    if {"raises", "warns", "fail", "assert_type"} & _called(function):
+    if {"raises", "warns", "fail", "assert_type", "run_state_machine_as_test"} & _called(function):
         return True
     if any(name.startswith(("check_", "assert_")) for name in _called(function)):
         return True
