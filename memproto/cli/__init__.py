@@ -5,6 +5,7 @@ To add a subcommand, write a module with ``main(arguments) -> int`` and enter it
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -84,9 +85,24 @@ SUBCOMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand that the first argument names; the exit code. ``None`` is the command line of this process.
 
-    Raises ``SystemExit`` where a subcommand does, as ``memproto serve --help`` does.
+    An output that nobody reads any more ends it in silence, with 0. Raises ``SystemExit`` where a subcommand does, as
+    ``memproto serve --help`` does.
     """
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain at its exit if it could not flush the rest, so that goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return 0
+
+
+def _run(arguments: Sequence[str]) -> int:
+    name, *rest = arguments or [""]
     if name in SUBCOMMANDS:
         return SUBCOMMANDS[name].load()(rest)
     if name in ("-h", "--help"):

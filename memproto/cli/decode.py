@@ -50,15 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # A key may have characters that the terminal's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        output = _Output(options)
-        code = _decode(options, output)
-        output.end()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads this has seen enough. Python would complain at its exit if it could not flush the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    output = _Output(options)
+    code = _decode(options, output)
+    output.end()
     return code
 
 

@@ -137,8 +137,12 @@ def main(arguments: Sequence[str]) -> int:
         port = _port_of(server)
         for dialect in ORDER:
             demonstration = Demonstration(port, dialect)
-            demonstration.run()
+            with demonstration.client:
+                demonstration.run()
             exchanges += demonstration.exchanges
+    except BrokenPipeError:
+        # Nobody reads this any more, which the caller knows to end in silence.
+        raise
     except (UnexpectedError, ServerError, ProtocolError, OSError) as error:
         problem = f"{type(error).__name__}: {error}"
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
@@ -54,6 +55,21 @@ def test_each_subcommand_has_a_help_of_its_own(name: str, capsys: pytest.Capture
 def test_serve_runs_the_options_of_the_rest_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "run", lambda options: 7 if options == parse_arguments(["-p", "5", "-Y", "f"]) else 1)
     assert main(["serve", "-p", "5", "-Y", "f"]) == 7
+
+
+CAPTURE = str(ROOT / "tests" / "data" / "captures" / "pymemcache.pcap")
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["get", "--help"], ["decode", CAPTURE], ["demo"]])
+def test_output_that_nobody_reads_ends_it_in_silence(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_without_arguments_it_reads_those_of_the_process(

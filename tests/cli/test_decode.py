@@ -210,31 +210,6 @@ def test_standard_input_is_read_as_a_live_capture(
     assert capsys.readouterr().out.endswith("miss\n")
 
 
-class _Broken(io.StringIO):
-    """An output that nobody reads, with a file descriptor of its own."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file = path.open("wb")
-
-    def write(self, text: str, /) -> int:
-        raise BrokenPipeError
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def test_an_output_that_nobody_reads_ends_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capsys) -> None:
-    broken = _Broken(tmp_path / "output")
-    monkeypatch.setattr(sys, "stdout", broken)
-    assert main([RECORDED]) == 0
-    broken.close()
-    assert capsys.readouterr().err == ""
-
-
 def test_an_interrupt_ends_it_with_what_there_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capsys
 ) -> None:
