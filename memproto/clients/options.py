@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypedDict, TypeVar, final
 
 from memproto import Dialect, Limits
@@ -84,7 +84,7 @@ class Settings:
     #: With a username each connection begins with SASL PLAIN, in the text dialects with the ``set`` of
     #: ``memcached -Y``.
     username: str | None = None
-    password: str = ""
+    password: str = field(default="", repr=False)
     #: With a context each connection uses TLS.
     tls: ssl.SSLContext | None = None
     #: The name that the certificate must have, if it is not the host.

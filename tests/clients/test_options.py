@@ -233,3 +233,7 @@ def test_of_many_callers_one_has_the_lease() -> None:
         assert client.set(b"k", "newer")
         assert client.cas(b"k", "older", stale.cas) is False
         assert client.get(b"k") == "newer"
+
+
+def test_repr_of_settings_has_no_password() -> None:
+    assert "secret" not in repr(Settings(username="me", password="secret"))
