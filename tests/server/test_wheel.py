@@ -26,4 +26,4 @@ def test_installed_command_serves_both_clients_with_journal_tls_and_authenticati
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith("journal, TLS, authentication, both clients\n")
+    assert ran.stdout.endswith("journal, TLS, authentication, both clients, pytest\n")
