@@ -67,10 +67,8 @@ class Permits:
 
     def wake(self) -> None:
         """Wake one of the threads that wait."""
-        try:
+        with suppress(IndexError):  # nobody waits
             self._waiting.popleft().put(None)
-        except IndexError:
-            return
 
     def take_or(self, find: Callable[[], T | None], deadline: float | None) -> Permit | T:
         """Return what ``find`` finds, or a permit, as soon as there is either. Raises TimeoutError at the deadline."""

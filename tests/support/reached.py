@@ -18,10 +18,18 @@ from typing import TypeAlias, TypeVar
 
 from hypothesis import event, settings
 
+from memproto import Dialect
 from tests.support.kinds import Kind
 
 T = TypeVar("T", bound=Callable[..., None])
-Share: TypeAlias = float | Mapping[str, float] | Mapping[Kind, float] | Mapping[int, float] | Mapping[bool, float]
+Share: TypeAlias = (
+    float
+    | Mapping[str, float]
+    | Mapping[Kind, float]
+    | Mapping[Dialect, float]
+    | Mapping[int, float]
+    | Mapping[bool, float]
+)
 
 #: From so many examples on, a share means something: of examples that are the same in every run, and of random ones.
 FEW, ENOUGH = 20, 500

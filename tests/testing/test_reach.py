@@ -319,7 +319,7 @@ HITS: dict[str, st.SearchStrategy[AnyRequest]] = {
 def test_gets_of_a_generated_run_often_hit(name: str) -> None:
     tallies: dict[float, Tally[str]] = {0.0: Tally(), 1_700_000_000.0: Tally()}
 
-    @settings(_SETTINGS, derandomize=True, max_examples=25)
+    @settings(_SETTINGS, derandomize=True, max_examples=50)
     @given(st.lists(HITS[name], min_size=20, max_size=60))
     def run(batch: list[AnyRequest]) -> None:
         for now, seen in tallies.items():

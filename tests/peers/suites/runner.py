@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,13 +36,18 @@ _UNITTEST_OUTCOMES: dict[str, Outcome] = {"ok": "passed", "FAIL": "failed", "ERR
 
 
 def source_of(suite: Suite, folder: Path) -> Path:
-    """Where the tests of a suite are: in the installed package, or in its sdist, which is unpacked into ``folder``."""
+    """Put the tests of a suite into ``folder``, from the installed package or from its sdist; the folder they are in.
+
+    They do not run where the package is installed, because above that may be a project with settings of pytest.
+    """
     if not suite.installed:
         return unpack(suite, folder)
     spec = importlib.util.find_spec(re.split("[=<>]", suite.requirement)[0])
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent.parent
+    package = Path(spec.origin).parent
+    shutil.copytree(package, folder / package.name)
+    return folder
 
 
 def unpack(suite: Suite, folder: Path) -> Path:
