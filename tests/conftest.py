@@ -34,7 +34,7 @@ def _register(name: str, max_examples: int, *, derandomize: bool = False) -> Non
 
 _register("default", 30)
 # For the other Pythons: each run draws examples of its own, so that they need not be many.
-_register("ci", 10)
+_register("ci", 20)
 # For the coverage gate: the same examples every time, so that it does not depend on luck.
 _register("steady", 60, derandomize=True)
 _register("nightly", 2000)

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
         finally:
-            sys.stdout.flush()
+            print(end="", flush=True)  # not of sys.stdout, which a daemon may not have
     except BrokenPipeError:
         # Python would complain at its exit if it could not flush the rest, so that goes nowhere.
         nowhere = os.open(os.devnull, os.O_WRONLY)
