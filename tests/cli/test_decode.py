@@ -267,3 +267,10 @@ def test_progress_is_shown_where_only_standard_error_is_a_terminal(monkeypatch: 
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with terminal.progress(2048) as note:
         assert note is None
+
+
+def test_output_that_is_no_text_file_gets_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    assert main([RECORDED]) == 0
+    assert len(output.getvalue().splitlines()) == 12

@@ -378,3 +378,15 @@ def test_start_in_the_middle_finds_a_failure_and_waits_behind_a_line_end() -> No
     events += events_of(observer)
     assert [event.reply for event in events if isinstance(event, UnmatchedReply)] == [Values()]
     assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(1), range(5)]
+
+
+def test_text_behind_a_gap_in_a_binary_conversation_is_skipped_to_the_next_packet() -> None:
+    observer = Observer()
+    observer.client_sent(NOOP)
+    assert events_of(observer) == []
+    observer.client_gap(5)
+    observer.client_sent(b"get a\r\n" + NOOP)
+    observer.server_sent(NOOP_REPLY * 2)
+    events = events_of(observer)
+    assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(24, 36)]
+    assert sum(isinstance(event, ObservedExchange) for event in events) == 2
