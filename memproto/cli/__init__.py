@@ -5,13 +5,13 @@ To add a subcommand, write a module with ``main(arguments) -> int`` and enter it
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from memproto import __version__
+from memproto.cli.terminal import discard_output
 
 #: Takes the arguments after the name of the subcommand; the exit code.
 Main: TypeAlias = Callable[[Sequence[str]], int]
@@ -94,10 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             print(end="", flush=True)  # not of sys.stdout, which a daemon may not have
     except BrokenPipeError:
-        # Python would complain at its exit if it could not flush the rest, so that goes nowhere.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        discard_output()
         return 0
 
 

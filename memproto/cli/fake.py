@@ -16,6 +16,7 @@ from pathlib import Path
 
 from memproto import Dialect, LocalProtocolError
 from memproto.cli.fake_control import Control
+from memproto.cli.terminal import discard_output
 from memproto.testing import FakeMemcached
 
 _COMMANDS = """
@@ -56,10 +57,8 @@ class _Server:
             for line in _lines(number):
                 self.answer(line, _print)
         except BrokenPipeError:
-            # Nobody reads the answers any more. What is left of them in the buffer goes nowhere.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+            # Nobody reads the answers any more.
+            discard_output()
             self.done.set()
         mode = os.fstat(number).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(number):
@@ -169,7 +168,7 @@ def _serve(options: Namespace) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the fake until it is told to end; the exit code."""
+    """Run the fake until a command, a signal or the end of its input ends it; the exit code."""
     options = _parser().parse_args(arguments)
     try:
         _serve(options)

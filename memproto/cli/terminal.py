@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["Lines", "progress"]
+__all__ = ["Lines", "discard_output", "progress"]
 
 _STYLES: Final = {
     "hit": "green",
@@ -23,6 +24,13 @@ _STYLES: Final = {
     "closed": "magenta",
 }
 _FAILURE: Final = "red"
+
+
+def discard_output() -> None:
+    """Let standard output go nowhere. Python would complain at its exit if it could not flush what nobody reads."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 class Lines:
@@ -54,7 +62,7 @@ def _print_plain(line: str, _status: str) -> None:
 
 @contextmanager
 def progress(total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """Show how much of ``total`` bytes was read, on standard error; the function that is told of each read.
+    """Show how much of ``total`` bytes was read, on standard error; the function to call with the size of each read.
 
     There is no bar, and no function, without a total, where standard error is no terminal, where standard output is
     one, or without rich.

@@ -57,7 +57,7 @@ class Mutex:
     def acquire(self, wait: bool = True) -> bool:
         """Take the lock; without ``wait`` only if it is free. The result says whether it was taken.
 
-        While its node is dead everybody has it, so that a process does not wait for ever.
+        While its node is dead everybody has it, so that a process does not wait endlessly.
         """
         router = self._cluster.router
         while not self._cluster.add(self._key, b"", self._timeout):

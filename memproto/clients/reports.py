@@ -1,4 +1,4 @@
-"""What a client tells of each call, for metrics and logs.
+"""What a client reports of each call, for metrics and logs.
 
 def log(report: CallReport) -> None:
     print(report.node, report.command, report.keys, report.outcome, report.seconds)

@@ -9,15 +9,15 @@ import pytest
 
 from memproto.clients import Cluster
 from memproto.clients.pickles import pickling
-from tests.clients.test_pool import tiny_server
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import threaded_tiny_server
 
 pytest.importorskip("django")
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         yield port
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from memproto.clients import Cluster
-from tests.clients.test_pool import tiny_server
 from tests.support.peers import DEADLINE
+from tests.support.scripted_servers import threaded_tiny_server
 
 pytest.importorskip("dogpile.cache")
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         yield port
 
 

@@ -15,15 +15,15 @@ from memproto.clients.keepalive import keep_alive
 from memproto.clients.pickles import pickling
 from memproto.commands import Serde, ServerError
 from memproto.testing import FakeMemcached
-from tests.clients.test_pool import tiny_server
 from tests.support.peers import DEADLINE, memcached
+from tests.support.scripted_servers import threaded_tiny_server
 
 real = pytest.mark.peer("memcached")
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with tiny_server() as port:
+    with threaded_tiny_server() as port:
         yield port
 
 

@@ -5,33 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from examples.tiny_server import TinyServer
 from memproto import Dialect
 from memproto.clients import Client, Node
 from memproto.clients.stream import Stream
 from tests.clients.test_client import Own, interrupted_at
 from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE
-from tests.support.scripted_servers import answer_noop, answer_version, server
+from tests.support.scripted_servers import answer_noop, answer_version, server, threaded_tiny_server
 
 __all__ = ["opaques_begin_at_0"]
-
-
-@contextmanager
-def tiny_server() -> Iterator[int]:
-    with TinyServer() as tiny:
-        thread = threading.Thread(target=tiny.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield tiny.server_address[1]
-        finally:
-            tiny.shutdown()
-            thread.join(DEADLINE)
 
 
 @pytest.fixture
@@ -62,7 +47,7 @@ def test_twelve_threads_on_three_connections_get_their_own_values(dialect: Diale
         except BaseException as error:
             failures.append(error)
 
-    with tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=3, dialect=dialect) as client:
+    with threaded_tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=3, dialect=dialect) as client:
         threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
         for thread in threads:
             thread.start()
@@ -89,7 +74,7 @@ def test_call_on_exhausted_pool_raises_timeout_error_and_harms_nothing() -> None
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Own])
 def test_interruption_at_any_line_loses_no_place_of_the_pool(error: type[BaseException]) -> None:
-    with tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=1, dialect=Dialect.META) as client:
+    with threaded_tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=1, dialect=Dialect.META) as client:
         assert client.set_multi({b"a": b"value of a", b"b": b"value of b"}) == []
         lines = 0
         while interrupted_at(lines, client, error):
@@ -122,7 +107,7 @@ def test_connection_that_another_thread_puts_back_is_used_by_one_that_waits() ->
 
 
 def test_usable_connection_that_another_call_puts_back_is_not_replaced(opened: list[Stream]) -> None:
-    with tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=1) as client:
+    with threaded_tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=1) as client:
         assert client.noop()
         (connection,) = client._connections
         pop = client._connections
@@ -141,7 +126,7 @@ def test_usable_connection_that_another_call_puts_back_is_not_replaced(opened: l
 
 
 def test_idle_connection_is_closed_when_another_is_put_back_or_when_a_call_finds_it() -> None:
-    with tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=3, idle=30.0) as client:
+    with threaded_tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=3, idle=30.0) as client:
         assert client.noop()
         (first,) = client._connections
         client._connections.clear()

@@ -13,7 +13,7 @@ class FakeClock:
 
     The first is Unix time. It follows ``time.time()``, looked up at each call, so that programs which replace it are
     followed too. The second is counted from any origin. It follows a clock that these programs do not replace, so
-    that a frozen ``time.time()`` delays no reply for ever.
+    that a frozen ``time.time()`` never stops a reply.
     """
 
     # Not a name of the module: freezegun replaces those.

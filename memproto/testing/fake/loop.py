@@ -178,7 +178,7 @@ class Loop:
             self._commands.popleft().run()
 
     def _wait(self) -> float | None:
-        """How long the thread may sleep, ``None`` for ever."""
+        """How long the thread may sleep, ``None`` for no limit."""
         times = [at for at in (link.wakes_at() for link in self._timed) if at is not None]
         return max(min(times) - self._elapsed(), 0) if times else None
 

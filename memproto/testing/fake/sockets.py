@@ -53,7 +53,7 @@ class FakeSocket:
         return self._timeout
 
     def setblocking(self, flag: bool) -> None:
-        """Wait for ever, or not at all."""
+        """Wait without a limit, or not at all."""
         self._timeout = None if flag else 0.0
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
