@@ -18,6 +18,7 @@ from memproto import Dialect, LocalProtocolError
 from memproto.cli.fake_control import Control
 from memproto.cli.terminal import discard_output
 from memproto.testing import FakeMemcached
+from memproto.testing.fake.tls import Tls
 
 _COMMANDS = """
 commands, one a line, each answered by one line of JSON:
@@ -129,7 +130,17 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--memory-limit", type=int, default=64 * 1024**2, metavar="BYTES", help="(%(default)s)")
     parser.add_argument("--no-evict", action="store_true", help="refuse stores when the memory is full")
     parser.add_argument("--tls", type=Path, metavar="FILE", help="speak TLS; write the certificate to trust to FILE")
+    parser.add_argument("--cert", metavar="FILE", help="speak TLS with this certificate, in PEM; needs --key")
+    parser.add_argument("--key", metavar="FILE", help="the key of the certificate, in PEM")
     return parser
+
+
+def _tls(options: Namespace) -> Tls:
+    if options.cert is None and options.key is None:
+        return options.tls is not None
+    if options.cert is None or options.key is None or options.tls is not None:
+        raise LocalProtocolError("--cert and --key go together, and without --tls")
+    return options.cert, options.key
 
 
 def _fake(options: Namespace) -> FakeMemcached:
@@ -143,7 +154,7 @@ def _fake(options: Namespace) -> FakeMemcached:
         item_size_max=options.item_size_max,
         memory_limit=options.memory_limit,
         evict=not options.no_evict,
-        tls=options.tls is not None,
+        tls=_tls(options),
     )
     if options.tls is not None:
         options.tls.write_bytes(fake.ca_pem)

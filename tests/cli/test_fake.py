@@ -18,6 +18,8 @@ from typing import IO, TypeAlias
 import pytest
 
 from memproto.cli import main
+from memproto.clients import Client
+from tests.support.certificates import TLS, client_context
 from tests.support.peers import DEADLINE
 
 Answer: TypeAlias = "dict[str, object]"
@@ -185,9 +187,23 @@ def test_options_are_those_of_the_fake(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert run(monkeypatch, [*options, "--dialect", "classic", "--dialect", "meta", "--no-evict"], act) == 0
 
 
+def test_a_certificate_of_the_users_own_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(user: User) -> None:
+        with Client("localhost", user.address[1], tls=client_context()) as client:
+            assert client.version() == b"1.6.18"
+
+    options = ["--host", "localhost", "--cert", str(TLS / "cert.pem"), "--key", str(TLS / "key.pem")]
+    assert run(monkeypatch, options, act) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
-    [(["--memory-limit", "-1"], "item_size_max is 1048576"), (["--path", "/absent/folder/socket"], "")],
+    [
+        (["--memory-limit", "-1"], "item_size_max is 1048576"),
+        (["--path", "/absent/folder/socket"], ""),
+        (["--key", "key.pem"], "--cert and --key go together, and without --tls"),
+        (["--cert", "absent.pem", "--key", "key.pem"], "tls is ('absent.pem', 'key.pem'), which cannot be loaded: No "),
+    ],
 )
 def test_what_cannot_be_served_is_a_mistake_of_one_line(
     options: list[str], error: str, capsys: pytest.CaptureFixture[str]

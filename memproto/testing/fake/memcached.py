@@ -22,7 +22,7 @@ from memproto.testing.fake.pipe import FakePipe
 from memproto.testing.fake.rules import Kinds, Rule
 from memproto.testing.fake.sockets import FakeSocketModule, connect
 from memproto.testing.fake.state import FakeOptions, FakeState, ReceivedRequest
-from memproto.testing.fake.tls import Certificate, make_certificate
+from memproto.testing.fake.tls import Tls, Trust, tls_of
 
 #: How many ports are tried until one is free for both TCP and UDP.
 _ATTEMPTS = 20
@@ -50,9 +50,10 @@ class FakeMemcached:
     until the end of the block. ``version`` is the reply to ``version``. ``dialects`` restricts what clients may speak
     (:class:`~memproto.Dialect` members). With ``users``, a mapping of names to passwords, clients must authenticate,
     by SASL PLAIN or by the text command. ``item_size_max`` and ``memory_limit`` are in bytes; without ``evict`` a full
-    cache refuses stores. With ``tls`` the fake shows a certificate that :attr:`client_context` and :attr:`ca_pem`
-    trust; this needs trustme, which ``memproto[testing]`` brings. With ``udp`` it listens on UDP too, on the same port;
-    the conversation of each datagram is a connection. :attr:`requests` keeps the last ``max_requests``.
+    cache refuses stores. With ``tls=True`` the fake shows a certificate that :attr:`client_context` and :attr:`ca_pem`
+    trust; this needs trustme, which ``memproto[testing]`` brings. ``tls`` may also be the paths of a certificate and its
+    key, or the SSLContext of a server. With ``udp`` it listens on UDP too, on the same port; the conversation of each
+    datagram is a connection. :attr:`requests` keeps the last ``max_requests``.
 
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range, and ImportError if
     trustme is missing. A fake that is not started serves clients in memory only.
@@ -70,14 +71,13 @@ class FakeMemcached:
         item_size_max: int = 1024 * 1024,
         memory_limit: int = 64 * 1024 * 1024,
         evict: bool = True,
-        tls: bool = False,
+        tls: Tls = False,
         udp: bool = False,
         max_requests: int = 10_000,
     ) -> None:
         check_type("host", host, (str,), "a str")
         check_type("path", path, (str, type(None)), "a str or None")
         check_type("version", version, (str,), "a str")
-        check_type("tls", tls, (bool,), "True or False")
         check_type("udp", udp, (bool,), "True or False")
         if udp and (users is not None or path is not None):
             raise LocalProtocolError("udp is True, which goes neither with users nor with path")
@@ -100,7 +100,7 @@ class FakeMemcached:
         )
         self._state.rules.settle = self._settle
         self._items = FakeItems(lambda: self._state.access(self._settle))
-        self._certificate: Certificate | None = make_certificate("localhost", host) if tls else None
+        self._tls, self._trust = tls_of(tls, "localhost", host)
         self._listener: Listener | None = None
         self._loop: Loop | None = None
         # The thread that is in paused().
@@ -112,11 +112,10 @@ class FakeMemcached:
         """Listen. Raises OSError if the address cannot be used, and RuntimeError if it is started already."""
         if self._loop is not None:
             raise RuntimeError("the fake is started already")
-        context = None if self._certificate is None else self._certificate.server_context
         for _ in range(_ATTEMPTS):
             self._listener = listener = Listener(self._host, self._port, self._path)
             try:
-                self._loop = Loop(self._state, listener, context, self._udp_socket if self._with_udp else None)
+                self._loop = Loop(self._state, listener, self._tls, self._udp_socket if self._with_udp else None)
             except OSError:
                 # The port of TCP is in use for UDP. Another one may be free, if any will do.
                 listener.close()
@@ -196,19 +195,19 @@ class FakeMemcached:
 
     @property
     def client_context(self) -> ssl.SSLContext:
-        """The TLS context of a client that trusts this fake. Raises RuntimeError without ``tls``."""
-        return self._tls.client_context
+        """The TLS context of a client that trusts this fake. Raises RuntimeError without ``tls=True``."""
+        return self._made_for_it.client_context
 
     @property
     def ca_pem(self) -> bytes:
-        """The certificate that a client has to trust, in PEM. Raises RuntimeError without ``tls``."""
-        return self._tls.ca_pem
+        """The certificate that a client has to trust, in PEM. Raises RuntimeError without ``tls=True``."""
+        return self._made_for_it.ca_pem
 
     @property
-    def _tls(self) -> Certificate:
-        if self._certificate is None:
-            raise RuntimeError("the fake has no certificate: it was made without tls=True")
-        return self._certificate
+    def _made_for_it(self) -> Trust:
+        if self._trust is None:
+            raise RuntimeError("no certificate was made for the fake: it was made without tls=True")
+        return self._trust
 
     # --- in memory
 

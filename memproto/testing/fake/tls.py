@@ -1,26 +1,52 @@
-"""TLS for a fake: a certificate made for it, and the encryption between a socket and a conversation."""
+"""TLS for a fake: its certificate, and the encryption between a socket and a conversation."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from memproto import LocalProtocolError
+from memproto.testing.arguments import misuse
+
+#: What a test says about TLS: whether there is any, the files of certificate and key, or a context for servers.
+Tls: TypeAlias = bool | tuple[str | os.PathLike[str], str | os.PathLike[str]] | ssl.SSLContext
 
 _RECORD = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """A certificate that is thrown away with the fake, and the authority that has signed it."""
+class Trust:
+    """What a client needs to trust a certificate that was made for the fake."""
 
-    server_context: ssl.SSLContext
     client_context: ssl.SSLContext
     #: The certificate of the authority, in PEM.
     ca_pem: bytes
 
 
-def make_certificate(*names: str) -> Certificate:
-    """A certificate for these host names and addresses. Raises ImportError without trustme."""
+def tls_of(tls: object, *names: str) -> tuple[ssl.SSLContext | None, Trust | None]:
+    """The context of a server, and what trusts a certificate that is made for these host names and addresses.
+
+    Raises ImportError if one is to be made and trustme is missing, LocalProtocolError for what is no :data:`Tls`, or
+    cannot be used.
+    """
+    match tls:
+        case False:
+            return None, None
+        case True:
+            return _made(names)
+        case ssl.SSLContext():
+            return _checked(tls), None
+        case (str() | os.PathLike() as certificate, str() | os.PathLike() as key) if isinstance(tls, tuple):
+            return _loaded(certificate, key), None
+    raise misuse(
+        "tls", tls, 'True, False, the paths of certificate and key such as ("a.pem", "a.key"), or an SSLContext'
+    )
+
+
+def _made(names: tuple[str, ...]) -> tuple[ssl.SSLContext, Trust]:
     try:
         import trustme
     except ModuleNotFoundError as error:
@@ -30,7 +56,29 @@ def make_certificate(*names: str) -> Certificate:
     authority.issue_cert(*names).configure_cert(server)
     client = ssl.create_default_context()
     authority.configure_trust(client)
-    return Certificate(server, client, authority.cert_pem.bytes())
+    return server, Trust(client, authority.cert_pem.bytes())
+
+
+def _loaded(certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # With a passphrase of its own OpenSSL does not ask for one on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        # The server package takes long to import, and few tests need it.
+        from memproto.server.tls import reason
+
+        names = f"{os.fspath(certificate)!r}, {os.fspath(key)!r}"
+        raise LocalProtocolError(f"tls is ({names}), which cannot be loaded: {reason(error)}") from error
+    return context
+
+
+def _checked(context: ssl.SSLContext) -> ssl.SSLContext:
+    try:
+        TlsLayer(context)
+    except ssl.SSLError as error:
+        raise LocalProtocolError("tls is an SSLContext of a client, must be one of a server") from error
+    return context
 
 
 class TlsLayer:

@@ -456,7 +456,6 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         ({"dialects": ()}, "dialects are none"),
         ({"users": 5}, "users is 5, must be a mapping"),
         ({"users": {"name": 5}}, "the password of name is 5, must be a str"),
-        ({"tls": 1}, "tls is 1, must be True or False"),
         ({"item_size_max": 0}, "limit value is 0"),
         ({"memory_limit": 5}, "item_size_max is"),
     ):

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from memproto import Dialect, Failure, Get, Quit, SaslAuth, Status, Version
+from memproto import Dialect, Failure, Get, LocalProtocolError, Quit, SaslAuth, Status, Version
 from memproto.clients import AuthenticationError, Client, ServerError
 from memproto.testing import Cut, Delay, FakeMemcached, Reply
+from memproto.testing.fake.tls import Tls
+from tests.support.certificates import TLS, client_context, server_context
 from tests.support.peers import DEADLINE, require
 
 
@@ -82,6 +84,49 @@ def test_a_client_that_does_not_trust_or_speaks_no_tls_is_refused_and_the_fake_g
         with Client(*fake.address, tls=fake.client_context) as client:
             assert client.version() == b"1.6.18"
         assert [each.request for each in fake.requests] == [Version(), Quit()]
+
+
+@pytest.mark.parametrize(
+    "tls", [(TLS / "cert.pem", str(TLS / "key.pem")), server_context()], ids=["paths", "SSLContext"]
+)
+def test_a_certificate_of_the_tests_own_is_shown(tls: Tls) -> None:
+    with FakeMemcached(host="localhost", tls=tls) as fake, Client(*fake.address, tls=client_context()) as client:
+        assert client.version() == b"1.6.18"
+        with pytest.raises(RuntimeError, match="made without tls=True"):
+            _ = fake.client_context
+
+
+def test_a_client_without_the_certificate_that_is_asked_for_is_refused_and_one_with_it_is_served() -> None:
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(TLS / "cert.pem")
+    known = client_context()
+    known.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    with FakeMemcached(host="localhost", tls=context) as fake:
+        with Client(*fake.address, tls=client_context()) as client, pytest.raises(OSError):
+            client.version()
+        with Client(*fake.address, tls=known) as client:
+            assert client.version() == b"1.6.18"
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        (1, "tls is 1, must be True, False, the paths of certificate and key"),
+        ("cert.pem", "tls is 'cert.pem', must be True, False, the paths"),
+        ((TLS / "cert.pem",), "tls is tuple, must be True, False, the paths"),
+        (["cert.pem", "key.pem"], "tls is list, must be True, False, the paths"),
+        (("no.pem", "no.key"), "tls is ('no.pem', 'no.key'), which cannot be loaded: No such file or directory"),
+        ((__file__, __file__), f"tls is ({__file__!r}, {__file__!r}), which cannot be loaded: "),
+        (client_context(), "tls is an SSLContext of a client, must be one of a server"),
+    ],
+    ids=["int", "str", "one path", "list", "missing", "not PEM", "client's"],
+)
+def test_a_tls_argument_that_cannot_be_used_is_refused_in_one_line(tls: Tls, words: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        FakeMemcached(tls=tls)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_fake_without_tls_has_no_certificate() -> None:
