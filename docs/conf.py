@@ -27,6 +27,7 @@ nitpick_ignore = [
     ),
     ("py:class", "asyncio.locks.Event"),
     ("py:class", "re.Pattern"),
+    ("py:class", "os.PathLike"),
     ("py:class", "ssl.SSLContext"),
     ("py:class", "hypothesis.strategies.SearchStrategy"),
     ("py:class", "st.SearchStrategy"),

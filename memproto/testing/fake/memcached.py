@@ -51,9 +51,9 @@ class FakeMemcached:
     (:class:`~memproto.Dialect` members). With ``users``, a mapping of names to passwords, clients must authenticate,
     by SASL PLAIN or by the text command. ``item_size_max`` and ``memory_limit`` are in bytes; without ``evict`` a full
     cache refuses stores. With ``tls=True`` the fake shows a certificate that :attr:`client_context` and :attr:`ca_pem`
-    trust; this needs trustme, which ``memproto[testing]`` brings. ``tls`` may also be the paths of a certificate and its
-    key, or the SSLContext of a server. With ``udp`` it listens on UDP too, on the same port; the conversation of each
-    datagram is a connection. :attr:`requests` keeps the last ``max_requests``.
+    trust; this needs trustme, which ``memproto[testing]`` brings. ``tls`` may also be the paths of a certificate and of
+    its key, or the SSLContext of a server. With ``udp`` it listens on UDP too, on the same port; the conversation of
+    each datagram is a connection. :attr:`requests` keeps the last ``max_requests``.
 
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range, and ImportError if
     trustme is missing. A fake that is not started serves clients in memory only.

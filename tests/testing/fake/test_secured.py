@@ -103,7 +103,10 @@ def test_a_client_without_the_certificate_that_is_asked_for_is_refused_and_one_w
     known = client_context()
     known.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
     with FakeMemcached(host="localhost", tls=context) as fake:
-        with Client(*fake.address, tls=client_context()) as client, pytest.raises(OSError):
+        with (
+            Client(*fake.address, tls=client_context()) as client,
+            pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"),
+        ):
             client.version()
         with Client(*fake.address, tls=known) as client:
             assert client.version() == b"1.6.18"
