@@ -5,9 +5,11 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from fnmatch import filter as filter_names
 from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
 
+from memproto import Dialect
 from memproto.capture.follower import Record
 from memproto.capture.summary import Summary
 
@@ -21,6 +23,7 @@ class FilterError(ValueError):
     """The condition cannot be understood; the text says why, in one line."""
 
 
+_DIALECTS: Final = tuple(dialect.value for dialect in Dialect)
 _CONDITION: Final = re.compile(r"\s*([a-z]+)\s*(>=|<=|!=|=|>|<)\s*(.+?)\s*")
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
@@ -96,6 +99,8 @@ def _words_filter(name: str, comparison: str, value: str) -> Filter:
     words_of = _WORDS[name]
     # A key may have commas and capital letters.
     patterns = (value,) if name == "key" else tuple(value.lower().split(","))
+    if name == "dialect" and (unknown := [pattern for pattern in patterns if not filter_names(_DIALECTS, pattern)]):
+        raise FilterError(f"dialect is one of {', '.join(_DIALECTS)}, not {unknown[0]!r}")
 
     def matches(record: Record, summary: Summary) -> bool:
         found = any(fnmatchcase(word, pattern) for word in words_of(record, summary) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""The command ``memproto``: one module for each subcommand, or for alike ones, which is imported when it is used.
+"""The command ``memproto``: one module for each subcommand, or for several alike, which is imported when it is used.
 
 To add a subcommand, write a module with ``main(arguments) -> int`` and enter it in the table.
 """
@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from memproto import __version__
+from memproto.cli.exit_codes import INTERRUPTED, WRONG_COMMAND_LINE
 from memproto.cli.terminal import discard_output
 
 #: Takes the arguments after the name of the subcommand; the exit code.
@@ -48,11 +49,11 @@ def _fake() -> Main:
     return main
 
 
-def _call(name: str) -> Callable[[], Main]:
+def _call(name: str, summary: str) -> Callable[[], Main]:
     def load() -> Main:
         from memproto.cli.call import run
 
-        return partial(run, name)
+        return partial(run, name, summary)
 
     return load
 
@@ -63,8 +64,8 @@ CALLS = {
     "set": "store a value",
     "add": "store a value if its key is absent",
     "replace": "store a value if its key is present",
-    "append": "put bytes behind a value",
-    "prepend": "put bytes in front of a value",
+    "append": "add bytes to the end of a value",
+    "prepend": "add bytes to the beginning of a value",
     "delete": "remove an item",
     "incr": "add to a number",
     "decr": "subtract from a number",
@@ -77,16 +78,16 @@ SUBCOMMANDS = {
     "serve": Subcommand("run a server, with memcached's options", _serve),
     "fake": Subcommand("run a memcached for tests, with a clock and faults to control", _fake),
     "decode": Subcommand("show the exchanges of captured traffic: pcap, pcapng, hex dumps, bytes", _decode),
-    "demo": Subcommand("show a client and a server talk, with what they say explained", _demo),
-    **{name: Subcommand(summary, _call(name)) for name, summary in CALLS.items()},
+    "demo": Subcommand("run a client and a server, and explain the bytes that they exchange", _demo),
+    **{name: Subcommand(summary, _call(name, summary)) for name, summary in CALLS.items()},
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand that the first argument names; the exit code. ``None`` is the command line of this process.
 
-    An output that nobody reads any more ends it in silence, with 0. Raises ``SystemExit`` where a subcommand does, as
-    ``memproto serve --help`` does.
+    An output that nobody reads any more ends it in silence, with 0, and SIGINT with 130. Raises ``SystemExit`` where a
+    subcommand does, as ``memproto serve --help`` does.
     """
     try:
         try:
@@ -96,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_output()
         return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -107,8 +110,8 @@ def _run(arguments: Sequence[str]) -> int:
     elif name in ("-V", "--version"):
         print(f"memproto {__version__}")
     else:
-        print(f"memproto: error: no subcommand {name!r}" if name else _help(), file=sys.stderr)
-        return 2
+        print(f"memproto: error: no subcommand {name!r}; see memproto --help" if name else _help(), file=sys.stderr)
+        return WRONG_COMMAND_LINE
     return 0
 
 

@@ -1,13 +1,4 @@
-"""``memproto get``, ``set``, ``incr`` and others: one call to a server.
-
-    memproto get user:1 --server 10.0.0.1:11211
-    memproto set user:1 hello --exptime 60
-    memproto stats items --json
-
-The exit code is 0; 1 for a miss, or an item that was not stored because its condition does not hold; 64 for arguments
-that do not fit the protocol, 69 for a server that cannot be reached or does not answer in time, 70 for a refusal, 76
-for a server that breaks the protocol, 77 for refused credentials.
-"""
+"""``memproto get``, ``set``, ``incr`` and others: one call to a server."""
 
 from __future__ import annotations
 
@@ -15,22 +6,38 @@ import json
 import os
 import ssl
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from memproto import Dialect, Item, LocalProtocolError, RemoteProtocolError
 from memproto.capture.json_lines import Json, to_json
+from memproto.cli.arguments import CommandLine
+from memproto.cli.exit_codes import MISS, NO_INPUT, NO_PERMISSION, PROTOCOL, SOFTWARE, UNAVAILABLE, USAGE
 from memproto.clients import AuthenticationError, Client, Node, ServerError
+from memproto.clients.options import MAX_SECONDS, check_seconds
 from memproto.clients.ring import parse_node
 
 __all__ = ["CALLS", "Call", "run"]
 
-# As sysexits.h names them: EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_PROTOCOL, EX_NOPERM.
-_USAGE, _UNAVAILABLE, _REFUSED, _PROTOCOL, _NO_PERMISSION = 64, 69, 70, 76, 77
-_MISS: Final = 1
 #: The password may be given here, so that it is not among the arguments that other users can see.
 PASSWORD_VARIABLE: Final = "MEMPROTO_PASSWORD"  # noqa: S105  # the name of a variable
+
+_EPILOG: Final = f"""
+exit codes:
+  0   success
+  1   a miss, or an item that was not stored because its condition does not hold
+  2   the command line is wrong
+  64  a key or number does not fit the protocol; nothing was sent
+  66  a file with certificates cannot be used
+  69  the server cannot be reached, or does not answer in time
+  70  the server refuses the request
+  76  the server breaks the protocol
+  77  the credentials are refused
+
+environment:
+  {PASSWORD_VARIABLE}  the password of --username
+"""
 
 
 class Result(NamedTuple):
@@ -48,43 +55,52 @@ class Call(NamedTuple):
     call: Callable[[Client[bytes], Namespace], Result]
 
 
+_EXPTIME: Final = "0: never; up to 2592000: seconds from now; above that: Unix time"
+
+
 def _key(parser: ArgumentParser) -> None:
     parser.add_argument("key", type=os.fsencode)
 
 
 def _keys(parser: ArgumentParser) -> None:
-    parser.add_argument("key", type=os.fsencode, nargs="+", help="of several keys each value is a line")
+    parser.add_argument("key", type=os.fsencode, nargs="+", help="the values of several keys are a line each")
 
 
 def _item(parser: ArgumentParser) -> None:
     _data(parser)
-    parser.add_argument("--exptime", type=int, default=0, help="0 never, or seconds from now (default: 0)")
-    parser.add_argument("--flags", type=int, default=0, help="the client's own 32 bits (default: 0)")
+    parser.add_argument("--exptime", type=int, default=0, help=f"{_EXPTIME} (default: 0)")
+    parser.add_argument("--flags", type=int, default=0, help="32 bits that belong to the client (default: 0)")
 
 
 def _data(parser: ArgumentParser) -> None:
     _key(parser)
-    parser.add_argument("value", type=os.fsencode, nargs="?", help="without it, standard input")
+    parser.add_argument("value", type=os.fsencode, nargs="?", help="without it: standard input, to its end")
 
 
 def _number(parser: ArgumentParser) -> None:
     _key(parser)
-    parser.add_argument("delta", type=int, nargs="?", default=1, help="default: 1")
-    parser.add_argument("--initial", type=int, help="make a missing item of this number; not in classic")
-    parser.add_argument("--exptime", type=int, default=0, help="of an item that is made (default: 0)")
+    parser.add_argument("delta", type=int, nargs="?", default=1, help="how much (default: 1)")
+    parser.add_argument("--initial", type=int, help="store this number if there is no item; binary and meta only")
+    parser.add_argument("--exptime", type=int, default=0, help="the expiry of that new item (default: 0)")
 
 
 def _expiry(parser: ArgumentParser) -> None:
     _key(parser)
-    parser.add_argument("exptime", type=int, help="0 never, or seconds from now")
+    parser.add_argument("exptime", type=int, help=_EXPTIME)
 
 
 def _group(parser: ArgumentParser) -> None:
-    parser.add_argument("group", type=os.fsencode, nargs="?", default=b"", help="such as items, slabs, settings")
+    parser.add_argument(
+        "group",
+        type=os.fsencode,
+        nargs="?",
+        default=b"",
+        help="items, slabs, settings or another group (default: general)",
+    )
 
 
 def _delay(parser: ArgumentParser) -> None:
-    parser.add_argument("--delay", type=int, help="seconds from now (default: now)")
+    parser.add_argument("--delay", type=int, metavar="SECONDS", help="remove them so much later (default: now)")
 
 
 def _nothing(parser: ArgumentParser) -> None:
@@ -157,37 +173,43 @@ CALLS: Final = {
 }
 
 
-def run(name: str, arguments: Sequence[str]) -> int:
-    """Make the call of this name; the exit code."""
+def run(name: str, summary: str, arguments: Sequence[str]) -> int:
+    """Make the call of this name; the exit code. ``summary`` says in the help what it does."""
     call = CALLS[name]
-    options = _parse(name, call, arguments)
+    options = _parse(name, summary, call, arguments)
     try:
         with _client(options) as client:
             result = call.call(client, options)
-    except (OSError, ServerError, LocalProtocolError, RemoteProtocolError, AuthenticationError) as error:
-        print(f"memproto {name}: {options.server}: {error}", file=sys.stderr)
-        return _code(error)
+    except _FileError as error:
+        return _failed(name, str(error), NO_INPUT)
+    except LocalProtocolError as error:
+        return _failed(name, str(error), USAGE)
+    except OSError as error:
+        return _failed(name, f"{options.server}: {error.strerror or error}", UNAVAILABLE)
+    except (ServerError, RemoteProtocolError, AuthenticationError) as error:
+        return _failed(name, f"{options.server}: {error}", _code(error))
     if options.json:
         sys.stdout.write(json.dumps(result.json) + "\n")
     elif result.data:
         sys.stdout.buffer.write(result.data)
         if sys.stdout.isatty() and not result.data.endswith(b"\n"):
             sys.stdout.buffer.write(b"\n")
-    return 0 if result.success else _MISS
+    return 0 if result.success else MISS
+
+
+def _failed(name: str, problem: str, code: int) -> int:
+    print(f"memproto {name}: {problem}", file=sys.stderr)
+    return code
 
 
 def _code(error: Exception) -> int:
     if isinstance(error, AuthenticationError):
-        return _NO_PERMISSION
-    if isinstance(error, LocalProtocolError):
-        return _USAGE
-    if isinstance(error, RemoteProtocolError):
-        return _PROTOCOL
-    return _UNAVAILABLE if isinstance(error, OSError) else _REFUSED
+        return NO_PERMISSION
+    return PROTOCOL if isinstance(error, RemoteProtocolError) else SOFTWARE
 
 
-def _parse(name: str, call: Call, arguments: Sequence[str]) -> Namespace:
-    parser = ArgumentParser(prog=f"memproto {name}", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+def _parse(name: str, summary: str, call: Call, arguments: Sequence[str]) -> Namespace:
+    parser = CommandLine(name, f"{summary[0].upper()}{summary[1:]}.", _EPILOG)
     call.add_arguments(parser)
     parser.add_argument(
         "--server",
@@ -196,50 +218,77 @@ def _parse(name: str, call: Call, arguments: Sequence[str]) -> Namespace:
         metavar="HOST[:PORT]",
         help="or unix:PATH (default: 127.0.0.1:11211)",
     )
-    parser.add_argument("--dialect", choices=[dialect.value for dialect in Dialect], default=Dialect.CLASSIC.value)
-    parser.add_argument("--timeout", type=_seconds, default=5.0, metavar="SECONDS", help="of the whole call (5)")
-    parser.add_argument("--json", action="store_true", help="print JSON; without it, values are printed as they are")
-    parser.add_argument("--username", help="authenticate: SASL PLAIN in binary, memcached -Y in the text dialects")
-    parser.add_argument("--password", help=f"better in the variable {PASSWORD_VARIABLE}, where others do not see it")
+    names = [dialect.value for dialect in Dialect]
+    parser.add_argument("--dialect", choices=names, default=Dialect.CLASSIC.value, help="default: %(default)s")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=5.0, metavar="SECONDS", help="limit of the whole call (default: 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with flags and CAS, instead of bare values")
+    parser.add_argument(
+        "--username", metavar="NAME", help="log in: by SASL PLAIN in binary, by the set of memcached -Y in text"
+    )
+    parser.add_argument("--password", help=f"better: the variable {PASSWORD_VARIABLE}, which other users cannot see")
     parser.add_argument("--tls", action="store_true", help="use TLS, and trust the authorities of the system")
     parser.add_argument("--cafile", metavar="FILE", help="use TLS, and trust the certificates in this file")
-    parser.add_argument("--cert", metavar="FILE", help="use TLS, and show this certificate, with its key")
-    parser.add_argument("--server-hostname", metavar="NAME", help="the name in the server's certificate")
-    return parser.parse_args(arguments)
+    parser.add_argument("--cert", metavar="FILE", help="use TLS with this certificate of the client; FILE has its key")
+    parser.add_argument("--server-hostname", metavar="NAME", help="with TLS: the name in the server's certificate")
+    options = parser.parse_args(arguments)
+    options.tls = bool(options.tls or options.cafile or options.cert)
+    if options.password is not None and options.username is None:
+        parser.error("--password needs --username")
+    if options.server_hostname is not None and not options.tls:
+        parser.error("--server-hostname needs --tls, --cafile or --cert")
+    return options
 
 
 def _server(text: str) -> Node:
     try:
-        return parse_node(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
+        node = parse_node(text)
+    except ValueError:
+        node = None
+    if node is None or node.weight > 1 or node.host == "unix:":
+        raise ArgumentTypeError(f"{text!r} is not HOST, HOST:PORT with a port of 1 to 65535, or unix:PATH")
+    return node
 
 
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
+        check_seconds("timeout", seconds)
     except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to {MAX_SECONDS}") from None
     return seconds
 
 
+class _FileError(Exception):
+    """A file with certificates cannot be used; the text says which and why."""
+
+
+def _tls_context(options: Namespace) -> ssl.SSLContext | None:
+    """Return the TLS context, if TLS was asked for. Raises _FileError."""
+    if not options.tls:
+        return None
+    file = options.cafile
+    try:
+        context = ssl.create_default_context(cafile=file)
+        file = options.cert
+        if file:
+            context.load_cert_chain(file)
+    except OSError as error:
+        raise _FileError(f"{file}: {error.strerror or error}") from None
+    return context
+
+
 def _client(options: Namespace) -> Client[bytes]:
-    """Return the client. Raises OSError for a certificate file that cannot be read."""
-    tls = None
-    if options.tls or options.cafile or options.cert:
-        tls = ssl.create_default_context(cafile=options.cafile)
-        if options.cert:
-            tls.load_cert_chain(options.cert)
-    password = options.password or os.environ.get(PASSWORD_VARIABLE, "")
+    """Return the client. Raises _FileError."""
+    password = options.password
     return Client(
         options.server.host,
         options.server.port,
         timeout=options.timeout,
         dialect=Dialect(options.dialect),
         username=options.username,
-        password=password,
-        tls=tls,
+        password=os.environ.get(PASSWORD_VARIABLE, "") if password is None else password,
+        tls=_tls_context(options),
         server_hostname=options.server_hostname,
     )

@@ -1,20 +1,11 @@
-"""``memproto decode``: the exchanges of captured traffic.
-
-The input is recognised by its content: a capture file (pcap or pcapng), a hex dump (bare digits, xxd, tcpdump -X), or
-the bytes of messages. Exchanges are printed as they finish, so it follows a live capture too:
-
-    dumpcap -q -i any -f 'port 11211' -w - | memproto decode -
-
-The exit code is 0, or 65 for an input that cannot be decoded, 66 for a file that cannot be opened, 69 where a package
-is not installed.
-"""
+"""``memproto decode``: the exchanges of captured traffic."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from io import TextIOWrapper
@@ -33,6 +24,8 @@ from memproto.capture.sources import Input, Packets, recognise
 from memproto.capture.statistics import Statistics
 from memproto.capture.summary import Summary, summarise
 from memproto.capture.values import ValueReader
+from memproto.cli.arguments import CommandLine
+from memproto.cli.exit_codes import DATA_ERROR, INTERRUPTED, NO_INPUT, UNAVAILABLE
 from memproto.cli.terminal import Lines, progress
 from memproto.conventions import CONVENTIONS
 
@@ -40,8 +33,33 @@ __all__ = ["FORMATS", "main"]
 
 FORMATS: Final = ("lines", "fields", "json", "raw")
 
-# As sysexits.h names them: EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE; and what a shell has for SIGINT.
-_DATA_ERROR, _NO_INPUT, _UNAVAILABLE, _INTERRUPTED = 65, 66, 69, 130
+_DESCRIPTION: Final = """\
+Print the exchanges of captured traffic: each request with its reply.
+
+The input is recognised by its content: a capture file (pcap or pcapng), a hex
+dump (bare digits, xxd, tcpdump -X), or the bytes of messages. Exchanges are
+printed as they finish, of a live capture too:
+
+    dumpcap -q -i any -f 'port 11211' -w - | memproto decode -"""
+
+_EPILOG: Final = """
+conditions of --filter; PATTERN may have *, ? and [...]:
+  dialect=PATTERN[,...]    binary, classic or meta
+  command=PATTERN[,...]    the word of a text command, or the name of an opcode, such as GETKQ
+  key=PATTERN              exchanges with such a key
+  status=PATTERN[,...]     hit, miss, stored, deleted, touched, ok, silent, closed, skipped,
+                           or a failure such as key_exists
+  latency>5ms              also <, >=, <=, =, !=; in s, ms or us
+  size>=1k                 bytes of the longer of request and reply; k or m
+  != in place of = holds for all other exchanges
+
+exit codes:
+  0   the input was decoded
+  2   the command line is wrong
+  65  the input is damaged or of no known kind; what could be decoded was printed
+  66  a file cannot be read
+  69  a package is missing
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,15 +80,15 @@ def _decode(options: Namespace, output: _Output) -> int:
         with ExitStack() as stack:
             _run(options, output, stack)
     except CaptureError as error:
-        return _failed(output, str(error), _DATA_ERROR)
+        return _failed(output, str(error), DATA_ERROR)
     except MissingExtraError as error:
-        return _failed(output, str(error), _UNAVAILABLE)
+        return _failed(output, str(error), UNAVAILABLE)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _failed(output, f"{error.filename or options.file}: {error.strerror or error}", _NO_INPUT)
+        return _failed(output, f"{error.filename or options.file}: {error.strerror or error}", NO_INPUT)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     return 0
 
 
@@ -191,34 +209,48 @@ class _Output:
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
-    parser = ArgumentParser(prog="memproto decode", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", default="-", help="a capture, hex dump or bytes; - is standard input")
-    parser.add_argument("--client", metavar="FILE", help="what the client has sent, as bytes or hex dump")
-    parser.add_argument("--server", metavar="FILE", help="what the server has sent, likewise")
+    parser = CommandLine("decode", _DESCRIPTION, _EPILOG)
+    parser.add_argument("file", nargs="?", default="-", help="capture, hex dump or bytes; - (default): standard input")
+    parser.add_argument("--client", metavar="FILE", help="the bytes that the client sent, or a hex dump of them")
+    parser.add_argument("--server", metavar="FILE", help="the bytes that the server sent, or a hex dump of them")
     parser.add_argument(
         "--port",
         metavar="N",
         type=_port,
         action="append",
         default=[],
-        help="a port of a server, may be repeated; without it, every connection that looks like memcached's",
+        help="decode this port of a server and no other; may be repeated; without it: port 11211, and every TCP "
+        "connection that begins with a request of memcached",
     )
-    parser.add_argument("--format", choices=FORMATS, default="lines", help="lines (default), fields, json or raw bytes")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="lines (default): one line an exchange; fields: each field with its meaning; json: one object a line; "
+        "raw: the bytes of the messages",
+    )
     parser.add_argument(
         "--filter",
         metavar="CONDITION",
         type=_filter,
         action="append",
         default=[],
-        help="dialect=, command=, key=, status= with a pattern, latency>5ms, size>=1k; all that are given must hold",
+        help="print these exchanges only, see below; may be repeated, and all must hold",
     )
-    parser.add_argument("--stats", action="store_true", help="print statistics of all exchanges instead of each")
+    parser.add_argument("--stats", action="store_true", help="print statistics instead of the exchanges")
     parser.add_argument(
-        "--values", metavar="NAME", type=_values, help=f"show what values mean to {', '.join(CONVENTIONS)}"
+        "--values",
+        metavar="NAME",
+        type=_values,
+        help=f"show what values mean to a client: {', '.join(CONVENTIONS)}",
     )
     options = parser.parse_args(arguments)
     if (options.client or options.server) and options.file != "-":
         parser.error("--client and --server take the place of FILE")
+    if options.client == options.server == "-":
+        parser.error("--client and --server cannot both be standard input")
+    if options.stats and options.format:
+        parser.error("--stats takes the place of --format")
+    options.format = options.format or "lines"
     return options
 
 

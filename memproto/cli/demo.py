@@ -1,21 +1,16 @@
-"""``memproto demo``: a server and a client talk, and what they say is explained.
-
-Starts the reference server on a free port, asks it a bit of everything in each dialect, and stops it. The text dialects
-come first, word by word; of binary the first exchange is shown byte by byte, the others a line each packet. The exit
-code is 0 if every answer was the expected one.
-"""
+"""``memproto demo``: a server and a client exchange messages, and each is explained."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
-from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 
 from memproto import Dialect, Item, ProtocolError
 from memproto.capture.fields import format_fields, format_short
 from memproto.capture.follower import Follower, Record
+from memproto.cli.arguments import CommandLine
 from memproto.clients.client import Client, ServerError
 
 #: So many seconds the whole demonstration may take.
@@ -23,6 +18,15 @@ TIMEOUT = 20.0
 
 #: Text first, because everyone can read it.
 ORDER = (Dialect.CLASSIC, Dialect.META, Dialect.BINARY)
+
+_DESCRIPTION = """\
+Run a client and a server, and explain the bytes that they exchange.
+
+Starts the reference server on a free port, sends it most kinds of requests in
+each dialect, and stops it. The text dialects come first, word by word; the
+first binary exchange is shown field by field, the others a line each packet.
+
+The exit code is 0 if every reply was the expected one, else 1."""
 
 LEGEND = """
 How to read this:
@@ -126,7 +130,7 @@ def _port_of(server: subprocess.Popen[str]) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the demonstration; the exit code."""
-    ArgumentParser(prog="memproto demo", description=__doc__).parse_args(arguments)
+    CommandLine("demo", _DESCRIPTION).parse_args(arguments)
     command = [sys.executable, "-m", "memproto", "serve", "-p", "-1", "--loop", "asyncio"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
     watchdog = threading.Timer(TIMEOUT, server.kill)

@@ -9,18 +9,28 @@ import socketserver
 import stat
 import sys
 import threading
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from memproto import Dialect, LocalProtocolError
+from memproto.cli.arguments import CommandLine
+from memproto.cli.exit_codes import OS_ERROR, UNAVAILABLE, WRONG_COMMAND_LINE
 from memproto.cli.fake_control import Control
 from memproto.cli.terminal import discard_output
 from memproto.testing import FakeMemcached
+from memproto.testing.arguments import MAX_PORT
 from memproto.testing.fake.tls import Tls
 
-_COMMANDS = """
+_DESCRIPTION = """\
+Run a memcached for tests. The test controls it by commands on standard input.
+
+The first line on standard output says where it listens, in JSON. It runs until
+the command quit, the end of standard input, SIGINT or SIGTERM; a file or
+/dev/null as standard input does not end it."""
+
+_EPILOG = """
 commands, one a line, each answered by one line of JSON:
   advance SECONDS     let time pass: items expire, delayed replies are sent
   now [SECONDS]       the time of the items in Unix seconds; with a number, stop the clock there
@@ -32,6 +42,12 @@ commands, one a line, each answered by one line of JSON:
   clear               return to the state after the start
   requests            the requests since the start, or since clear
   quit                end, as the end of standard input does
+
+exit codes:
+  0   it was ended
+  2   the command line is wrong
+  69  a package is missing
+  71  an address cannot be listened on, or the file of --tls cannot be written
 """
 
 
@@ -111,26 +127,37 @@ def _user(text: str) -> tuple[str, str]:
     return name, password
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="memproto fake",
-        description="Run a memcached for tests, which the test controls.",
-        epilog=_COMMANDS,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (a free one)")
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        raise ArgumentTypeError(f"port is {text}, must be 1 to {MAX_PORT}, or 0 for a free one")
+    return int(text)
+
+
+def _parser() -> CommandLine:
+    parser = CommandLine("fake", _DESCRIPTION, _EPILOG)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=0, help="port to listen on (default: 0, a free one)")
     parser.add_argument("--path", help="Unix socket to listen on in place of a port")
-    parser.add_argument("--control", type=int, metavar="PORT", help="take commands on this port, too; 0 for a free one")
-    parser.add_argument("--version", default="1.6.18", help="the reply to version (%(default)s)")
+    parser.add_argument(
+        "--control", type=_port, metavar="PORT", help="take commands on this TCP port, too; 0: a free one"
+    )
+    parser.add_argument("--version", default="1.6.18", help="the reply to version (default: %(default)s)")
     names = [dialect.value for dialect in Dialect]
-    parser.add_argument("--dialect", action="append", choices=names, help="allow this dialect; repeat for several")
-    parser.add_argument("--user", action="append", type=_user, metavar="NAME:PASSWORD", help="ask for this password")
-    parser.add_argument("--item-size-max", type=int, default=1024**2, metavar="BYTES", help="(%(default)s)")
-    parser.add_argument("--memory-limit", type=int, default=64 * 1024**2, metavar="BYTES", help="(%(default)s)")
+    parser.add_argument(
+        "--dialect", action="append", choices=names, help="allow this dialect; may be repeated (default: all)"
+    )
+    parser.add_argument(
+        "--user", action="append", type=_user, metavar="NAME:PASSWORD", help="clients must log in; may be repeated"
+    )
+    parser.add_argument(
+        "--item-size-max", type=int, default=1024**2, metavar="BYTES", help="largest item (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory-limit", type=int, default=64 * 1024**2, metavar="BYTES", help="memory of all items (default: 64 MiB)"
+    )
     parser.add_argument("--no-evict", action="store_true", help="refuse stores when the memory is full")
-    parser.add_argument("--tls", type=Path, metavar="FILE", help="speak TLS; write the certificate to trust to FILE")
-    parser.add_argument("--cert", metavar="FILE", help="speak TLS with this certificate, in PEM; needs --key")
+    parser.add_argument("--tls", type=Path, metavar="FILE", help="use TLS; write the certificate to trust to FILE")
+    parser.add_argument("--cert", metavar="FILE", help="use TLS with this certificate, in PEM; needs --key")
     parser.add_argument("--key", metavar="FILE", help="the key of the certificate, in PEM")
     return parser
 
@@ -161,13 +188,26 @@ def _fake(options: Namespace) -> FakeMemcached:
     return fake
 
 
+@contextmanager
+def _naming(address: str) -> Iterator[None]:
+    """Say in an OSError which address it is about."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = address
+        raise
+
+
 def _serve(options: Namespace) -> None:
     with ExitStack() as stack:
-        fake = stack.enter_context(_fake(options))
+        fake = _fake(options)
+        with _naming(options.path or f"{options.host}:{options.port}"):
+            stack.enter_context(fake)
         server = _Server(fake)
         port = None
         if options.control is not None:
-            control = stack.enter_context(_control_server(server, options.host, options.control))
+            with _naming(f"{options.host}:{options.control}"):
+                control = stack.enter_context(_control_server(server, options.host, options.control))
             port = control.server_address[1]
             stack.callback(control.shutdown)
             threading.Thread(target=control.serve_forever, args=(0.05,), daemon=True).start()
@@ -183,7 +223,18 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         _serve(options)
-    except (LocalProtocolError, ImportError, OSError) as error:
-        print(f"memproto fake: error: {error}", file=sys.stderr)
-        return 1
+    except LocalProtocolError as error:
+        return _failed(str(error), WRONG_COMMAND_LINE)
+    except ImportError as error:
+        return _failed(str(error), UNAVAILABLE)
+    except BrokenPipeError:
+        # Nobody reads the answers; memproto.cli.main ends the program in silence.
+        raise
+    except OSError as error:
+        return _failed(f"{error.filename}: {error.strerror}", OS_ERROR)
     return 0
+
+
+def _failed(problem: str, code: int) -> int:
+    print(f"memproto fake: error: {problem}", file=sys.stderr)
+    return code

@@ -31,6 +31,9 @@ T = TypeVar("T")
 _REQUESTS: dict[str, type[AnyRequest]] = {kind.__name__.lower(): kind for kind in get_args(AnyRequest)}
 
 
+_NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
+
+
 class _FaultWord(NamedTuple):
     """How a fault is made of the options of a command: those that it needs, and others."""
 
@@ -129,7 +132,7 @@ class Control:
 
     def _fail(self, arguments: list[str]) -> dict[str, Json]:
         kinds = _kinds(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
-        options = dict(_option(word) for word in arguments)
+        options = _options(arguments)
         key = options.pop("key", None)
         rule = self._fake.fail(
             kinds,
@@ -173,11 +176,21 @@ def _option(word: str) -> tuple[str, str]:
     return name, value
 
 
+def _options(words: Sequence[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in map(_option, words):
+        if name in options:
+            raise ValueError(f"{name} is given twice")
+        options[name] = value
+    return options
+
+
 def _converted(name: str, text: str, convert: Callable[[str], T]) -> T:
     try:
         return convert(text)
     except ValueError as error:
-        raise ValueError(f"{name} is {text!r}: {error}") from None
+        problem = f", must be {_NUMBERS[convert]}" if convert in _NUMBERS else f": {error}"
+        raise ValueError(f"{name} is {text!r}{problem}") from None
 
 
 def _kinds(words: str) -> tuple[type[AnyRequest], ...]:

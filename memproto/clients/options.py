@@ -27,6 +27,9 @@ Values: TypeAlias = Serde[V] | str | None
 #: The client calls this with ">" and each block of bytes that it sends, or "<" and each block that it receives.
 Trace: TypeAlias = Callable[[str, bytes], None]
 
+#: The longest time limit, 24 days: the system counts a wait in milliseconds, in 31 bits.
+MAX_SECONDS: Final = 2_147_483
+
 _JSON: Final[Serde[object]] = Serde(
     lambda value: (JSON_OBJECTS.dump(value), 0), lambda data, _: JSON_OBJECTS.load(data)
 )
@@ -114,9 +117,9 @@ class Settings:
 
 
 def check_seconds(name: str, seconds: float | None) -> None:
-    """Raise ValueError for a number of seconds that is not more than 0; ``None`` is no limit."""
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"{name} is {seconds!r}, must be more than 0 seconds, or None for no limit")
+    """Raise ValueError for a number of seconds that is not more than 0, or over the limit; ``None`` is no limit."""
+    if seconds is not None and not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"{name} is {seconds!r}, must be more than 0 and at most {MAX_SECONDS} seconds, or None")
 
 
 def serde_of(values: Values[V]) -> Serde[V]:

@@ -6,6 +6,9 @@ import math
 
 from memproto import LocalProtocolError
 
+#: The highest port of TCP and UDP.
+MAX_PORT = 65535
+
 
 def misuse(name: str, value: object, expected: str) -> LocalProtocolError:
     """The error of an argument that must be what ``expected`` says."""
@@ -27,6 +30,13 @@ def check_count(name: str, value: object, least: int = 0) -> None:
     """Raise LocalProtocolError unless this is an int and not less than ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise misuse(name, value, f"an int, {least} or more")
+
+
+def check_port(name: str, value: object) -> None:
+    """Raise LocalProtocolError unless this is a port, or 0."""
+    check_count(name, value)
+    if isinstance(value, int) and value > MAX_PORT:
+        raise misuse(name, value, f"an int, 0 to {MAX_PORT}")
 
 
 def check_seconds(name: str, value: object, least: float = 0) -> None:

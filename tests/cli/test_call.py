@@ -13,7 +13,7 @@ import pytest
 from memproto import Dialect, Get
 from memproto.cli import CALLS, main
 from memproto.cli import call as calls
-from memproto.testing import FakeMemcached, Garbage
+from memproto.testing import Drop, FakeMemcached, Garbage
 from tests.support.certificates import TLS
 
 Capsys = pytest.CaptureFixture[str]
@@ -110,7 +110,7 @@ def test_tls_and_credentials(dialect: Dialect, capsys: Capsys, monkeypatch: pyte
         options += ["--cafile", str(trusted), "--server-hostname", "localhost"]
         monkeypatch.setenv(calls.PASSWORD_VARIABLE, "secret")
         assert main(["set", "k", "v", *options]) == 0
-        assert main(["get", "k", *options, "--cert", str(TLS / "cert.pem")]) == 69
+        assert main(["get", "k", *options, "--cert", str(TLS / "cert.pem")]) == 66  # without a key
         assert main(["get", "k", *options, "--password", "wrong"]) == 77
     said = capsys.readouterr()
     assert said.out == ""
@@ -124,14 +124,24 @@ def test_failures_are_one_line_each(fake: FakeMemcached, capsys: Capsys) -> None
     assert main(["get", "a key", *server]) == 64
     with fake.down():
         assert main(["get", "k", *server]) == 69
-    assert main(["get", "k", *server, "--cafile", "/nowhere"]) == 69
+    assert main(["get", "k", *server, "--cafile", "/nowhere"]) == 66
+    assert main(["get", "k", *server, "--cert", "/nowhere"]) == 66
     said = capsys.readouterr()
     assert said.out == ""
-    lines = said.err.splitlines()
-    assert len(lines) == 4
     address = "{}:{}".format(*fake.address)
-    assert lines[0] == f"memproto incr: {address}: Non-numeric server-side value for incr or decr (status 0x0006)"
-    assert all(line.startswith((f"memproto incr: {address}: ", f"memproto get: {address}: ")) for line in lines)
+    assert said.err.splitlines() == [
+        f"memproto incr: {address}: Non-numeric server-side value for incr or decr (status 0x0006)",
+        "memproto get: key is b'a key', must hold no space, CR, LF or NUL",
+        f"memproto get: {address}: Connection refused",
+        "memproto get: /nowhere: No such file or directory",
+        "memproto get: /nowhere: No such file or directory",
+    ]
+
+
+def test_a_server_that_does_not_answer_in_time_is_told(fake: FakeMemcached, capsys: Capsys) -> None:
+    with fake.fail(Get, how=Drop()):
+        assert main(["get", "k", "--server", "{}:{}".format(*fake.address), "--timeout", "0.01"]) == 69
+    assert capsys.readouterr().err.endswith(": the call took longer than its timeout\n")
 
 
 def test_a_server_that_breaks_the_protocol_is_told(capsys: Capsys) -> None:
@@ -145,14 +155,32 @@ def test_a_server_that_breaks_the_protocol_is_told(capsys: Capsys) -> None:
     ("arguments", "words"),
     [
         (["get"], "the following arguments are required: key"),
-        (["get", "k", "--server", "host:x"], "argument --server: 'host:x' is no host:port:weight"),
-        (["get", "k", "--timeout", "0"], "argument --timeout: '0' is no number of seconds above 0"),
-        (["get", "k", "--timeout", "soon"], "argument --timeout: 'soon' is no number of seconds above 0"),
+        *(
+            (["get", "k", "--server", server], f"argument --server: {server!r} is not HOST, HOST:PORT with a port of 1")
+            for server in ("host:x", "host:0", "host:65536", "host:1:2", ":1", "", "unix:")
+        ),
+        *(
+            (["get", "k", "--timeout", seconds], f"argument --timeout: {seconds!r} is not a number of seconds above 0")
+            for seconds in ("0", "soon", "nan", "inf", "2147484")
+        ),
         (["incr", "k", "many"], "argument delta: invalid int value: 'many'"),
+        (["get", "k", "--password", "x"], "--password needs --username"),
+        (["get", "k", "--server-hostname", "x"], "--server-hostname needs --tls, --cafile or --cert"),
     ],
 )
-def test_a_wrong_command_line_is_told(arguments: list[str], words: str, capsys: Capsys) -> None:
+def test_a_wrong_command_line_is_one_line_and_2(arguments: list[str], words: str, capsys: Capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"memproto {arguments[0]}: error: {words}")
+    assert said.endswith(f"; see memproto {arguments[0]} --help\n")
+    assert said.count("\n") == 1
+
+
+def test_the_help_of_a_call_says_what_it_does(capsys: Capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["incr", "--help"])
+    said = capsys.readouterr().out
+    assert "\nAdd to a number.\n" in said
+    assert "``" not in said

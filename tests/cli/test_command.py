@@ -40,7 +40,7 @@ def test_no_subcommand_is_a_mistake_that_prints_the_help(capsys: pytest.CaptureF
 
 def test_an_unknown_subcommand_is_a_mistake_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["server", "-p", "1"]) == 2
-    assert capsys.readouterr().err == "memproto: error: no subcommand 'server'\n"
+    assert capsys.readouterr().err == "memproto: error: no subcommand 'server'; see memproto --help\n"
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
@@ -70,6 +70,17 @@ def test_output_that_nobody_reads_ends_it_in_silence(
         monkeypatch.setattr(sys, "stdout", unread)
         assert main(arguments) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_an_interruption_ends_it_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve, "run", interrupt)
+    assert main(["serve"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_arguments_it_reads_those_of_the_process(

@@ -158,14 +158,19 @@ def test_a_missing_extra_is_one_line_and_69(monkeypatch: pytest.MonkeyPatch, cap
         (["--filter", "key"], "is not of the form NAME=VALUE"),
         (["--values", "perl"], "argument --values: 'perl' is none of bmemcached, "),
         (["--format", "xml"], "argument --format: invalid choice"),
+        (["--filter", "dialect=text"], "argument --filter: dialect is one of binary, classic, meta, not 'text'"),
         ([RECORDED, "--client", "x"], "--client and --server take the place of FILE"),
+        (["--client", "-", "--server", "-"], "--client and --server cannot both be standard input"),
+        (["--stats", "--format", "json"], "--stats takes the place of --format"),
     ],
 )
-def test_a_wrong_command_line_is_told_with_the_usage(arguments: list[str], words: str, capsys: Capsys) -> None:
+def test_a_wrong_command_line_is_one_line_and_2(arguments: list[str], words: str, capsys: Capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
 
 
 def _start(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:

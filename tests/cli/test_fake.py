@@ -197,22 +197,64 @@ def test_a_certificate_of_the_users_own_is_shown(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("options", "error"),
+    ("options", "code", "error"),
     [
-        (["--memory-limit", "-1"], "item_size_max is 1048576"),
-        (["--path", "/absent/folder/socket"], ""),
-        (["--key", "key.pem"], "--cert and --key go together, and without --tls"),
-        (["--cert", "absent.pem", "--key", "key.pem"], "tls is ('absent.pem', 'key.pem'), which cannot be loaded: No "),
+        (["--memory-limit", "0"], 2, "memory_limit is 0, must be an int, 1 or more"),
+        (["--item-size-max", "-1"], 2, "item_size_max is -1, must be an int, 1 or more"),
+        (["--path", "/absent/folder/socket"], 71, "/absent/folder/socket: No such file or directory"),
+        (["--host", "192.0.2.1", "--port", "1"], 71, "192.0.2.1:1: Cannot assign requested address"),
+        (["--tls", "/absent/folder/ca.pem"], 71, "/absent/folder/ca.pem: No such file or directory"),
+        (["--key", "key.pem"], 2, "--cert and --key go together, and without --tls"),
+        (
+            ["--cert", "absent.pem", "--key", "key.pem"],
+            2,
+            "tls is ('absent.pem', 'key.pem'), which cannot be loaded: No such file or directory",
+        ),
     ],
 )
-def test_what_cannot_be_served_is_a_mistake_of_one_line(
-    options: list[str], error: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_served_is_one_line(
+    options: list[str], code: int, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fake", *options]) == 1
+    assert main(["fake", *options]) == code
+    assert capsys.readouterr() == ("", f"memproto fake: error: {error}\n")
+
+
+def test_a_port_in_use_for_control_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["fake", "--control", str(port)]) == 71
+    assert capsys.readouterr() == ("", f"memproto fake: error: 127.0.0.1:{port}: Address already in use\n")
+
+
+def test_an_output_that_nobody_reads_ends_it_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert main(["fake"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_tls_without_trustme_is_one_line_and_69(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    assert main(["fake", "--tls", "ca.pem"]) == 69
     said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith(f"memproto fake: error: {error}")
+    assert "pip install 'memproto[testing]'" in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--port", "--control"])
+@pytest.mark.parametrize("port", ["99999", "-1", "any"])
+def test_a_port_that_is_none_is_refused(option: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fake", option, port])
+    assert caught.value.code == 2
+    words = f"argument {option}: port is {port}, must be 1 to 65535, or 0 for a free one"
+    assert capsys.readouterr().err == f"memproto fake: error: {words}; see memproto fake --help\n"
 
 
 @pytest.mark.parametrize("user", ["ann", ":secret"])

@@ -173,8 +173,9 @@ def test_keepalive_that_the_system_refuses_is_an_error_of_the_connection(port: i
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"timeout": 0}, "timeout is 0, must be more than 0 seconds, or None for no limit"),
-        ({"idle": -1.0}, "idle is -1.0, must be more than 0 seconds"),
+        ({"timeout": 0}, "timeout is 0, must be more than 0 and at most 2147483 seconds, or None"),
+        ({"timeout": float("inf")}, "timeout is inf, must be more than 0"),
+        ({"idle": -1.0}, "idle is -1.0, must be more than 0"),
         ({"pool": 0}, "pool is 0, must be at least 1"),
         ({"keepalive": 0}, "keepalive is 0, must be at least 1 second"),
     ],

@@ -12,7 +12,7 @@ from typing import Self
 
 from memproto import AnyReply, AnyRequest, ClientConnection, Dialect, LocalProtocolError
 from memproto.engine import Engine
-from memproto.testing.arguments import check_count, check_type
+from memproto.testing.arguments import check_count, check_port, check_type
 from memproto.testing.fake.discovery import Node
 from memproto.testing.fake.faults import Fault
 from memproto.testing.fake.items import FakeItems
@@ -81,7 +81,9 @@ class FakeMemcached:
         check_type("udp", udp, (bool,), "True or False")
         if udp and (users is not None or path is not None):
             raise LocalProtocolError("udp is True, which goes neither with users nor with path")
-        check_count("port", port)
+        check_port("port", port)
+        check_count("item_size_max", item_size_max, 1)
+        check_count("memory_limit", memory_limit, 1)
         check_count("max_requests", max_requests)
         self._host = host
         self._port = port

@@ -456,7 +456,9 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         ({"dialects": ()}, "dialects are none"),
         ({"users": 5}, "users is 5, must be a mapping"),
         ({"users": {"name": 5}}, "the password of name is 5, must be a str"),
-        ({"item_size_max": 0}, "limit value is 0"),
+        ({"port": 65536}, "port is 65536, must be an int, 0 to 65535"),
+        ({"item_size_max": 0}, "item_size_max is 0, must be an int, 1 or more"),
+        ({"memory_limit": 0}, "memory_limit is 0, must be an int, 1 or more"),
         ({"memory_limit": 5}, "item_size_max is"),
     ):
         with pytest.raises(LocalProtocolError) as caught:
