@@ -11,6 +11,7 @@ from memproto import NoReply, ObservedExchange, Values
 from memproto.capture.follower import Record
 from memproto.capture.lines import format_line
 from memproto.capture.summary import Summary, shown
+from memproto.engine import MONTH
 from memproto.model import Add, Get, Replace, Set, Touch
 
 __all__ = ["Statistics"]
@@ -18,6 +19,9 @@ __all__ = ["Statistics"]
 _TOP: Final = 10
 # So many keys are counted; then those that were counted least are forgotten.
 _MAX_KEYS: Final = 100_000
+_AT_ONCE: Final = -1
+_UNIX_TIME: Final = 64
+_EXPIRIES: Final = {_AT_ONCE: "at once", 0: "never", 1: "1 second", _UNIX_TIME: "at a Unix time"}
 # Statuses that say neither a success nor a failure of the server.
 _NO_ERRORS: Final = frozenset(
     {"hit", "miss", "stored", "deleted", "touched", "ok", "authenticated", "challenge", "silent"}
@@ -34,7 +38,8 @@ class Statistics:
         self.asked: int = 0
         self.found: int = 0
         self.keys: Final[Counter[bytes]] = Counter()
-        #: Sizes of values, and expiries in seconds, by the power of two that bounds them.
+        #: Sizes of values, and expiries in seconds, by the power of two that bounds them. The expiries that are no
+        #: seconds from now have numbers of their own.
         self.sizes: Final[Counter[int]] = Counter()
         self.expiries: Final[Counter[int]] = Counter()
         self.errors: Final[Counter[str]] = Counter()
@@ -72,9 +77,9 @@ class Statistics:
         request, reply = event.envelope.request, event.reply
         if isinstance(request, Set | Add | Replace):
             self.sizes[len(request.value).bit_length()] += 1
-            self.expiries[max(request.exptime, 0).bit_length()] += 1
+            self.expiries[_expiry_bits(request.exptime)] += 1
         elif isinstance(request, Touch):
-            self.expiries[max(request.exptime, 0).bit_length()] += 1
+            self.expiries[_expiry_bits(request.exptime)] += 1
         elif isinstance(request, Get) and not isinstance(reply, NoReply):
             self.asked += len(request.keys)
             if isinstance(reply, Values):
@@ -91,8 +96,8 @@ class Statistics:
         for title, rows in (
             ("commands", _ranked((name, str(count)) for name, count in self.commands.most_common())),
             ("hot keys", _ranked((shown(key), str(count)) for key, count in self.keys.most_common(_TOP))),
-            ("sizes of values", _powers(self.sizes, "bytes")),
-            ("expiries", _powers(self.expiries, "seconds")),
+            ("sizes of values", _powers(self.sizes, "bytes", {0: "0 bytes", 1: "1 byte"})),
+            ("expiries", _powers(self.expiries, "seconds", _EXPIRIES)),
             ("errors and events", _ranked((name, str(count)) for name, count in self.errors.most_common())),
             ("slowest", [line for *_, line in sorted(self._slowest, reverse=True)]),
         ):
@@ -107,7 +112,16 @@ def _ranked(rows: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{count:>{width}}  {name}" for name, count in rows]
 
 
-def _powers(counts: Counter[int], unit: str) -> list[str]:
-    """Return how many numbers are below each power of two, and not below the one before."""
-    names = {bits: "0" if bits == 0 else f"{1 << (bits - 1)} to {(1 << bits) - 1}" for bits in counts}
-    return _ranked((f"{names[bits]} {unit}", str(counts[bits])) for bits in sorted(counts))
+def _expiry_bits(exptime: int) -> int:
+    if exptime < 0:
+        return _AT_ONCE
+    return exptime.bit_length() if exptime <= MONTH else _UNIX_TIME
+
+
+def _powers(counts: Counter[int], unit: str, names: dict[int, str]) -> list[str]:
+    """Return how many numbers are below each power of two, and not below the one before; some have a name instead."""
+
+    def name(bits: int) -> str:
+        return names.get(bits) or f"{1 << (bits - 1)} to {(1 << bits) - 1} {unit}"
+
+    return _ranked((name(bits), str(counts[bits])) for bits in sorted(counts))

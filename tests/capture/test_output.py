@@ -329,18 +329,20 @@ def test_statistics_tell_commands_hits_keys_sizes_expiries_errors_and_the_slowes
         HIT,
         stored,
         touched,
+        _record(b"touch user:2 -1\r\nTOUCHED\r\n"),
+        _record(b"touch user:3 1900000000\r\nTOUCHED\r\n"),
         missed,
         missed_in_binary,
         SKIPPED,
         _no_reply(NoReply.CLOSED),
         _record(b"version\r\nERROR\r\n"),
     )
-    assert text.splitlines()[:2] == ["7 exchanges in 1.500 s", "1 of 4 keys found: hit rate 25.0 %"]
+    assert text.splitlines()[:2] == ["9 exchanges in 1.500 s", "1 of 4 keys found: hit rate 25.0 %"]
     for part in (
-        "commands\n  3  classic get\n  1  classic set",
-        "hot keys\n  4  user:1\n  2  b\n",
-        "sizes of values\n  1  1 to 1 bytes\n  1  256 to 511 bytes",
-        "expiries\n  1  0 seconds\n  1  32 to 63 seconds",
+        "commands\n  3  classic get\n  3  classic touch\n  1  classic set",
+        "hot keys\n  4  user:1\n  2  b\n  1  user:2\n  1  user:3\n",
+        "sizes of values\n  1  1 byte\n  1  256 to 511 bytes",
+        "expiries\n  1  at once\n  1  never\n  1  32 to 63 seconds\n  1  at a Unix time",
         "errors and events\n  1  skipped\n  1  closed\n  1  unknown_command",
         "slowest\n  00:01:42.000000",
     ):
