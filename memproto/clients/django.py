@@ -16,12 +16,12 @@ store pickles: with ``pickling("pymemcache")`` of ``memproto.clients.pickles`` t
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from memproto.clients.cluster import Cluster
+from memproto.clients.expiry import exptime_in
 from memproto.clients.options import serde_of
 from memproto.clients.routing import ClusterOptions
 from memproto.commands import Serde, ServerError
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
         """Say what is wrong with a key."""
         ...
 else:
-    from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey, memcache_key_warnings
+    try:
+        from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey, memcache_key_warnings
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("this backend needs Django: pip install Django") from None
 
 __all__ = ["MemcachedCache"]
-
-# A longer time is a point in time to memcached.
-_MONTH: Final = 30 * 24 * 60 * 60
 
 
 class Options(ClusterOptions, total=False):
@@ -90,7 +90,7 @@ class MemcachedCache(BaseCache):
         if seconds is None:
             return 0
         whole = int(seconds) if isinstance(seconds, int | float) else int(str(seconds))
-        return None if whole <= 0 else whole if whole <= _MONTH else int(time.time()) + whole
+        return exptime_in(whole) if whole > 0 else None
 
     def add(self, key: str, value: object, timeout: object = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Store if the key is absent; whether it was stored."""

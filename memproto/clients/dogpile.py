@@ -30,7 +30,10 @@ if TYPE_CHECKING:
         """The base class of dogpile.cache's backends for bytes."""
 
 else:
-    from dogpile.cache.api import NO_VALUE, BytesBackend
+    try:
+        from dogpile.cache.api import NO_VALUE, BytesBackend
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("this backend needs dogpile.cache: pip install dogpile.cache") from None
 
 __all__ = ["MemcachedBackend"]
 
@@ -59,9 +62,8 @@ class Mutex:
 
         While its node is dead everybody has it, so that a process does not wait endlessly.
         """
-        router = self._cluster.router
         while not self._cluster.add(self._key, b"", self._timeout):
-            if router.ring.node(self._key.encode()) in router.dead_nodes():
+            if self._cluster.router.node(self._key) is None:
                 return True
             if not wait:
                 return False

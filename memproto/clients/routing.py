@@ -118,6 +118,13 @@ class Router(Generic[V]):
         # Of a copy: another thread may change the dictionary.
         return frozenset(node for node, until in self._dead_until.copy().items() if until > now)
 
+    def node(self, key: Key) -> Node | None:
+        """Return the node that gets the commands for a key at present, ``None`` if it is dead.
+
+        Raises ConnectionError in place of ``None`` with ``dead="raise"``.
+        """
+        return self._node_for(key, self.dead_nodes())
+
     def set_nodes(self, nodes: Iterable[NodeLike]) -> set[Node]:
         """Make a ring of other nodes. Returns those that are gone. Raises ValueError as :class:`Ring` does."""
         before, self.ring = self.ring, Ring(nodes, self.ring.placement)

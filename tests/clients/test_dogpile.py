@@ -70,6 +70,20 @@ def test_lock_on_a_dead_node_is_not_waited_for() -> None:
     assert region(url="127.0.0.1:1", distributed_lock=True).get_or_create("k", lambda: "value") == "value"
 
 
+def test_lock_on_the_next_node_of_a_dead_one_holds(port: int) -> None:
+    nodes = [f"127.0.0.1:{port}", "127.0.0.1:1"]
+    ours, theirs = (region(url=nodes, distributed_lock=True, dead="move").backend for _ in range(2))
+    router = ours._cluster.router
+    key = next(f"k{number}" for number in range(100) if router.ring.node(f"k{number}-lock".encode()).port == 1)
+    mine, other = ours.get_mutex(key), theirs.get_mutex(key)
+    assert mine.acquire()
+    assert not other.acquire(wait=False)
+    mine.release()
+    assert other.acquire(wait=False)
+    ours._cluster.close()
+    theirs._cluster.close()
+
+
 def test_thread_that_waits_for_a_lock_gets_it_when_it_is_free(port: int) -> None:
     backend = region(url=f"127.0.0.1:{port}", distributed_lock=True, pool=2).backend
     held = backend.get_mutex("k")
