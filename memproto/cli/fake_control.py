@@ -151,7 +151,7 @@ class Control:
             raise ValueError(f"no rule {number}: there were {len(self._rules)} so far")
         rule = self._rules[number - 1]
         rule.remove()
-        return {"struck": rule.struck}
+        return {"applied": rule.applied}
 
     def _requests(self, arguments: list[str]) -> dict[str, Json]:
         _count(arguments, 0, 0)

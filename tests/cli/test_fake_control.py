@@ -88,7 +88,7 @@ def test_each_fault_can_be_made(fake: FakeMemcached, control: Control, fault: st
     said = ask(fake, b"get key\r\n")
     assert said.startswith(reply)
     assert bool(said) == bool(reply)
-    assert told(control, "remove 1") == {"ok": True, "struck": 1}
+    assert told(control, "remove 1") == {"ok": True, "applied": 1}
     assert ask(fake, b"get key\r\n") == b"END\r\n"
 
 

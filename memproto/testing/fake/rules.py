@@ -63,7 +63,7 @@ class Rule:
         self.how: Fault = how
         self._check_reply()
         self._matched = 0
-        self._struck = 0
+        self._applied = 0
 
     def _check_reply(self) -> None:
         if isinstance(self.how, Reply) and not isinstance(self.how.reply, Failure):
@@ -78,13 +78,13 @@ class Rule:
         return self._matched
 
     @property
-    def struck(self) -> int:
+    def applied(self) -> int:
         """How many requests met with the fault."""
         self._rules.settle()
-        return self._struck
+        return self._applied
 
     def __repr__(self) -> str:
-        return f"<Rule {self.how!r} struck={self._struck}>"
+        return f"<Rule {self.how!r} applied={self._applied}>"
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +98,7 @@ class Rule:
         """Let no more requests meet with the fault. Replies that are delayed already stay so."""
         self._rules.remove(self)
 
-    def strikes(self, request: AnyRequest) -> bool:
+    def applies_to(self, request: AnyRequest) -> bool:
         """Count the request if the rule is for it; whether it is to meet with the fault."""
         if not isinstance(request, self._kinds):
             return False
@@ -106,11 +106,11 @@ class Rule:
         if pattern is not None and not any(fnmatchcase(key.decode("latin-1"), pattern) for key in keys_of(request)):
             return False
         self._matched += 1
-        return self._matched >= self._nth and (self._times is None or self._struck < self._times)
+        return self._matched >= self._nth and (self._times is None or self._applied < self._times)
 
-    def strike(self) -> Fault:
-        """Count a strike; the fault."""
-        self._struck += 1
+    def apply(self) -> Fault:
+        """Count a request that meets with the fault; the fault."""
+        self._applied += 1
         return self.how
 
 
@@ -136,10 +136,10 @@ class Rules:
         """Remove all."""
         self._rules = ()
 
-    def strike(self, request: AnyRequest) -> Fault | None:
+    def fault_for(self, request: AnyRequest) -> Fault | None:
         """The fault that a request meets with, if any."""
-        striking = [rule for rule in self._rules if rule.strikes(request)]
-        return striking[0].strike() if striking else None
+        applying = [rule for rule in self._rules if rule.applies_to(request)]
+        return applying[0].apply() if applying else None
 
 
 def _checked_kinds(kinds: object) -> tuple[type[AnyRequest], ...]:

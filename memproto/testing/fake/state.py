@@ -134,7 +134,7 @@ class FakeState:
 
     def record(self, envelope: Envelope, connection: int) -> Fault | None:
         """Note a request that was received; the fault that it meets with, if any."""
-        fault = self.rules.strike(envelope.request)
+        fault = self.rules.fault_for(envelope.request)
         received = ReceivedRequest(envelope.request, envelope, connection, self.clock.now, fault)
         self.requests.append(received)
         return fault

@@ -91,7 +91,7 @@ def connections(fake: FakeMemcached) -> int:
 def test_each_fault_changes_what_a_client_receives(fake: FakeMemcached, how: Fault, received: bytes) -> None:
     with fake.fail(Get, how=how) as rule:
         assert converse(fake, b"get user:1\r\nmn\r\n") == received
-        assert rule.struck == 1
+        assert rule.applied == 1
         assert fake.requests[0].fault == how
     assert converse(fake, b"get user:1\r\nmn\r\n") == VALUE + b"MN\r\n"
 
@@ -121,24 +121,24 @@ def test_each_fault_says_whether_the_request_is_executed(fake: FakeMemcached, ho
 def test_the_nth_request_and_those_behind_it_meet_with_a_fault_so_many_times(fake: FakeMemcached) -> None:
     rule = fake.fail(Version, nth=2, times=2, how=Garbage(b"?"))
     assert converse(fake, b"version\r\n" * 5) == b"VERSION 1.6.18\r\n??" + b"VERSION 1.6.18\r\n" * 2
-    assert (rule.matched, rule.struck) == (5, 2)
-    assert repr(rule) == "<Rule Garbage(data=b'?') struck=2>"
+    assert (rule.matched, rule.applied) == (5, 2)
+    assert repr(rule) == "<Rule Garbage(data=b'?') applied=2>"
 
 
 def test_a_rule_is_for_the_kinds_and_keys_that_it_names(fake: FakeMemcached) -> None:
     rule = fake.fail((Get, Increment), key=b"user:*", how=Drop())
     converse(fake, b"get other\r\nget other user:1\r\nincr user:1 1\r\ndelete user:2\r\nversion\r\nmg user:7\r\n")
-    assert rule.struck == 3
+    assert rule.applied == 3
     anything = fake.fail(key=b"user:1", how=Drop())
     converse(fake, b"version\r\nstats\r\nflush_all\r\ndelete user:1\r\n")
-    assert anything.struck == 1
+    assert anything.applied == 1
 
 
 def test_of_several_rules_the_last_applies_and_the_others_count(fake: FakeMemcached) -> None:
     first = fake.fail(how=Garbage(b"1"))
     with fake.fail(Version, times=1, how=Garbage(b"2")) as second:
         assert converse(fake, b"version\r\nversion\r\n") == b"21"
-    assert (first.matched, first.struck, second.matched, second.struck) == (2, 1, 2, 1)
+    assert (first.matched, first.applied, second.matched, second.applied) == (2, 1, 2, 1)
     first.remove()
     first.remove()
     assert converse(fake, b"mn\r\n") == b"MN\r\n"
@@ -162,7 +162,7 @@ def test_a_delay_delays_no_other_client_and_passes_when_time_is_advanced(fake: F
 def test_a_fault_with_a_quiet_request_counts_and_sends_nothing(fake: FakeMemcached) -> None:
     with fake.fail(Set, how=Duplicate()) as rule:
         assert converse(fake, b"set k 0 0 1 noreply\r\nx\r\nmn\r\n") == b"MN\r\n"
-        assert rule.struck == 1
+        assert rule.applied == 1
 
 
 def test_binary_requests_meet_with_the_same_faults(fake: FakeMemcached) -> None:
