@@ -13,9 +13,9 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto import Item
+from memproto import Item, Limits
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import NotSentError
 from memproto.clients.options import Options, Settings, Values, serde_of
@@ -121,8 +121,9 @@ class AsyncCluster(Generic[V]):
         commands = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
         self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, settings.timeout)
         self._options: Options = options
+        self._limits, self._dialect = settings.limits or Limits(), settings.dialect
         self._clients: dict[Node, AsyncClient[bytes]] = {}
-        self._make_clients()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,9 +138,9 @@ class AsyncCluster(Generic[V]):
             while True:
                 if len(commands) > 1:
                     # Check all first: if a command does not fit the protocol, no node may get one.
-                    for node, command in commands.items():
-                        self._clients[node].check(command)
-                runs = [self._clients[node].run(command) for node, command in commands.items()]
+                    for command in commands.values():
+                        command.check(self._limits, self._dialect)
+                runs = [self._run_on(node, command) for node, command in commands.items()]
                 found: NodeResults[R] = NodeResults()
                 for node, result in zip(commands, await asyncio.gather(*runs, return_exceptions=True), strict=True):
                     if not isinstance(result, BaseException):
@@ -249,17 +250,28 @@ class AsyncCluster(Generic[V]):
         A call in progress finds a removed node dead. Raises ValueError if there is no node, or one is
         there twice.
         """
-        gone = self.router.set_nodes(nodes)
-        self._make_clients()
-        for node in gone:
-            await self._clients.pop(node).close()
+        self.router.set_nodes(nodes)
+        # One after the other: another task may change the nodes while this one waits.
+        while gone := [node for node in self._clients if node not in self.router.ring.all]:
+            await self._clients.pop(gone[0]).close()
 
-    def _make_clients(self) -> None:
-        for node in self.router.ring.all:
-            if node not in self._clients:
-                # No backoff: only the router decides how long a node is dead.
-                self._clients[node] = AsyncClient(node.host, node.port, backoff=(0.0, 0.0), **self._options)
+    def _run_on(self, node: Node, command: Command[R]) -> Coroutine[None, None, R]:
+        client = self._clients.get(node)
+        if client is None:
+            if self._closed or node not in self.router.ring.all:
+                return _refuse(node)
+            # No backoff: only the router decides how long a node is dead.
+            client = self._clients[node] = AsyncClient(node.host, node.port, backoff=(0.0, 0.0), **self._options)
+        return client.run(command)
 
     async def close(self) -> None:
         """Close all connections. A closed cluster stays closed: all keys are missing from now on."""
-        await asyncio.gather(*[client.close() for client in self._clients.values()])
+        self._closed = True
+        closing = [client.close() for client in self._clients.values()]
+        self._clients.clear()
+        # Shielded: if a task were cancelled before it begins, its sockets would stay open.
+        await asyncio.shield(asyncio.gather(*closing))
+
+
+async def _refuse(node: Node) -> NoReturn:
+    raise NotSentError(f"{node} is not a node any more")

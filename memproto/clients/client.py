@@ -126,6 +126,7 @@ class Client(Generic[V]):
         self._connections: list[Connection] = []
         # By the process, because threads of the parent that hold some do not exist in a forked child.
         self._permits: dict[int, Permits] = {}
+        self._retired = False
 
     def __enter__(self) -> Self:
         return self
@@ -262,12 +263,19 @@ class Client(Generic[V]):
             connection.close()
             self._close(connection)
 
+    def retire(self) -> None:
+        """Close the connections, also those of calls in progress in other threads, as soon as they end."""
+        self._retired = True
+        self.close()
+
     def _put_back(self, connection: Connection) -> None:
         kept = self._connections
         if not connection.reusable or (kept and connection.permit is None):
             self._close(connection)
             return
         kept.append(connection)
+        if self._retired:  # only now: retire() may have been called just before
+            self.close()
         if connection.permit is not None:
             self._permits_here().wake()
             self._close_idle(connection.last_used)

@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto import Item
+from memproto import Item, Limits
 from memproto.clients.client import Client
 from memproto.clients.options import BlockingOptions, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
@@ -129,8 +129,8 @@ class Cluster(Generic[V]):
         commands = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
         self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, settings.timeout)
         self._options: BlockingOptions = options
+        self._limits, self._dialect = settings.limits or Limits(), settings.dialect
         self._clients: dict[Node, Client[bytes]] = {}
-        self._make_clients()
 
     def __enter__(self) -> Self:
         return self
@@ -146,11 +146,11 @@ class Cluster(Generic[V]):
                 found: NodeResults[R] = NodeResults()
                 if len(commands) > 1:
                     # Check all first: if a command does not fit the protocol, no node may get one.
-                    for node, command in commands.items():
-                        self._clients[node].check(command)
+                    for command in commands.values():
+                        command.check(self._limits, self._dialect)
                 for node, command in commands.items():
                     try:
-                        found.results[node] = self._clients[node].attempt(command)
+                        found.results[node] = self._client(node).attempt(command)
                     except Fault as fault:
                         # Nothing else makes a node dead: a TimeoutError, for one, comes from a signal handler.
                         found.failures[node] = fault.error
@@ -250,20 +250,26 @@ class Cluster(Generic[V]):
     def set_nodes(self, nodes: Iterable[NodeLike]) -> None:
         """Add and remove nodes, so that these are the nodes. Some keys move to other nodes; their items do not.
 
-        A call in progress may still use a node that is removed. Raises ValueError if there is no node, or one is
-        there twice.
+        A call in progress in another thread may still use a node that is removed, or finds it dead. Raises ValueError
+        if there is no node, or one is there twice.
         """
-        gone = self.router.set_nodes(nodes)
-        self._make_clients()
-        for node in gone:
-            self._clients[node].close()  # a call of another thread may still use it
+        self.router.set_nodes(nodes)
+        for node in [*self._clients]:
+            if node not in self.router.ring.all:
+                gone = self._clients.pop(node, None)
+                if gone is not None:
+                    gone.retire()
 
-    def _make_clients(self) -> None:
-        for node in self.router.ring.all:
-            if node not in self._clients:
-                self._clients[node] = Client(node.host, node.port, **self._options)
+    def _client(self, node: Node) -> Client[bytes]:
+        """Return the client of a node. Raises Fault for a node that was removed."""
+        client = self._clients.get(node)
+        if client is not None:
+            return client
+        if node not in self.router.ring.all:
+            raise Fault(ConnectionError(f"{node} is not a node any more"))
+        return self._clients.setdefault(node, Client(node.host, node.port, **self._options))
 
     def close(self) -> None:
         """Close all connections. Another call opens new ones."""
-        for client in self._clients.values():
+        for client in [*self._clients.values()]:
             client.close()

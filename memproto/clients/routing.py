@@ -125,13 +125,12 @@ class Router(Generic[V]):
         """
         return self._node_for(key, self.dead_nodes())
 
-    def set_nodes(self, nodes: Iterable[NodeLike]) -> set[Node]:
-        """Make a ring of other nodes. Returns those that are gone. Raises ValueError as :class:`Ring` does."""
-        before, self.ring = self.ring, Ring(nodes, self.ring.placement)
-        gone = set(before.all).difference(self.ring.all)
-        for node in gone:
-            self._dead_until.pop(node, None)
-        return gone
+    def set_nodes(self, nodes: Iterable[NodeLike]) -> None:
+        """Make a ring of other nodes. Raises ValueError as :class:`Ring` does."""
+        self.ring = Ring(nodes, self.ring.placement)
+        for node in self._dead_until.copy():
+            if node not in self.ring.all:
+                self._dead_until.pop(node, None)
 
     def read(self, key: Key, command: Command[T], missing: D) -> Plan[T, T | D]:
         """Run a command on one key. The result is ``missing`` if its node is dead."""
@@ -224,7 +223,8 @@ class Router(Generic[V]):
         found = yield commands
         for node in commands:
             if node not in found.results and node not in found.refusals:
-                self._dead_until[node] = time.monotonic() + self._retry_after
+                if node in self.ring.all:  # it may be removed by now
+                    self._dead_until[node] = time.monotonic() + self._retry_after
             elif self._dead_until:
                 self._dead_until.pop(node, None)
         for refusal in found.refusals.values():

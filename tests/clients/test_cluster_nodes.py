@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,11 +12,15 @@ from typing import Any
 import pytest
 
 from memproto import Dialect
-from memproto.clients import AsyncCluster, Cluster, Lease, Node
+from memproto.clients import AsyncCluster, Cluster, Lease, Node, Ring
+from memproto.clients.routing import NodeResults, Router
+from memproto.commands import RAW, Commands
+from memproto.testing import FakeMemcached
 from tests.clients.test_cluster import KEYS, VALUES, both, real
+from tests.support.counted_sockets import Counted, counted
 from tests.support.opaques import opaques_begin_at_0
 from tests.support.peers import DEADLINE, memcached
-from tests.support.scripted_servers import answer_version, server
+from tests.support.scripted_servers import VERSION_REPLY, answer_version, read, server
 
 __all__ = ["opaques_begin_at_0"]
 
@@ -62,6 +69,104 @@ def test_removed_node_is_not_dead_when_it_comes_back() -> None:
         cluster.set_nodes([("127.0.0.1", 2)])
         cluster.set_nodes([("127.0.0.1", 1), ("127.0.0.1", 2)])
         assert cluster.router.dead_nodes() == {Node("127.0.0.1", 2)}
+
+
+def test_failure_of_a_removed_node_does_not_make_it_dead_when_it_comes_back() -> None:
+    nodes = [Node("a"), Node("b")]
+    router = Router(Commands(RAW), Ring(nodes), "miss", 30.0, None)
+    plan = router.read_multi(KEYS, router.commands.get_multi)
+    assert next(plan).keys() == set(nodes)
+    router.set_nodes(nodes[1:])
+    with pytest.raises(StopIteration):
+        plan.send(NodeResults())
+    router.set_nodes(nodes)
+    assert router.dead_nodes() == {nodes[1]}
+
+
+@real
+@both
+def test_call_between_the_change_of_the_nodes_and_that_of_the_clients_is_carried_out(
+    kind: Any, nodes: list[Node]
+) -> None:
+    with kind(nodes[:1], timeout=DEADLINE) as cluster:
+        cluster.router.set_nodes(nodes)  # a thread was interrupted here, in set_nodes of the cluster
+        assert cluster.set_multi(VALUES) == []
+        assert cluster.get_multi(KEYS) == VALUES
+
+
+@real
+@both
+def test_command_for_a_node_that_was_removed_meanwhile_finds_it_dead(kind: Any, nodes: list[Node]) -> None:
+    with kind(nodes[:2], timeout=DEADLINE) as cluster:
+        plan = cluster.router.read_multi(KEYS, cluster.router.commands.get_multi)
+
+        def changed() -> Any:
+            commands = next(plan)
+            cluster.router.set_nodes(nodes[1:2])
+            found = yield commands
+            assert found.results.keys() == {nodes[1]}
+            assert isinstance(found.failures[nodes[0]], ConnectionError)
+            assert not found.unknown
+            return found.results[nodes[1]]
+
+        found = cluster.run(changed())
+        assert found.keys() <= {key for key in KEYS if Ring(nodes[:2]).node(key) == nodes[1]}
+
+
+def test_two_tasks_change_the_nodes_at_once_and_all_calls_are_carried_out() -> None:
+    async def main(mute: Node, living: Node) -> None:
+        async with AsyncCluster([mute, living], timeout=DEADLINE, username="me", password="secret") as cluster:
+            keys = {cluster.router.ring.node(key): key for key in KEYS}
+            call = asyncio.create_task(cluster.get(keys[mute]))
+            await asyncio.sleep(0)
+            assert await cluster.set(keys[living], b"value") is True
+            # The client of the mute node is opening its connection, so that closing it takes time.
+            await asyncio.gather(cluster.set_nodes(["127.0.0.1:2"]), cluster.set_nodes([mute, living]))
+            assert await call is None
+            assert await cluster.get(keys[living]) == b"value"
+            assert cluster.nodes == (mute, living)
+
+    with socket.create_server(("127.0.0.1", 0)) as mute, FakeMemcached(users={"me": "secret"}) as fake:
+        asyncio.run(main(Node(*mute.getsockname()), Node(*fake.address)))
+
+
+def test_close_that_is_cancelled_at_once_closes_the_sockets_of_all_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(nodes: list[Node]) -> None:
+        cluster = AsyncCluster(nodes, timeout=DEADLINE)
+        await cluster.get_multi(KEYS)
+        assert Counted.open == 2
+        closing = asyncio.create_task(cluster.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert await cluster.set(KEYS[0], b"value") is False
+
+    with FakeMemcached() as one, FakeMemcached() as other, counted(monkeypatch):
+        asyncio.run(main([Node(*one.address), Node(*other.address)]))
+
+
+def test_connection_of_a_call_is_closed_at_its_end_if_the_node_was_removed_meanwhile() -> None:
+    asked, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def answer_late(link: socket.socket) -> None:
+        read(link, 24)
+        asked.set()
+        assert go_on.wait(DEADLINE)
+        link.sendall(VERSION_REPLY)
+        assert read(link, 24)[:2] == b"\x80\x07"  # quit
+        assert link.recv(1) == b""
+        closed.set()
+
+    with server(answer_late) as port, Cluster([("127.0.0.1", port)], timeout=DEADLINE) as cluster:
+        versions = cluster.router.on_all_nodes(cluster.router.commands.version())
+        thread = threading.Thread(target=cluster.run, args=(versions,))
+        thread.start()
+        assert asked.wait(DEADLINE)
+        cluster.set_nodes(["127.0.0.1:1"])
+        go_on.set()
+        thread.join(DEADLINE)
+        assert closed.wait(DEADLINE)
 
 
 # --- commands on many keys
