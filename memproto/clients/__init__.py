@@ -19,7 +19,7 @@ from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_cluster import AsyncCluster
 from memproto.clients.client import Client
 from memproto.clients.cluster import Cluster
-from memproto.clients.options import Settings
+from memproto.clients.options import AsyncSettings, Settings
 from memproto.clients.reports import CallReport
 from memproto.clients.ring import Node, Ring
 from memproto.clients.routing import UNKNOWN, KeyList, Unknown
@@ -29,6 +29,7 @@ __all__ = [
     "UNKNOWN",
     "AsyncClient",
     "AsyncCluster",
+    "AsyncSettings",
     "AuthenticationError",
     "CallReport",
     "Client",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, Self, Unpack
 from memproto.clients.async_cluster import AsyncCluster
 from memproto.clients.expiry import exptime_in
 from memproto.clients.ring import NodeLike
-from memproto.clients.routing import AsyncClusterOptions
+from memproto.clients.routing import ClusterOptions
 from memproto.commands import ServerError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class MemcachedCache(BaseCache):
         namespace: str | None = None,
         key_builder: Callable[[str, str | None], str] | None = None,
         ttl: float | None = None,
-        **options: Unpack[AsyncClusterOptions],
+        **options: Unpack[ClusterOptions],
     ) -> None:
         super().__init__(serializer or JsonSerializer(), plugins, namespace, key_builder, None, ttl)
         options.setdefault("encoding", "utf-8")

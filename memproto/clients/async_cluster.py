@@ -23,7 +23,7 @@ from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
     NODE_FAILURES,
     UNKNOWN,
-    AsyncClusterOptions,
+    ClusterOptions,
     DeadNodes,
     KeyList,
     NodeResults,
@@ -94,18 +94,16 @@ class AsyncCluster(Generic[V]):
         nodes: Iterable[NodeLike],
         *,
         values: None = None,
-        **options: Unpack[AsyncClusterOptions],
+        **options: Unpack[ClusterOptions],
     ) -> None: ...
 
     @overload
     def __init__(
-        self: AsyncCluster[object], nodes: Iterable[NodeLike], *, values: str, **options: Unpack[AsyncClusterOptions]
+        self: AsyncCluster[object], nodes: Iterable[NodeLike], *, values: str, **options: Unpack[ClusterOptions]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self, nodes: Iterable[NodeLike], *, values: Serde[V], **options: Unpack[AsyncClusterOptions]
-    ) -> None: ...
+    def __init__(self, nodes: Iterable[NodeLike], *, values: Serde[V], **options: Unpack[ClusterOptions]) -> None: ...
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from memproto import (
     Signal,
 )
 from memproto.clients.async_stream import INTERRUPTED, AsyncStream
+from memproto.clients.options import Trace
 from memproto.clients.refusal import is_refusal
 from memproto.commands import Command
 
@@ -47,7 +48,13 @@ class NotSentError(ConnectionError):
 class AsyncConnection:
     """One connection, which several calls share. It calls ``on_end`` with itself when it is closed."""
 
-    def __init__(self, dialect: Dialect, limits: Limits, on_end: Callable[[AsyncConnection], None]) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        limits: Limits,
+        on_end: Callable[[AsyncConnection], None],
+        trace: Trace | None = None,
+    ) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._time = self.loop.time
         # A random opaque, so that a reply of another connection, which a proxy may mix up, fits no request here.
@@ -62,6 +69,8 @@ class AsyncConnection:
         self.retired: bool = False
         #: Why the connection is closed, empty if it is not.
         self.failure: str = ""
+        self._last_used = 0.0
+        self._trace = trace
         self._timeouts = self._received = 0
         # The shortest time to a reply so far. A call that is cancelled earlier says nothing about the server.
         self._round_trip = _OPENING
@@ -113,7 +122,12 @@ class AsyncConnection:
     def take_calls(self) -> None:
         """Take calls from now on. Raises ConnectionError if the connection is lost already."""
         self._check_open()
+        self._last_used = self._time()
         self.usable = True
+
+    def is_idle(self, seconds: float) -> bool:
+        """Whether no call has used it for more than so many seconds."""
+        return self.usable and not self._waiting and self._time() - self._last_used > seconds
 
     def _check_open(self) -> None:
         if self.failure:
@@ -149,7 +163,8 @@ class AsyncConnection:
                     self.count_timeout(began, limit)
                 raise
             self._timeouts = 0
-            took = self._time() - began[2]
+            self._last_used = self._time()
+            took = self._last_used - began[2]
             if took < self._round_trip:
                 self._round_trip = took
             replies += [exchange.reply for exchange in exchanges]
@@ -169,7 +184,10 @@ class AsyncConnection:
         before = self.protocol.outstanding
         try:
             exchanges = command.send(self.protocol, start, number, self._quiet)
-            stream.write(exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges]))
+            data = exchanges[0].data if number == 1 else b"".join([exchange.data for exchange in exchanges])
+            stream.write(data)
+            if self._trace is not None:
+                self._trace(">", data)
             stream.in_transfer = False
         except BaseException as error:
             if isinstance(error, LocalProtocolError) and self.protocol.outstanding == before:
@@ -188,6 +206,8 @@ class AsyncConnection:
         self._close_if_retired()
 
     def _receive(self, data: bytes) -> None:
+        if self._trace is not None and data:
+            self._trace("<", data)
         if self._first is not None:
             data = self._first + data if data else b""
             refused = is_refusal(data)
@@ -258,14 +278,17 @@ class AsyncConnection:
 
     # --- closing
 
-    def close_gracefully(self) -> None:
+    def close_gracefully(self, reason: str) -> None:
         """Close. If no request is outstanding, send ``quit`` first; no error is raised if that fails."""
         stream = self.stream
         if self.usable and not stream.in_transfer and not stream.unsent and not self.protocol.outstanding:
             stream.in_transfer = True
             with suppress(OSError, LocalProtocolError):
-                stream.write_last(self.protocol.send(Quit()).data)
-        self.give_up("the client was closed")
+                data = self.protocol.send(Quit()).data
+                stream.write_last(data)
+                if self._trace is not None:
+                    self._trace(">", data)
+        self.give_up(reason)
 
     def give_up(self, reason: str) -> None:
         """Close, whether it is open or still being opened."""

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, 
 
 from memproto import Limits
 from memproto.clients.connection import Connection
-from memproto.clients.options import BlockingOptions, Settings, Values, check_seconds, serde_of
+from memproto.clients.options import Options, Settings, Values, check_seconds, serde_of
 from memproto.clients.permits import Permits
 from memproto.clients.reports import report_of
 from memproto.clients.ring import Node
@@ -94,18 +94,16 @@ class Client(Generic[V]):
         port: int = ...,
         *,
         values: None = None,
-        **options: Unpack[BlockingOptions],
+        **options: Unpack[Options],
     ) -> None: ...
 
     @overload
     def __init__(
-        self: Client[object], host: str = ..., port: int = ..., *, values: str, **options: Unpack[BlockingOptions]
+        self: Client[object], host: str = ..., port: int = ..., *, values: str, **options: Unpack[Options]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self, host: str = ..., port: int = ..., *, values: Serde[V], **options: Unpack[BlockingOptions]
-    ) -> None: ...
+    def __init__(self, host: str = ..., port: int = ..., *, values: Serde[V], **options: Unpack[Options]) -> None: ...
 
     def __init__(
         self,
@@ -113,7 +111,7 @@ class Client(Generic[V]):
         port: int = 11211,
         *,
         values: Values[V] = None,
-        **options: Unpack[BlockingOptions],
+        **options: Unpack[Options],
     ) -> None:
         settings = self._settings = Settings(**options)
         self.commands: Commands[V] = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)

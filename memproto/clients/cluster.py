@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, 
 
 from memproto import Item, Limits
 from memproto.clients.client import Client
-from memproto.clients.options import BlockingOptions, Settings, Values, serde_of
+from memproto.clients.options import Options, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
     UNKNOWN,
@@ -123,12 +123,12 @@ class Cluster(Generic[V]):
         dead: DeadNodes = "miss",
         retry_after: float = 30.0,
         placement: Placement = "ketama_weighted",
-        **options: Unpack[BlockingOptions],
+        **options: Unpack[Options],
     ) -> None:
         settings = Settings(**options)
         commands = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
         self.router: Router[V] = Router(commands, Ring(nodes, placement), dead, retry_after, settings.timeout)
-        self._options: BlockingOptions = options
+        self._options: Options = options
         self._limits, self._dialect = settings.limits or Limits(), settings.dialect
         self._clients: dict[Node, Client[bytes]] = {}
 

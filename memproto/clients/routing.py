@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 from memproto import RemoteProtocolError
-from memproto.clients.options import BlockingOptions, Options
+from memproto.clients.options import Options
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.commands import Command, Commands, Key, ServerError
 
@@ -85,12 +85,8 @@ class _OfCluster(TypedDict, total=False):
     placement: Placement
 
 
-class ClusterOptions(BlockingOptions, _OfCluster, total=False):
-    """The options of a blocking cluster; ``retry_after`` is in seconds."""
-
-
-class AsyncClusterOptions(Options, _OfCluster, total=False):
-    """The options of an asyncio cluster; ``retry_after`` is in seconds."""
+class ClusterOptions(Options, _OfCluster, total=False):
+    """The options of a cluster; ``retry_after`` is in seconds."""
 
 
 class Router(Generic[V]):

@@ -94,7 +94,7 @@ async def ask_all(calls: list[tuple[str, int, int]], dialect: Dialect) -> None:
         expected: list[object] = []
         tasks: list[asyncio.Task[object]] = []
         await client.noop()
-        link = client._connections[0]
+        link = client._pool.connections[0]
         for serial, (what, number, refused) in enumerate(calls):
             value = b"%d" % serial
             if what in ("set_multi", "delete_multi"):
@@ -121,7 +121,7 @@ async def ask_all(calls: list[tuple[str, int, int]], dialect: Dialect) -> None:
                     model.pop(key, None)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(each) if isinstance(each, Exception) else each for each in results] == expected
-        assert client._connections == [link]
+        assert client._pool.connections == [link]
         assert link.protocol.outstanding == 0
 
 
@@ -247,7 +247,7 @@ def test_call_over_tls_cancelled_at_any_step_leaves_connection_usable(loop: Loop
                     assert await task is True
                 assert await client.set(b"other", b"%d" % steps) is True
                 assert await client.get(b"other") == b"%d" % steps
-                assert len(client._connections) == 1
+                assert len(client._pool.connections) == 1
         assert cancelled > 10
 
     files = f"ssl_chain_cert={TLS / 'cert.pem'},ssl_key={TLS / 'key.pem'}"
@@ -298,7 +298,7 @@ def test_close_with_queue_full_of_cancelled_calls_ends(monkeypatch: pytest.Monke
     async def main(port: int) -> None:
         client = AsyncClient(port=port, limits=Limits(outstanding=3))
         tasks = [asyncio.create_task(client.version()) for _ in range(3)]
-        while not client._connections or client._connections[0].protocol.outstanding < 3:
+        while not client._pool.connections or client._pool.connections[0].protocol.outstanding < 3:
             await asyncio.sleep(0)
         for task in tasks:
             task.cancel()

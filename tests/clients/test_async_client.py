@@ -42,7 +42,7 @@ def test_cancelled_call_leaves_other_calls_their_replies() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             tasks = [asyncio.create_task(client.version()) for _ in range(5)]
-            while not client._connections or client._connections[0].protocol.outstanding < 5:
+            while not client._pool.connections or client._pool.connections[0].protocol.outstanding < 5:
                 await asyncio.sleep(0)
             tasks[1].cancel()
             tasks[4].cancel()
@@ -143,11 +143,11 @@ def test_calls_to_server_that_does_not_read_wait_unsent() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=None, limits=Limits(outstanding=1000)) as client:
             tasks = [asyncio.create_task(client.set(b"key", value)) for _ in range(20)]
-            while not client._connections or not client._connections[0].stream.unsent:
+            while not client._pool.connections or not client._pool.connections[0].stream.unsent:
                 await asyncio.sleep(0)
             for _ in range(10):
                 await asyncio.sleep(0)
-            link = client._connections[0]
+            link = client._pool.connections[0]
             assert link.protocol.outstanding == 1
             done.set()
             assert await asyncio.gather(*tasks) == [True] * 20
@@ -199,7 +199,7 @@ def test_close_raises_in_calls_that_wait_and_in_later_calls(loop: Loop) -> None:
         await client.close()
         client = AsyncClient(port=port, pool=2)
         waiting = asyncio.create_task(client.version())
-        while not client._connections or not client._connections[0].protocol.outstanding:
+        while not client._pool.connections or not client._pool.connections[0].protocol.outstanding:
             await asyncio.sleep(0)
         await client.close()
         with pytest.raises(ConnectionError, match="the client was closed"):
@@ -216,7 +216,7 @@ def test_close_while_connection_is_opening_raises_in_its_call() -> None:
     async def main(port: int) -> None:
         client = AsyncClient(port=port)
         opening = asyncio.create_task(client.version())
-        while not client._connections or client._connections[0].stream._socket is None:
+        while not client._pool.connections or client._pool.connections[0].stream._socket is None:
             await asyncio.sleep(0)
         await client.close()
         with pytest.raises(ConnectionError, match="the client is closed"):
@@ -248,8 +248,8 @@ def test_backoff_after_each_failure_is_longer(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
         for share in (1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 0.75):
             monkeypatch.setattr("random.uniform", lambda least, most, share=share: share)
-            client._delay_next_attempt(OSError("down"))
-            waits.append(round(client._retry_at - 1000.0, 6))
+            client._pool._delay_next_attempt(OSError("down"))
+            waits.append(round(client._pool._retry_at - 1000.0, 6))
         monkeypatch.undo()
         return waits
 
@@ -263,7 +263,7 @@ def test_patient_call_without_server_waits_for_it() -> None:
     async def main() -> bytes:
         async with AsyncClient(port=port, timeout=DEADLINE, patient=True, backoff=(0.01, 0.02)) as client:
             calls = asyncio.gather(client.version(), client.version())
-            while not client._failed_attempts:
+            while not client._pool._failed_attempts:
                 await asyncio.sleep(0)
             with TinyVersion(port):
                 one, other = await calls

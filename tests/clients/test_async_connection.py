@@ -41,11 +41,11 @@ def test_call_after_interrupted_transfer_is_sent_on_another_connection() -> None
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.version() == b"1.2.3"
-            (interrupted,) = client._connections
+            (interrupted,) = client._pool.connections
             interrupted.stream.in_transfer = True
             assert await client.version() == b"1.2.3"
             assert interrupted.failure == "a call was interrupted"
-            assert client._connections != [interrupted]
+            assert client._pool.connections != [interrupted]
 
     with server(answer_version, answer_version) as port:
         run(main(port))
@@ -55,7 +55,7 @@ def test_call_waiting_for_connection_that_others_gave_up_gets_the_next() -> None
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE, username="user", password="secret") as client:
             waiting = asyncio.create_task(client.version())
-            while not client._connections:
+            while not client._pool.connections:
                 await asyncio.sleep(0)
             client.timeout = 0.05
             for _ in range(3):
@@ -79,7 +79,7 @@ def test_patient_call_after_failure_to_connect_waits_for_next_attempt(monkeypatc
 
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE, patient=True) as client:
-            monkeypatch.setattr(client, "_backoff_left", lambda: next(lefts, 0.0))
+            monkeypatch.setattr(client._pool, "_backoff_left", lambda: next(lefts, 0.0))
             assert await client.version() == b"1.2.3"
 
     with server(answer_version) as port:

@@ -61,7 +61,7 @@ def test_calls_cancelled_at_once_leave_connection_usable() -> None:
     async def main(port: int) -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             await client.version()
-            (link,) = client._connections
+            (link,) = client._pool.connections
             link._round_trip = 0.5
             for _ in range(20):
                 task = asyncio.create_task(client.version())
@@ -69,7 +69,7 @@ def test_calls_cancelled_at_once_leave_connection_usable() -> None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            assert client._connections == [link]
+            assert client._pool.connections == [link]
             assert await client.version()
 
     with threaded_tiny_server() as port:
@@ -80,7 +80,7 @@ def test_retired_connection_is_closed_when_call_needs_new_one(monkeypatch: pytes
     async def main(port: int) -> None:
         async with AsyncClient(port=port) as client:
             patient = asyncio.create_task(client.delete(b"key"))
-            while not client._connections or not client._connections[0].protocol.outstanding:
+            while not client._pool.connections or not client._pool.connections[0].protocol.outstanding:
                 await asyncio.sleep(0)
             client.timeout = 0.05
             for _ in range(3):
@@ -207,12 +207,12 @@ def test_reply_over_limit_fails_its_own_call_only(dialect: Dialect) -> None:
             await writer.set_multi({b"small%d" % number: b"%d" % number for number in range(8)})
         async with AsyncClient(port=port, timeout=DEADLINE, dialect=dialect, limits=Limits(value=1000)) as client:
             await client.noop()
-            links = list(client._connections)
+            links = list(client._pool.connections)
             small = [client.get(b"small%d" % number) for number in range(8)]
             results = await asyncio.gather(*small[:4], client.get(b"large"), *small[4:], return_exceptions=True)
             assert isinstance(results.pop(4), ReplyTooLargeError)
             assert results == [b"%d" % number for number in range(8)]
-            assert client._connections == links
+            assert client._pool.connections == links
             assert await client.get(b"small1") == b"1"
 
     with threaded_tiny_server() as port:

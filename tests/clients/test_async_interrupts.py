@@ -201,7 +201,7 @@ def test_exception_after_bytes_were_received_or_sent_never_leads_to_wrong_reply(
                 for warm in (True, False):
                     if not warm:
                         program.run(client.set(b"c", value))
-                        for link in client._connections:
+                        for link in client._pool.connections:
                             link.give_up("cold")
                     client.timeout = SHORT
                     error = raised()[number]

@@ -93,12 +93,12 @@ def test_client_in_forked_child_opens_own_connections(dialect: Dialect, loop: Lo
     with threaded_tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
         client = AsyncClient(port=port, timeout=DEADLINE, dialect=dialect, pool=2)
         runner.run(work(client, b"parent"))
-        links = list(client._connections)
+        links = list(client._pool.connections)
         children = [in_child(child) for _ in range(3)]
         runner.run(work(client, b"parent"))
         assert [os.waitpid(each, 0)[1] for each in children] == [0, 0, 0]
         runner.run(work(client, b"parent"))
-        assert client._connections == links
+        assert client._pool.connections == links
         runner.run(client.close())
 
 
@@ -107,12 +107,12 @@ def test_client_after_interrupted_run_of_its_loop_opens_connection_in_another() 
 
     async def main(client: AsyncClient) -> None:
         assert await client.version() == b"1.2.3"
-        (old,) = client._connections
+        (old,) = client._pool.connections
         # As an exception in the middle of asyncio leaves it: the loop still says that it runs.
         asyncio._set_running_loop(None)
         try:
             assert second.run_until_complete(client.version()) == b"1.2.3"
-            assert client._connections != [old]
+            assert client._pool.connections != [old]
             assert old.stream._socket is None
             second.run_until_complete(client.close())
         finally:

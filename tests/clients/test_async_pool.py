@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memproto import ConnectionClosed, Dialect, ServerConnection, Signal
+from memproto import ConnectionClosed, Dialect, Get, ServerConnection, Signal
 from memproto.clients.async_client import AsyncClient
 from memproto.engine import Engine
-from tests.support.event_loops import LOOPS, Loop
+from memproto.testing import Delay, FakeMemcached
+from tests.support.event_loops import LOOPS, Loop, run
 from tests.support.peers import DEADLINE
 from tests.support.scripted_servers import threaded_tiny_server
 
@@ -41,7 +42,7 @@ def test_hundred_tasks_on_four_connections_get_their_own_values(dialect: Dialect
     async def main(port: int) -> None:
         async with AsyncClient(port=port, pool=4, timeout=DEADLINE, dialect=dialect) as client:
             await asyncio.gather(*[work(client, task) for task in range(100)])
-            assert len(client._connections) == 4
+            assert len(client._pool.connections) == 4
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with threaded_tiny_server() as port, asyncio.Runner(loop_factory=loop) as runner:
@@ -154,3 +155,20 @@ def check(key: bytes, task: asyncio.Task[object]) -> None:
         assert set(result) <= {key}
         result = result.get(key)
     assert result is None or result is True or (isinstance(result, bytes) and result.startswith(key + b" "))
+
+
+def test_connection_with_a_call_that_waits_is_not_idle() -> None:
+    async def main(fake: FakeMemcached) -> None:
+        async with AsyncClient(*fake.address, timeout=DEADLINE, pool=2, idle=0.01) as client:
+            with fake.fail(Get, times=1, how=Delay(0.1)):
+                slow = asyncio.create_task(client.get(b"slow"))
+                await asyncio.sleep(0.05)
+                assert await client.noop()
+                assert len(client._pool.connections) == 2
+                assert await slow is None
+            await asyncio.sleep(0.02)
+            assert await client.noop()
+            assert len(client._pool.connections) == 1
+
+    with FakeMemcached() as fake:
+        run(main(fake))

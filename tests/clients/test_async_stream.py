@@ -109,7 +109,7 @@ def test_unix_socket_with_full_queue_is_connected_when_it_has_room(tmp_path: obj
     async def main(listener: socket.socket) -> None:
         async with AsyncClient(f"unix:{path}", timeout=DEADLINE) as client:
             call = asyncio.create_task(client.version())
-            while not client._connections or client._connections[0].stream._socket is None:
+            while not client._pool.connections or client._pool.connections[0].stream._socket is None:
                 await asyncio.sleep(0)
             assert not call.done()
             listener.accept()[0].close()  # the one that was first
@@ -135,6 +135,6 @@ def test_address_that_cannot_be_reached_raises_error_of_system() -> None:
             with pytest.raises(OSError, match=r"^\[Errno \d+\] connecting to \('255.255.255.255', 11211\): ") as raised:
                 await client.version()
             assert raised.value.errno not in (None, errno.EINPROGRESS)
-            assert client._connections == []
+            assert client._pool.connections == []
 
     run(main())

@@ -12,6 +12,7 @@ import pytest
 from memproto import Dialect
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import AsyncConnection
+from memproto.clients.async_pool import AsyncPool
 from tests.support.event_loops import run
 from tests.support.opaques import opaques_of_tasks_begin_at_0
 from tests.support.peers import DEADLINE
@@ -54,7 +55,7 @@ def test_late_reply_never_reaches_another_call(way: str) -> None:
                     await client.version()
             else:
                 task = asyncio.create_task(client.version())
-                while not client._connections or not client._connections[0].protocol.outstanding:
+                while not client._pool.connections or not client._pool.connections[0].protocol.outstanding:
                     await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -147,7 +148,7 @@ def test_connection_that_never_takes_bytes_again_is_closed() -> None:
         async with AsyncClient(port=port, timeout=DEADLINE) as client:
             assert await client.noop()
             # As a KeyboardInterrupt leaves it between the socket's word that there is room and the use of it.
-            client._connections[0].stream.unsent = b"x"
+            client._pool.connections[0].stream.unsent = b"x"
             client.timeout = 0.05
             for _ in range(3):
                 with pytest.raises(TimeoutError):
@@ -161,13 +162,13 @@ def test_connection_that_never_takes_bytes_again_is_closed() -> None:
 
 def test_close_with_task_of_opening_that_never_ends_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     # As a KeyboardInterrupt leaves a task that was about to run.
-    async def stuck(client: AsyncClient, link: AsyncConnection) -> None:
+    async def stuck(pool: AsyncPool, link: AsyncConnection) -> None:
         while not end.is_set():
             with suppress(asyncio.CancelledError):
                 await end.wait()
 
-    monkeypatch.setattr("memproto.clients.async_client.AsyncClient._establish", stuck)
-    monkeypatch.setattr("memproto.clients.async_client._CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr("memproto.clients.async_pool.AsyncPool._establish", stuck)
+    monkeypatch.setattr("memproto.clients.async_pool._CLOSE_TIMEOUT", 0.01)
     end = asyncio.Event()
 
     async def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from typing import assert_type
@@ -10,7 +11,17 @@ from typing import assert_type
 import pytest
 
 from memproto import Dialect, Item, LocalProtocolError
-from memproto.clients import AsyncClient, AsyncCluster, CallReport, Client, Cluster, Lease, Node, Settings
+from memproto.clients import (
+    AsyncClient,
+    AsyncCluster,
+    AsyncSettings,
+    CallReport,
+    Client,
+    Cluster,
+    Lease,
+    Node,
+    Settings,
+)
 from memproto.clients.keepalive import keep_alive
 from memproto.clients.pickles import pickling
 from memproto.commands import Serde, ServerError
@@ -178,11 +189,42 @@ def test_keepalive_that_the_system_refuses_is_an_error_of_the_connection(port: i
         ({"idle": -1.0}, "idle is -1.0, must be more than 0"),
         ({"pool": 0}, "pool is 0, must be at least 1"),
         ({"keepalive": 0}, "keepalive is 0, must be at least 1 second"),
+        ({"keepalive": 2**31}, "keepalive is 2147483648, must be at most 2147483647 second"),
+        ({"backoff": (2.0, 1.0)}, r"backoff is \(2.0, 1.0\), must be two numbers from 0 on, the first not the larger"),
+        ({"backoff": (-1.0, 1.0)}, r"backoff is \(-1.0, 1.0\), must be two numbers from 0 on"),
     ],
 )
 def test_option_out_of_range_is_refused(options: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Settings(**options)  # type: ignore[arg-type]
+        AsyncSettings(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout": "1"}, "timeout is str, must be a number of seconds, or None"),
+        ({"timeout": True}, "timeout is bool, must be a number of seconds, or None"),
+        ({"idle": [1]}, "idle is list, must be a number of seconds, or None"),
+        ({"pool": 1.5}, "pool is float, must be an int, or None"),
+        ({"keepalive": "60"}, "keepalive is str, must be an int, or None"),
+        ({"dialect": "meta"}, "dialect is str, must be a Dialect"),
+        ({"encoding": b"ascii"}, "encoding is bytes, must be the name of a codec, or None"),
+        ({"prefix": None}, "prefix is None, must be bytes or a str"),
+        ({"username": b"me"}, "username is bytes, must be a str, or None"),
+        ({"password": b"secret"}, "password is bytes, must be a str"),
+        ({"tls": True}, "tls is bool, must be an ssl.SSLContext, or None"),
+        ({"server_hostname": 1}, "server_hostname is int, must be a str, or None"),
+        ({"limits": 1}, "limits is int, must be Limits, or None"),
+        ({"on_call": "print"}, "on_call is str, must be a function, or None"),
+        ({"trace": 1}, "trace is int, must be a function, or None"),
+        ({"backoff": 0.1}, "backoff is 0.1, must be two numbers of seconds"),
+        ({"backoff": (0.1, "2")}, "backoff is (0.1, '2'), must be two numbers of seconds"),
+        ({"patient": 1}, "patient is int, must be a bool"),
+    ],
+)
+def test_option_of_a_wrong_type_is_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(words)}$"):
+        AsyncClient(**options)  # type: ignore[call-overload]
 
 
 def test_unknown_option_is_refused_by_every_client() -> None:

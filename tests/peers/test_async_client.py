@@ -61,7 +61,7 @@ def test_a_hundred_tasks_on_four_connections(port: int, dialect: Dialect) -> Non
         async with AsyncClient(port=port, pool=4, timeout=DEADLINE, dialect=dialect) as client:
             await client.flush()
             await asyncio.gather(*[work(client, task) for task in range(100)])
-            assert len(client._connections) == 4
+            assert len(client._pool.connections) == 4
             assert len(await client.get_multi([b"task%d" % task for task in range(100)])) == 100
 
     asyncio.run(main())
@@ -145,7 +145,7 @@ def test_a_server_restarted_in_the_middle(dialect: Dialect, patient: bool) -> No
                 first.process.kill()
                 await loop.run_in_executor(None, first.process.wait)
             phase[0] = 1
-            while not client._failed_attempts:
+            while not client._pool._failed_attempts:
                 await asyncio.sleep(0)
             restarted = memcached_at(port)
             await loop.run_in_executor(None, restarted.__enter__)
