@@ -48,6 +48,12 @@ DIFFERENCES: list[tuple[str, bytes, bytes, bytes]] = [
         STORED + b"OK\r\nOK\r\nVALUE one 7 2\r\n55\r\nEND\r\n",
         STORED + b"OK\r\nOK\r\nEND\r\n",
     ),
+    (
+        "The second of a flush",
+        b"flush_all 1\r\n" + ONE + b"get one\r\n",
+        b"OK\r\n" + STORED + b"END\r\n",
+        b"OK\r\n" + STORED + b"VALUE one 7 2\r\n55\r\nEND\r\n",
+    ),
     ("`C` of `mg`", ONE + b"mg one C1 v\r\n", STORED + b"VA 2\r\n55\r\n", STORED + b"HD\r\n"),
     (
         "`T` of `ma`",

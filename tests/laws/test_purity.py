@@ -6,6 +6,7 @@ Everything here is about packages, so that a new module needs no entry. Type-onl
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from functools import cache
 from pathlib import Path
@@ -155,6 +156,15 @@ def test_the_outer_ring_uses_public_names_of_the_inner_ring(module: str) -> None
     assert inner <= {f"memproto.{name}".removesuffix(".") for name in PUBLIC}
     allowed = set(OUTER) if own == "__main__" else OUTER[own]
     assert {_package(name) for name in used - inner} <= allowed
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in INNER])
+def test_the_outer_ring_imports_only_names_that_the_inner_ring_exports(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in INNER:
+            modules = {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == node.module}
+            exported: list[str] = importlib.import_module(node.module).__all__
+            assert {alias.name for alias in node.names} <= modules.union(exported)
 
 
 @pytest.mark.once
