@@ -123,7 +123,7 @@ class Client(Generic[V]):
         # The connections that no call uses. A call takes one out, and puts it back if it has ended well.
         self._connections: list[Connection] = []
         # By the process, because threads of the parent that hold some do not exist in a forked child.
-        self._permits: dict[int, Permits] = {}
+        self._permits: dict[int, Permits[Connection]] = {}
         self._retired = False
 
     def __enter__(self) -> Self:
@@ -271,11 +271,14 @@ class Client(Generic[V]):
         if not connection.reusable or (kept and connection.permit is None):
             self._close(connection)
             return
+        permits = None if connection.permit is None else self._permits_here()
+        if permits is not None and permits.hand_over(connection):
+            return
         kept.append(connection)
         if self._retired:  # only now: retire() may have been called just before
             self.close()
-        if connection.permit is not None:
-            self._permits_here().wake()
+        if permits is not None:
+            permits.hand_over(None)  # to one that has begun to wait just before
             self._close_idle(connection.last_used)
 
     def _close(self, connection: Connection) -> None:
@@ -294,7 +297,7 @@ class Client(Generic[V]):
 
     # --- opening
 
-    def _permits_here(self) -> Permits:
+    def _permits_here(self) -> Permits[Connection]:
         """Return the permits of this process."""
         process = os.getpid()
         found = self._permits.get(process)
@@ -312,7 +315,10 @@ class Client(Generic[V]):
             except IndexError:
                 return None
 
-        found = permits.take_or(find, deadline)
+        try:
+            found = permits.take_or(find, self._put_back, deadline)
+        except Expired:
+            raise Fault(TimeoutError(f"all {self._settings.pool} connections of the pool are in use")) from None
         if isinstance(found, Connection):
             if found.is_usable(time.monotonic()):
                 return found

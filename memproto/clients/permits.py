@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 from weakref import ref
+
+from memproto.clients.stream import Expired
 
 __all__ = ["Permit", "Permits"]
 
@@ -32,15 +34,16 @@ class Permit:
         self.place: tuple[int, int] = (0, 0)
 
 
-class Permits:
-    """At most so many permits at a time."""
+class Permits(Generic[T]):
+    """At most so many permits at a time, and the threads that wait for one, or for a thing that has one."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         # By place and generation. A permit that was lost stays as a dead reference, and the place goes on with the next
         # generation: so ``setdefault``, which no other thread can interrupt, decides who gets a place.
         self._taken: dict[tuple[int, int], ref[Permit]] = {}
-        self._waiting: deque[SimpleQueue[None]] = deque()
+        # The threads that wait, in the order of their calls. One that is taken out gets exactly one thing.
+        self._waiting: deque[SimpleQueue[T | None]] = deque()
 
     def take(self) -> Permit | None:
         """Return a permit, ``None`` if all are taken."""
@@ -63,30 +66,52 @@ class Permits:
         taken = self._taken.get(permit.place)
         if taken is not None and taken() is permit:
             del self._taken[permit.place]
-            self.wake()
+            self.hand_over(None)
 
-    def wake(self) -> None:
-        """Wake one of the threads that wait."""
-        with suppress(IndexError):  # nobody waits
-            self._waiting.popleft().put(None)
+    def hand_over(self, thing: T | None) -> bool:
+        """Give it to the thread that has waited longest; with ``None`` that one looks again. False if nobody waits."""
+        try:
+            waiting = self._waiting.popleft()
+        except IndexError:
+            return False
+        waiting.put(thing)
+        return True
 
-    def take_or(self, find: Callable[[], T | None], deadline: float | None) -> Permit | T:
-        """Return what ``find`` finds, or a permit, as soon as there is either. Raises TimeoutError at the deadline."""
-        while (found := find() or self.take()) is None:
-            left = _LOOK_AGAIN if deadline is None else min(_LOOK_AGAIN, deadline - time.monotonic())
-            if left <= 0:
-                raise TimeoutError(f"all {self._most} connections of the pool are in use")
-            mine: SimpleQueue[None] = SimpleQueue()
-            self._waiting.append(mine)
-            try:
-                # Again, because a thread may have looked for one that waits just before.
-                found = find() or self.take()
-                if found is not None:
-                    return found
-                mine.get(timeout=left)
-            except Empty:
-                continue
-            finally:
-                with suppress(ValueError):  # it has been taken out to be woken
-                    self._waiting.remove(mine)
-        return found
+    def take_or(self, find: Callable[[], T | None], keep: Callable[[T], None], deadline: float | None) -> Permit | T:
+        """Return what ``find`` finds, what a thread hands over, or a permit, as soon as there is one of these.
+
+        The threads get them in the order of their calls: otherwise one that makes a call after the other would leave
+        nothing to the others. What comes too late goes to ``keep``. Raises :class:`Expired`.
+        """
+        if not self._waiting and (found := find() or self.take()) is not None:
+            return found
+        mine: SimpleQueue[T | None] = SimpleQueue()
+        self._waiting.append(mine)
+        received = False
+        try:
+            while (found := find() or self.take()) is None:
+                left = _LOOK_AGAIN if deadline is None else min(_LOOK_AGAIN, deadline - time.monotonic())
+                if left <= 0:
+                    raise Expired
+                with suppress(Empty):
+                    found = mine.get(timeout=left)
+                    if found is not None:
+                        received = True
+                        return found
+                    self._waiting.appendleft(mine)
+            return found
+        finally:
+            if not received:
+                self._leave(mine, keep)
+
+    def _leave(self, mine: SimpleQueue[T | None], keep: Callable[[T], None]) -> None:
+        try:
+            self._waiting.remove(mine)
+        except ValueError:
+            # Another thread has taken it out and puts something in, now or soon.
+            with suppress(Empty):
+                late = mine.get(timeout=_LOOK_AGAIN)
+                if late is None:
+                    self.hand_over(None)
+                else:
+                    keep(late)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Callable
+from queue import SimpleQueue
 
 import pytest
 
 from memproto.clients.permits import Permit, Permits
+from memproto.clients.stream import Expired
 from tests.support.peers import DEADLINE
 
 
-def nothing() -> Permit | None:
+def nothing() -> str | None:
     return None
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+
+
 def test_permits_are_as_many_as_the_limit_and_come_back() -> None:
-    permits = Permits(2)
+    permits: Permits[str] = Permits(2)
     first, second = permits.take(), permits.take()
     assert first is not None
     assert second is not None
@@ -32,7 +41,7 @@ def test_permits_are_as_many_as_the_limit_and_come_back() -> None:
 
 
 def test_permit_that_nobody_refers_to_is_free_again() -> None:
-    permits = Permits(1)
+    permits: Permits[str] = Permits(1)
     for _ in range(3):
         assert permits.take() is not None
         gc.collect()
@@ -41,35 +50,92 @@ def test_permit_that_nobody_refers_to_is_free_again() -> None:
     assert permits.take() is None
 
 
-def test_wait_ends_with_timeout_error_at_the_deadline() -> None:
-    permits = Permits(1)
+def test_wait_ends_at_the_deadline() -> None:
+    unwanted: list[str] = []
+    permits: Permits[str] = Permits(1)
     kept = permits.take()
     assert kept is not None
-    with pytest.raises(TimeoutError, match="all 1 connections of the pool are in use"):
-        permits.take_or(nothing, time.monotonic() + 0.06)
+    with pytest.raises(Expired):
+        permits.take_or(nothing, unwanted.append, time.monotonic() + 0.06)
     permits.give_back(kept)
-    assert permits.take_or(nothing, None) is not None
+    assert permits.take_or(nothing, unwanted.append, None) is not None
+    assert unwanted == []
 
 
 def test_permit_that_comes_back_goes_to_one_that_waits() -> None:
-    permits = Permits(1)
+    permits: Permits[str] = Permits(1)
     kept = permits.take()
     assert kept is not None
-    taken: list[Permit | None] = []
-    thread = threading.Thread(target=lambda: taken.append(permits.take_or(nothing, time.monotonic() + DEADLINE)))
+    taken: list[Permit | str] = []
+    thread = threading.Thread(target=lambda: taken.append(permits.take_or(nothing, taken.append, None)))
     thread.start()
-    deadline = time.monotonic() + DEADLINE
-    while not permits._waiting:
-        assert time.monotonic() < deadline
+    wait_until(lambda: permits._waiting)
     permits.give_back(kept)
     thread.join(DEADLINE)
     assert len(taken) == 1
-    assert taken[0] is not None
+    assert isinstance(taken[0], Permit)
     assert not permits._waiting
 
 
+def test_what_is_handed_over_goes_to_the_thread_that_has_waited_longest() -> None:
+    permits: Permits[str] = Permits(1)
+    kept = permits.take()
+    taken: list[tuple[str, Permit | str]] = []
+
+    def wait(name: str) -> None:
+        taken.append((name, permits.take_or(nothing, lambda _: None, None)))
+
+    threads = [threading.Thread(target=wait, args=(name,), daemon=True) for name in ("first", "second")]
+    threads[0].start()
+    wait_until(lambda: len(permits._waiting) == 1)
+    threads[1].start()
+    wait_until(lambda: len(permits._waiting) == 2)
+    assert permits.hand_over(None)
+    wait_until(lambda: len(permits._waiting) == 2)  # the first has looked again, and keeps its place
+    for thing, thread in zip(("one", "two"), threads, strict=True):
+        assert permits.hand_over(thing)
+        thread.join(DEADLINE)
+    assert taken == [("first", "one"), ("second", "two")]
+    assert not permits.hand_over("three")
+    assert kept is not None
+
+
+def test_call_stands_in_line_before_it_looks_for_something_if_another_waits() -> None:
+    permits: Permits[str] = Permits(1)
+    kept = permits.take()
+    permits._waiting.append(SimpleQueue())
+    waiting: list[int] = []
+    with pytest.raises(Expired):
+        permits.take_or(lambda: waiting.append(len(permits._waiting)), lambda _: None, time.monotonic() - 1)
+    assert waiting == [2]
+    assert kept is not None
+
+
+@pytest.mark.parametrize("late", ["late", None])
+def test_what_is_handed_over_after_the_deadline_goes_to_another(late: str | None) -> None:
+    permits: Permits[str] = Permits(1)
+    kept, unwanted = permits.take(), list[str]()
+    other: SimpleQueue[str | None] = SimpleQueue()
+
+    def hand_over_now() -> str | None:
+        permits.hand_over(late)
+        permits._waiting.append(other)
+        return "found"
+
+    looked: list[int] = []
+
+    def find() -> str | None:
+        looked.append(1)
+        return hand_over_now() if len(looked) == 2 else None
+
+    assert permits.take_or(find, unwanted.append, None) == "found"
+    assert unwanted == [late][: late is not None]
+    assert bool(permits._waiting) is (late is not None)
+    assert kept is not None
+
+
 def test_what_is_found_while_a_thread_begins_to_wait_is_taken() -> None:
-    permits = Permits(1)
+    permits: Permits[str] = Permits(1)
     kept = permits.take()
     looked: list[int] = []
 
@@ -77,6 +143,6 @@ def test_what_is_found_while_a_thread_begins_to_wait_is_taken() -> None:
         looked.append(1)
         return "found" if len(looked) == 2 else None
 
-    assert permits.take_or(second_time, None) == "found"
+    assert permits.take_or(second_time, lambda _: None, None) == "found"
     assert not permits._waiting
     assert kept is not None

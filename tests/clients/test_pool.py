@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from memproto import Dialect
-from memproto.clients import Client, Node
+from memproto.clients import Client, Cluster, Node
 from memproto.clients.stream import Stream
 from tests.clients.test_client import Own, interrupted_at
 from tests.support.opaques import opaques_begin_at_0
@@ -104,6 +104,33 @@ def test_connection_that_another_thread_puts_back_is_used_by_one_that_waits() ->
         client._put_back(connection)
         thread.join(DEADLINE)
         assert versions == [b"1.2.3"]
+
+
+def test_connection_that_is_put_back_belongs_to_the_thread_that_waits_and_not_to_the_next_call() -> None:
+    with threaded_tiny_server() as port, Client(port=port, timeout=DEADLINE, pool=1) as client:
+        assert client.noop()
+        (connection,) = client._connections
+        client._connections.clear()
+        thread = threading.Thread(target=client.noop)
+        thread.start()
+        while not client._permits_here()._waiting:
+            assert thread.is_alive()
+        client._put_back(connection)
+        assert not client._permits_here()._waiting
+        assert client.noop()
+        thread.join(DEADLINE)
+        assert client._connections == [connection]
+
+
+def test_exhausted_pool_of_a_node_is_a_failure_of_the_node() -> None:
+    with server(answer_noop) as port, Cluster([("127.0.0.1", port)], timeout=0.06, pool=1) as cluster:
+        client = cluster._client(cluster.nodes[0])
+        taken = client._permits_here().take()
+        assert taken is not None
+        assert cluster.get(b"key") is None
+        assert cluster.router.dead_nodes() == set(cluster.nodes)
+        client._permits_here().give_back(taken)
+        assert client.noop()
 
 
 def test_usable_connection_that_another_call_puts_back_is_not_replaced(opened: list[Stream]) -> None:
