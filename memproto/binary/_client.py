@@ -182,7 +182,7 @@ class BinaryClient:
             if reply is not None:
                 return reply
 
-    def passed_over(self, buffer: ReceiveBuffer, opaque: int, waiting: Iterable[Exchange[object]]) -> int:
+    def passed_over(self, buffer: ReceiveBuffer, opaque: int, waiting: deque[Exchange[object]]) -> int:
         """How many of the exchanges are silent because the next packet answers a later one.
 
         Raises RemoteProtocolError if it answers none.

@@ -59,6 +59,8 @@ def format_fields(record: Record) -> str:
     else:
         lines += _block(f"reply, {record.received} bytes", record.reply, envelope, event.reply)
         lines += _said(event.reply)
+    if isinstance(event, ObservedExchange) and not event.certain:
+        lines.append("not certain: bytes are missing, so that the reply may belong to another request")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from fnmatch import filter as filter_names
 from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
 
-from memproto import Dialect
+from memproto import Dialect, ObservedExchange
 from memproto.capture.follower import Record
 from memproto.capture.summary import Summary
 
@@ -54,6 +54,11 @@ def _statuses(_record: Record, summary: Summary) -> tuple[str, ...]:
     return (summary.status,)
 
 
+def _certain(record: Record, _summary: Summary) -> tuple[str, ...]:
+    event = record.event
+    return ("yes" if event.certain else "no",) if isinstance(event, ObservedExchange) else ()
+
+
 def _latency(record: Record) -> float | None:
     return record.latency
 
@@ -67,6 +72,7 @@ _WORDS: Final[dict[str, Callable[[Record, Summary], tuple[str, ...]]]] = {
     "command": _commands,
     "key": _keys,
     "status": _statuses,
+    "certain": _certain,
 }
 _NUMBERS: Final[dict[str, tuple[Callable[[Record], float | None], dict[str, float]]]] = {
     "latency": (_latency, _SECONDS),
@@ -77,10 +83,10 @@ _NUMBERS: Final[dict[str, tuple[Callable[[Record], float | None], dict[str, floa
 def parse_filter(text: str) -> Filter:
     """Return the condition that a text says.
 
-    ``dialect``, ``command``, ``key`` and ``status`` are compared (``=``, ``!=``) with patterns as those of a shell, one
-    or several with commas; a key with one. A record has a key if one of its keys fits. ``latency`` (in ``s``, ``ms`` or
-    ``us``) and ``size`` (the longer of request and reply, in bytes, ``k`` or ``m``) are compared with a number. A
-    record without a latency meets no condition on it. Raises :class:`FilterError`.
+    ``dialect``, ``command``, ``key``, ``status`` and ``certain`` are compared (``=``, ``!=``) with patterns as those
+    of a shell, one or several with commas; a key with one. A record has a key if one of its keys fits. ``latency`` (in
+    ``s``, ``ms`` or ``us``) and ``size`` (the longer of request and reply, in bytes, ``k`` or ``m``) are compared with
+    a number. A record without a latency meets no condition on it. Raises :class:`FilterError`.
     """
     condition = _CONDITION.fullmatch(text)
     if condition is None:

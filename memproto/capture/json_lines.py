@@ -79,6 +79,7 @@ def record_object(record: Record, summary: Summary, reader: ValueReader | None) 
     if isinstance(event, ObservedExchange):
         found |= {
             "missing": event.missing,
+            "certain": event.certain,
             "request": to_json(event.envelope.request),
             "envelope": _envelope(event.envelope),
         }

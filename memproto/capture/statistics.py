@@ -59,6 +59,8 @@ class Statistics:
         if not isinstance(event, ObservedExchange):
             return
         self.exchanges += 1
+        if not event.certain:
+            self.errors["not certain"] += 1
         self.commands[f"{summary.dialect} {summary.command}"] += 1
         for key in summary.keys:
             self.keys[key] += 1

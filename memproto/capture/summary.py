@@ -91,6 +91,8 @@ def summarise(record: Record) -> Summary:
         status, result = _result_of(envelope, event.reply)
         if event.missing:
             result += f", {event.missing} bytes of values not captured"
+        if not event.certain:
+            result += ", not certain"
         return Summary(dialect, _command_of(envelope), keys, status, result)
     if isinstance(event, UnmatchedReply):
         dialect, command = "", ""

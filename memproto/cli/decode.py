@@ -47,6 +47,7 @@ conditions of --filter; PATTERN may have *, ? and [...]:
   dialect=PATTERN[,...]    binary, classic or meta
   command=PATTERN[,...]    the word of a text command, or the name of an opcode, such as GETKQ
   key=PATTERN              exchanges with such a key
+  certain=yes              exchanges whose reply can belong to no other request; no: the others
   status=PATTERN[,...]     hit, miss, stored, deleted, touched, ok, silent, closed, skipped,
                            or a failure such as key_exists
   latency>5ms              also <, >=, <=, =, !=; in s, ms or us

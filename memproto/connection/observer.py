@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from memproto._wire.arguments import bytes_of, check_bool, limits_of
 from memproto._wire.checks import I64, check_number
 from memproto.binary._layout import OpcodeSpec, opcodes_of
 from memproto.connection.events import ConnectionClosed
-from memproto.connection.observer_events import NoReply, ObserverEvent, SkippedBytes, SkipReason
+from memproto.connection.observer_certainty import Certainty
+from memproto.connection.observer_events import ObserverEvent, SkippedBytes, SkipReason
 from memproto.connection.observer_replies import ObservedReplies, ReplyEvent
 from memproto.connection.observer_requests import ObservedRequests
 from memproto.limits import Limits
@@ -18,8 +20,9 @@ from memproto.model import Signal
 class Observer:
     """One conversation, seen by a third party that has the bytes of both sides, or of one.
 
-    What the client sent goes to :meth:`client_sent`, what the server sent to :meth:`server_sent`. A reply should be
-    given after its request, as it was on the wire; otherwise any order and any cuts will do. Pull :meth:`next_event`
+    What the client sent goes to :meth:`client_sent`, what the server sent to :meth:`server_sent`. Feed them in the
+    order in which they took effect: no byte of the server before the requests that the server had received. Any cuts
+    will do. Pull :meth:`next_event`
     until it returns ``Signal.NEED_DATA``; the exchanges come in the order of the requests.
 
     ``mid_stream`` says that the first bytes need not be the first of the connection. Then the observer skips what is
@@ -33,7 +36,7 @@ class Observer:
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
     """
 
-    __slots__ = ("_limits", "_replies", "_requests")
+    __slots__ = ("_limits", "_ready", "_replies", "_requests")
 
     def __init__(
         self,
@@ -46,10 +49,14 @@ class Observer:
         check_bool("mid_stream", mid_stream)
         check_bool("auth_required", auth_required)
         self._limits = limits_of(limits)
+        # Events that are older than the bytes that were fed last.
+        self._ready: deque[ReplyEvent] = deque()
         specs = opcodes_of(opcodes)
-        self._requests = ObservedRequests(self._limits, specs, auth_required)
-        self._replies = ObservedReplies(self._limits, specs, self._requests)
+        certainty = Certainty(self._limits.outstanding)
+        self._requests = ObservedRequests(self._limits, specs, auth_required, certainty)
+        self._replies = ObservedReplies(self._limits, specs, self._requests, certainty)
         if mid_stream:
+            certainty.lose_requests(0, 0)
             self._requests.stream.lose(SkipReason.NO_MESSAGE, may_begin=True)
             self._replies.stream.lose(SkipReason.NO_MESSAGE, may_begin=True)
 
@@ -60,6 +67,9 @@ class Observer:
 
     def client_sent(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes that the client sent."""
+        if len(self._replies.stream):
+            # What the server sent before answers none of the requests in these bytes.
+            self._read_on()
         self._requests.stream.append(bytes_of("data", data))
 
     def server_sent(self, data: bytes | bytearray | memoryview) -> None:
@@ -70,15 +80,15 @@ class Observer:
         """Note that the next ``size`` bytes of the client are missing.
 
         A gap inside a value costs only these bytes: NULs stand for them, and the event says how many they are. Any
-        other gap costs the messages that it touches, and a reply behind it may be given to the wrong request where
-        neither key nor opaque says which one it answers.
+        other gap costs the messages that it touches. Behind it an exchange is not ``certain`` until a reply names its
+        request by opaque, key or form.
 
         Raises :class:`~memproto.LocalProtocolError` if ``size`` is negative or no int.
         """
         if self._is_gap(size) and self._requests.stream.lost is None:
             size = self._requests.fill_gap(size)
         if self._is_gap(size):
-            self._requests.stream.lose_bytes(size)
+            self._requests.lose_bytes(size)
 
     def server_gap(self, size: int) -> None:
         """Note that the next ``size`` bytes of the server are missing; see :meth:`client_gap`."""
@@ -91,11 +101,13 @@ class Observer:
         """Whether there is a gap; if so, all that was fed before it is read first."""
         check_number("size", size, 0, I64)
         if size:
-            events: list[ReplyEvent] = []
-            while (event := self._next_exchange()) is not None:
-                events.append(event)
-            self._replies.events.extend(events)
+            self._read_on()
         return size > 0
+
+    def _read_on(self) -> None:
+        """Read all that was fed up to now."""
+        while (event := self._next_exchange()) is not None:
+            self._ready.append(event)
 
     def client_eof(self) -> None:
         """Note that the client sends nothing more."""
@@ -110,7 +122,7 @@ class Observer:
 
         ``ConnectionClosed`` follows the last event when both sides have ended. It never raises.
         """
-        event = self._next_exchange()
+        event = self._ready.popleft() if self._ready else self._next_exchange()
         if event is not None:
             return event
         client, server = self._requests.stream, self._replies.stream
@@ -137,5 +149,5 @@ class Observer:
             event = replies.read()
             if event is not None or not too_many:
                 return event
-            return replies.give_up(NoReply.NOT_SEEN)
+            return replies.give_up_one_of_many()
         return replies.events.popleft()

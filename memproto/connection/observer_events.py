@@ -41,9 +41,12 @@ class ObservedExchange(Message):
     :class:`NoReply`. ``request_range`` are the offsets of the request in the client's stream, ``reply_range`` those of
     the reply in the server's stream; without a reply it is empty. Offsets count from 0 and include gaps. ``missing``
     is how many bytes of the request's and the reply's values were lost in gaps; NULs stand for them.
+
+    ``certain`` is whether the bytes leave no other choice. It is false if the reply may answer another request, if
+    the reply to this one may have been given to another, or if the message may have lost its beginning.
     """
 
-    __match_args__: ClassVar = ("envelope", "reply", "request_range", "reply_range", "missing")
+    __match_args__: ClassVar = ("envelope", "reply", "request_range", "reply_range", "missing", "certain")
     __slots__ = __match_args__
 
     def __init__(
@@ -53,12 +56,14 @@ class ObservedExchange(Message):
         request_range: range,
         reply_range: range,
         missing: int = 0,
+        certain: bool = True,
     ) -> None:
         self.envelope: Final[Envelope] = envelope
         self.reply: Final[AnyReply | Silence | NoReply] = reply
         self.request_range: Final[range] = request_range
         self.reply_range: Final[range] = reply_range
         self.missing: Final[int] = missing
+        self.certain: Final[bool] = certain
 
 
 @final

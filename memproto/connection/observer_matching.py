@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
@@ -13,6 +12,8 @@ from memproto.binary._client import BinaryClient, reader_for
 from memproto.binary._client_readers import READERS, PacketReader
 from memproto.binary._layout import OpcodeSpec, Quiet
 from memproto.binary._packet import HEADER_SIZE, has_header, unpack_header
+from memproto.connection.observer_certainty import Certainty
+from memproto.connection.observer_names import Name, has_name, line_name, packet_name
 from memproto.connection.observer_streams import ObservedRequest, ObservedStream
 from memproto.connection.observer_unmatched import packet_without_request, reader_without_request
 from memproto.errors import RemoteProtocolError
@@ -49,7 +50,11 @@ from memproto.text.meta._flags import QUIET
 class BinaryReplies(BinaryClient):
     """Binary replies. Many clients send the same opaque in all requests, so opcode and key are compared, too."""
 
-    __slots__ = ()
+    __slots__ = ("_certainty",)
+
+    def __init__(self, limits: Limits, opcodes: tuple[OpcodeSpec, ...], certainty: Certainty) -> None:
+        super().__init__(limits, opcodes)
+        self._certainty = certainty
 
     def expect(self, envelope: Envelope, where: range, missing: int) -> ObservedRequest:
         """The request, with the reader of its reply."""
@@ -64,19 +69,27 @@ class BinaryReplies(BinaryClient):
             reader = READERS[opcode] if known else PacketReader(spec)
         return ObservedRequest(envelope, where, missing, spec.quiet is not Quiet.NOTHING, reader, envelope.opaque)
 
-    def passed_over(self, buffer: ReceiveBuffer, opaque: int, waiting: Iterable[Exchange[object]]) -> int:
+    def passed_over(self, buffer: ReceiveBuffer, opaque: int, waiting: deque[Exchange[object]]) -> int:
         """How many of the requests come before the one that the next packet answers."""
         data, at = buffer.data, buffer.at
         _, opcode, key_length, extras_length, _, _, _, _, _ = unpack_header(data, at)
-        key = data[at + HEADER_SIZE + extras_length :][:key_length] if key_length else b""
+        key_at = at + HEADER_SIZE + extras_length
+        key = data[key_at : key_at + key_length]
+        certainty = self._certainty
         for index, exchange in enumerate(waiting):
-            reader, request = exchange._reader, exchange.request
-            assert isinstance(reader, PacketReader)
-            if exchange._opaque != opaque or reader.spec.opcode != opcode:
+            if not _has_sent(exchange, opcode, opaque, key):
                 continue
-            if not key or not isinstance(request, Get) or request.keys[0] == key:
-                return index
+            name: Name = packet_name(opcode, opaque)
+            if key and isinstance(exchange.request, Get) and not certainty.is_only(name):
+                name = (packet_name(opcode, opaque), key)
+            certainty.match(waiting, index, name, not exchange.quiet or certainty.is_only(name), is_first=False)
+            return index
         raise RemoteProtocolError(f"no request with opcode {opcode:#04x} and opaque {opaque:#010x} waits for a reply")
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether requests are still to be passed over by the next packet."""
+        return self._silent > 0
 
     @property
     def is_unmatched(self) -> bool:
@@ -105,13 +118,23 @@ class BinaryReplies(BinaryClient):
         return self._specs.get(opcode) or OpcodeSpec(opcode, "UNKNOWN")
 
 
+def _has_sent(exchange: Exchange[object], opcode: int, opaque: int, key: bytes) -> bool:
+    """Whether a packet with these fields may answer a request."""
+    reader, request = exchange._reader, exchange.request
+    assert isinstance(reader, PacketReader)
+    if exchange._opaque != opaque or reader.spec.opcode != opcode:
+        return False
+    return not key or not isinstance(request, Get) or request.keys[0] == key
+
+
 class TextReplies:
     """Replies in classic and meta text, read by their place, as long as their form fits."""
 
-    __slots__ = ("_limits", "_passed", "_started", "_unmatched", "_wide")
+    __slots__ = ("_certainty", "_limits", "_passed", "_started", "_unmatched", "_wide")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, certainty: Certainty) -> None:
         self._limits = limits
+        self._certainty = certainty
         self._wide = limits.line >= REGULAR_LINE
         # The reader that has begun a reply to the oldest request, and one that has begun a reply to none.
         self._started: TextReader | None = None
@@ -122,7 +145,12 @@ class TextReplies:
     @property
     def regular(self) -> bool:
         """Whether the reader of the oldest request may read."""
-        return self._wide and self._started is None and not self._passed
+        return self._wide and self._started is None
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether requests are still to be passed over by the next line."""
+        return self._passed > 0
 
     @property
     def is_unmatched(self) -> bool:
@@ -161,7 +189,7 @@ class TextReplies:
         if line is None:
             return None
         # What the reader of the oldest request has begun, it goes on with.
-        passed = 0 if buffer.mid_message else self._passed_over(line, waiting)
+        passed = 0 if buffer.mid_message else self._passed_over(line, waiting, buffer.is_first)
         if passed:
             self._passed = passed - 1
             return Silence()
@@ -201,16 +229,36 @@ class TextReplies:
         assert not isinstance(reply, Silence)
         return reply, None
 
-    def _passed_over(self, line: bytes, waiting: deque[Exchange[object]]) -> int:
+    def _passed_over(self, line: bytes, waiting: deque[Exchange[object]], is_first: bool) -> int:
         """How many of the requests come before the one that a line answers. Raises RemoteProtocolError."""
+        certainty, name = self._certainty, line_name(line)
         failure = failure_in(line)
         if failure is not None:
-            return self._owner_of(failure, waiting)
+            index = self._owner_of(failure, waiting)
+            certainty.match(waiting, index, name, not waiting[0].quiet or len(waiting) == 1, is_first)
+            return index
         for index, exchange in enumerate(waiting):
             assert isinstance(exchange, ObservedRequest)
-            if self._fits(line, exchange):
+            if certainty.in_doubt(exchange) and exchange._reader is RAW_LINE:
+                # Any line fits it, so that the first one of an item would lose its data.
+                continue
+            if self._fits(line, name, exchange):
+                only = (
+                    not exchange.quiet or certainty.is_only(name) or not self._fits_behind(line, name, waiting, index)
+                )
+                certainty.match(waiting, index, name, only, is_first)
                 return index
         raise RemoteProtocolError(f"line {line[:80]!r} answers no request that waits for a reply")
+
+    def _fits_behind(self, line: bytes, name: Name, waiting: deque[Exchange[object]], index: int) -> bool:
+        """Whether a line fits another of the requests in a row that are quiet, or the one behind them."""
+        for exchange in islice(waiting, index + 1, None):
+            assert isinstance(exchange, ObservedRequest)
+            if self._fits(line, name, exchange):
+                return True
+            if not exchange.quiet:
+                break
+        return False
 
     def _owner_of(self, failure: Failure, waiting: deque[Exchange[object]]) -> int:
         """The request that a failure most likely answers, as its line says so of none."""
@@ -225,8 +273,10 @@ class TextReplies:
             return 0
         return quiet
 
-    def _fits(self, line: bytes, exchange: ObservedRequest) -> bool:
+    def _fits(self, line: bytes, name: Name, exchange: ObservedRequest) -> bool:
         """Whether a line that is no failure may be the first of the reply to this request."""
+        if isinstance(exchange.envelope, MetaEnvelope) and not has_name(exchange.envelope, name):
+            return False
         probe = ReceiveBuffer()
         probe.feed(line + CRLF)
         reader = self._reader_for(exchange.envelope).begin(exchange, self._limits)

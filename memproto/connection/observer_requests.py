@@ -8,6 +8,7 @@ from typing import Final
 from memproto.binary._layout import OPCODES, OpcodeSpec
 from memproto.binary._packet import HEADER_SIZE, unpack_header
 from memproto.binary._server import BinaryServer
+from memproto.connection.observer_certainty import Certainty
 from memproto.connection.observer_events import SkippedBytes
 from memproto.connection.observer_resync import find_message
 from memproto.connection.observer_streams import ObservedStream
@@ -24,6 +25,7 @@ class ObservedRequests:
     __slots__ = (
         "_auth_required",
         "_awaiting_auth",
+        "_certainty",
         "_limits",
         "_opcodes",
         "_reader",
@@ -33,9 +35,12 @@ class ObservedRequests:
         "sure",
     )
 
-    def __init__(self, limits: Limits, opcodes: tuple[OpcodeSpec, ...], auth_required: bool) -> None:
+    def __init__(
+        self, limits: Limits, opcodes: tuple[OpcodeSpec, ...], auth_required: bool, certainty: Certainty
+    ) -> None:
         self.stream: Final[ObservedStream] = ObservedStream(is_client=True)
         self._limits = limits
+        self._certainty = certainty
         self._opcodes = opcodes
         self.specs: Final[Mapping[int, OpcodeSpec]] = {**OPCODES, **{spec.opcode: spec for spec in opcodes}}
         # Whether the data of the first ``set`` in text are credentials, and whether those of the next one are.
@@ -53,6 +58,7 @@ class ObservedRequests:
                 return None
             self._reader = None
             skipped = stream.skip()
+            self._certainty.lose_requests(stream.begin, stream.begin)
             if skipped is not None:
                 return skipped
         if not len(stream) and not stream.mid_message:
@@ -61,6 +67,7 @@ class ObservedRequests:
             reader = self._reader or self._new_reader()
             envelope: Envelope | None = reader.read(stream)
         except RemoteProtocolError as fault:
+            self._certainty.lose_requests(stream.begin, stream.end)
             stream.lose_message(str(fault))
             return self.read()
         if envelope is not None:
@@ -93,6 +100,11 @@ class ObservedRequests:
     def refuse_auth(self) -> None:
         """Note that the credentials were wrong."""
         self._await_auth(self._auth_required)
+
+    def lose_bytes(self, size: int) -> None:
+        """Go on behind a gap of this size."""
+        self.stream.lose_bytes(size)
+        self._certainty.lose_requests(self.stream.begin, self.stream.end)
 
     def fill_gap(self, size: int) -> int:
         """Go on inside a value of which bytes are missing; how many of them are behind it. All else must be read."""

@@ -7,13 +7,14 @@ from typing import Final
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange, ReplyReader
 from memproto.connection.observer_events import Side, SkippedBytes, SkipReason
+from memproto.connection.observer_names import Name
 from memproto.model import Envelope
 
 
 class ObservedRequest(Exchange[object]):
     """A request that was read, and the reader of its reply."""
 
-    __slots__ = ("envelope", "missing", "where")
+    __slots__ = ("envelope", "has_new_opaque", "is_first", "missing", "names", "where")
 
     def __init__(
         self, envelope: Envelope, where: range, missing: int, quiet: bool, reader: ReplyReader, opaque: int = 0
@@ -22,12 +23,18 @@ class ObservedRequest(Exchange[object]):
         self.envelope: Final[Envelope] = envelope
         self.where: Final[range] = where
         self.missing: Final[int] = missing
+        #: Whether it is the first one behind a loss, and may have lost its beginning.
+        self.is_first: bool = False
+        #: Whether its opaque is not that of the request before.
+        self.has_new_opaque: bool = False
+        #: What its reply may repeat of it, if that is counted.
+        self.names: tuple[Name, ...] = ()
 
 
 class ObservedStream(ReceiveBuffer):
     """The bytes that one side sent. Offsets count from the first byte, gaps included."""
 
-    __slots__ = ("begin", "detail", "end", "ended", "is_client", "lost", "may_begin", "missing")
+    __slots__ = ("begin", "detail", "end", "ended", "is_client", "is_first", "lost", "may_begin", "missing")
 
     def __init__(self, is_client: bool) -> None:
         super().__init__()
@@ -42,6 +49,8 @@ class ObservedStream(ReceiveBuffer):
         #: Why no message is known to begin at ``begin``, ``None`` if one does; and what was wrong.
         self.lost: SkipReason | None = None
         self.detail: str = ""
+        #: Whether the next message is the first one behind a loss. What looks like one may be the end of another.
+        self.is_first: bool = False
         #: Whether a message may begin with the next byte, if ``lost``.
         self.may_begin: bool = False
 
@@ -63,7 +72,7 @@ class ObservedStream(ReceiveBuffer):
     def take_message(self) -> tuple[range, int]:
         """The offsets of the message that has been read, and how many bytes of it were lost."""
         where, missing = range(self.begin, self.position), self.missing
-        self.begin, self.missing = where.stop, 0
+        self.begin, self.missing, self.is_first = where.stop, 0, False
         return where, missing
 
     def lose(self, reason: SkipReason, detail: str = "", may_begin: bool = False) -> None:
@@ -77,6 +86,7 @@ class ObservedStream(ReceiveBuffer):
         reason, detail = self.lost or SkipReason.CUT_OFF, self.detail
         self.lost, self.detail, self.may_begin = None, "", False
         where, _ = self.take_message()
+        self.is_first = True
         side = Side.CLIENT if self.is_client else Side.SERVER
         return SkippedBytes(side, where, reason, detail) if where else None
 

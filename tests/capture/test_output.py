@@ -302,7 +302,7 @@ def test_no_latency_meets_no_condition_on_it() -> None:
     ("condition", "words"),
     [
         ("key", "is not of the form NAME=VALUE"),
-        ("colour=red", "'colour' is none of dialect, command, key, status, latency, size"),
+        ("colour=red", "'colour' is none of dialect, command, key, status, certain, latency, size"),
         ("key>b", "key is compared with = or !=, not with >"),
         ("latency>soon", "latency is compared with a number, alone or with one of s, ms, us, not with 'soon'"),
         ("size>5ms", "size is compared with a number, alone or with one of b, k, m, not with '5ms'"),

@@ -99,7 +99,7 @@ def test_a_cut_capture_gives_what_it_has_and_says_that_it_is_cut(tmp_path: Path,
     data = pcap(101, (1.5, FRAME), (1.5, REPLY), (1.5, FRAME))
     assert main([_written(tmp_path / "cut", data[:-1])]) == 65
     said = capsys.readouterr()
-    assert said.out.endswith("miss\n")
+    assert said.out.endswith("miss, not certain\n")
     assert said.err == "memproto decode: the capture ends in the middle of a packet\n"
 
 
@@ -186,7 +186,7 @@ def test_a_live_capture_is_printed_as_exchanges_finish() -> None:
             process.stdin.write(pcap(101, (1.5, FRAME), (1.5, REPLY)))
             process.stdin.flush()
             # The pipe stays open; a program that waited for more would print nothing.
-            assert process.stdout.readline().endswith(b"miss\n")
+            assert process.stdout.readline().endswith(b"miss, not certain\n")
             process.stdin.write(pcap(101, (2.5, FRAME))[24:])
             out, err = process.communicate(timeout=DEADLINE)
         finally:
@@ -212,7 +212,7 @@ def test_standard_input_is_read_as_a_live_capture(
     with open(path) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         assert main(["--port", "11211"]) == 0
-    assert capsys.readouterr().out.endswith("miss\n")
+    assert capsys.readouterr().out.endswith("miss, not certain\n")
 
 
 def test_an_interrupt_ends_it_with_what_there_is(
