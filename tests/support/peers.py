@@ -160,9 +160,9 @@ def tiny_server() -> Iterator[int]:
 
 
 @contextmanager
-def memcached(*arguments: str) -> Iterator[int]:
+def memcached(*arguments: str, host: str = "127.0.0.1") -> Iterator[int]:
     """The real memcached, without UDP, on a port that it chooses itself; that port."""
-    with _memcached("-U", "0", *arguments) as ports:
+    with _memcached("-U", "0", *arguments, host=host) as ports:
         yield ports["TCP"]
 
 
@@ -174,28 +174,28 @@ def memcached_with_udp() -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _memcached(*arguments: str) -> Iterator[dict[str, int]]:
+def _memcached(*arguments: str, host: str = "127.0.0.1") -> Iterator[dict[str, int]]:
     require("memcached")
     with tempfile.TemporaryDirectory() as folder:
         # memcached drops the rights of root before it writes the file.
         os.chmod(folder, 0o777)
         told = Path(folder, "port")
         user = ("-u", "nobody") if os.geteuid() == 0 else ()
-        command = ("memcached", "-l", "127.0.0.1", "-p", "-1", *user, *arguments)
+        command = ("memcached", "-l", host, "-p", "-1", *user, *arguments)
         running = Running(*command, environment={"MEMCACHED_PORT_FILENAME": str(told)})
         try:
-            yield _ports_in(told, running)
+            yield _ports_in(told, running, host)
         finally:
             running.stop(signal.SIGKILL)  # it takes a second to end in good order, and there is nothing to lose
 
 
-def _ports_in(told: Path, running: Running) -> dict[str, int]:
+def _ports_in(told: Path, running: Running, host: str) -> dict[str, int]:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and running.process.poll() is None:
         if told.exists():
             lines = [line.partition(":") for line in told.read_text().splitlines()]
             ports = {name.partition(" ")[0]: int(port) for name, _, port in lines}
-            with socket.create_connection(("127.0.0.1", ports["TCP"]), DEADLINE):
+            with socket.create_connection((host, ports["TCP"]), DEADLINE):
                 return ports
         time.sleep(0.01)
     pytest.fail(f"memcached does not come up: {running.said}")

@@ -102,14 +102,14 @@ class Link:
 
     def _finish(self, now: float) -> None:
         """Close our side. Closing the socket at once could destroy what the client has not read yet."""
-        if self._eof:
-            self.broken = True
-            return
-        self.closes_at = now + LINGER
         with suppress(OSError):
             if self._tls is not None:
                 self.socket.send(self._tls.close())
             self.socket.shutdown(socket.SHUT_WR)
+        if self._eof:
+            self.broken = True
+        else:
+            self.closes_at = now + LINGER
 
     def wakes_at(self) -> float | None:
         """When there is something to do although the client does nothing."""

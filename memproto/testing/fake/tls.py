@@ -102,8 +102,10 @@ class TlsLayer:
             if not self._established:
                 self._tls.do_handshake()
                 self._established = True
-            while True:
-                plain.append(self._tls.read(_RECORD))
+            while piece := self._tls.read(_RECORD):
+                plain.append(piece)
+            # The client has closed its side in good order.
+            self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:

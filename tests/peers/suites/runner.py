@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from memproto.testing import FakeMemcached
-from tests.peers.suites.table import Suite
+from tests.peers.suites.table import Server, Suite
 from tests.support.peers import DEADLINE, Running, memcached
 
 #: What a test came to.
@@ -62,8 +62,8 @@ def unpack(suite: Suite, folder: Path) -> Path:
     return source
 
 
-def outcomes(suite: Suite, source: Path, servers: Servers, scratch: Path) -> Outcomes:
-    """Run the tests of a suite against these servers. ``scratch`` is an empty folder."""
+def outcomes(suite: Suite, source: Path, backend: str, servers: Servers, scratch: Path) -> Outcomes:
+    """Run the tests of a suite against these servers. ``scratch`` is a folder for files that the tests need."""
     for name, text in suite.files.items():
         scratch.joinpath(name).write_text(_fill(text, servers))
     report = scratch / "report.xml"
@@ -71,6 +71,7 @@ def outcomes(suite: Suite, source: Path, servers: Servers, scratch: Path) -> Out
         **os.environ,
         **{name: _fill(value, servers) for name, value in suite.environment.items()},
         "SUITE_ADDRESSES": json.dumps(dict(servers)),
+        "SUITE_BACKEND": backend,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(scratch)]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
@@ -80,6 +81,7 @@ def outcomes(suite: Suite, source: Path, servers: Servers, scratch: Path) -> Out
         [sys.executable, *command, *([f"--junitxml={report}"] if pytest else [])],
         cwd=source,
         env=environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=_DEADLINE,
@@ -110,36 +112,59 @@ def _from_lines(output: str) -> Iterator[tuple[str, Outcome]]:
 
 
 @contextmanager
-def real(suite: Suite, folder: Path) -> Iterator[Servers]:
+def real(suite: Suite, source: Path, folder: Path) -> Iterator[Servers]:
     """A memcached for each address of a suite. In ``folder`` everybody may write."""
-    users = folder / "users"
-    users.write_text("user:password\n")
     with ExitStack() as stack:
         servers: dict[str, int | str] = {}
-        for address in suite.servers:
-            if address.startswith("/"):
-                servers[address] = stack.enter_context(_memcached_on(_socket_in(folder, address)))
-            else:
-                options = ("-Y", str(users)) if address == suite.secured else ()
-                servers[address] = stack.enter_context(memcached(*options))
+        for server in suite.servers:
+            start = _memcached(server, source, folder)
+            servers[server.address] = stack.enter_context(start)
         yield servers
+
+
+def _memcached(server: Server, source: Path, folder: Path) -> AbstractContextManager[int | str]:
+    if server.address.startswith("/"):
+        return _memcached_on(_socket_in(folder, server))
+    if server.sasl:
+        return _nobody()
+    options: list[str] = []
+    if server.user:
+        users = folder / f"users.{server.address}"
+        users.write_text(f"{server.user}\n")
+        options += ["-Y", str(users)]
+    if server.tls is not None:
+        certificate, key = (shutil.copy(source / name, folder) for name in server.tls)
+        Path(key).chmod(0o644)
+        options += ["-Z", "-o", f"ssl_chain_cert={certificate},ssl_key={key}"]
+    return memcached(*options, host=server.host)
 
 
 @contextmanager
-def fakes(suite: Suite, folder: Path) -> Iterator[Servers]:
+def fakes(suite: Suite, source: Path, folder: Path) -> Iterator[Servers]:
     """A fake in this process for each address of a suite."""
     with ExitStack() as stack:
         servers: dict[str, int | str] = {}
-        for address in suite.servers:
-            path = _socket_in(folder, address) if address.startswith("/") else None
-            users = {"user": "password"} if address == suite.secured else None
-            fake = stack.enter_context(FakeMemcached(path=path, users=users))
-            servers[address] = path or fake.port
+        for server in suite.servers:
+            path = _socket_in(folder, server) if server.address.startswith("/") else None
+            name, _, password = server.user.partition(":")
+            tls = False if server.tls is None else (source / server.tls[0], source / server.tls[1])
+            users = {name: password} if name else None
+            fake = stack.enter_context(FakeMemcached(host=server.host, path=path, users=users, tls=tls))
+            servers[server.address] = path or fake.port
         yield servers
 
 
-def _socket_in(folder: Path, address: str) -> str:
-    return str(folder / address.rpartition("/")[2])
+def _socket_in(folder: Path, server: Server) -> str:
+    return str(folder / server.address.rpartition("/")[2])
+
+
+@contextmanager
+def _nobody() -> Iterator[int]:
+    """A port at which nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        yield port
 
 
 @contextmanager
@@ -159,7 +184,7 @@ def _memcached_on(path: str) -> Iterator[str]:
 
 
 #: What the tests are run with.
-BACKENDS: dict[str, Callable[[Suite, Path], AbstractContextManager[Servers]]] = {"memcached": real, "fake": fakes}
+BACKENDS: dict[str, Callable[[Suite, Path, Path], AbstractContextManager[Servers]]] = {"memcached": real, "fake": fakes}
 
 
 def run(suite: Suite, source: Path, backend: str) -> Outcomes:
@@ -167,5 +192,5 @@ def run(suite: Suite, source: Path, backend: str) -> Outcomes:
     # Not in a folder of pytest's, where memcached, which gives up the rights of root, cannot write.
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o777)
-        with BACKENDS[backend](suite, Path(name)) as servers:
-            return outcomes(suite, source, servers, Path(name))
+        with BACKENDS[backend](suite, source, Path(name)) as servers:
+            return outcomes(suite, source, backend, servers, Path(name))

@@ -86,6 +86,16 @@ def test_a_client_that_does_not_trust_or_speaks_no_tls_is_refused_and_the_fake_g
         assert [each.request for each in fake.requests] == [Version(), Quit()]
 
 
+def test_a_client_that_closes_tls_in_good_order_is_answered_and_hears_the_same(secured: FakeMemcached) -> None:
+    with secured as fake, socket.create_connection(fake.address, DEADLINE) as link:
+        with fake.client_context.wrap_socket(link, server_hostname="127.0.0.1") as secure:
+            secure.sendall(b"mn\r\n")
+            assert secure.recv(10) == b"MN\r\n"
+            secure.unwrap().close()
+        with Client(*fake.address, tls=fake.client_context) as client:
+            assert client.version() == b"1.6.18"
+
+
 @pytest.mark.parametrize(
     "tls", [(TLS / "cert.pem", str(TLS / "key.pem")), server_context()], ids=["paths", "SSLContext"]
 )
