@@ -43,11 +43,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from memproto import Limits
 from memproto.clients.async_pool import AsyncPool
+from memproto.clients.documented import documented_by
 from memproto.clients.options import AsyncOptions, AsyncSettings, Values, check_seconds, serde_of
 from memproto.clients.reports import CallReport, report_of
 from memproto.clients.ring import Node
@@ -73,7 +73,7 @@ def _method(
 ) -> Callable[Concatenate[AsyncClient[U], P], Coroutine[None, None, T]]:
     """Return the method that runs the command which ``build`` returns."""
 
-    @wraps(build)
+    @documented_by(build)
     async def method(client: AsyncClient[U], /, *arguments: P.args, **options: P.kwargs) -> T:
         return await client.run(build(client.commands, *arguments, **options))
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 
 from memproto import Item, Limits
 from memproto.clients.async_client import AsyncClient
 from memproto.clients.async_connection import NotSentError
+from memproto.clients.documented import documented_by
 from memproto.clients.options import Options, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
@@ -58,7 +58,7 @@ def _read_method(
 ) -> Callable[Concatenate[AsyncCluster[U], Key, P], Coroutine[None, None, T | D]]:
     """Return the method for a command that reads one key. Its result is ``missing`` while the node is dead."""
 
-    @wraps(build)
+    @documented_by(build)
     async def method(cluster: AsyncCluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D:
         router = cluster.router
         return await cluster.run(router.read(key, build(router.commands, key, *arguments, **options), missing))
@@ -71,7 +71,7 @@ def _write_method(
 ) -> Callable[Concatenate[AsyncCluster[U], Key, P], Coroutine[None, None, T | D | Unknown]]:
     """Return the method for a command that changes one key. Its result may be ``UNKNOWN``."""
 
-    @wraps(build)
+    @documented_by(build, " | Unknown")
     async def method(cluster: AsyncCluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D | Unknown:
         router = cluster.router
         return await cluster.run(router.write(key, build(router.commands, key, *arguments, **options), missing))

@@ -41,11 +41,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from memproto import Limits
 from memproto.clients.connection import Connection
+from memproto.clients.documented import documented_by
 from memproto.clients.options import Options, Settings, Values, check_seconds, serde_of
 from memproto.clients.permits import Permits
 from memproto.clients.reports import report_of
@@ -71,7 +71,7 @@ U = TypeVar("U")
 def _method(build: Callable[Concatenate[Commands[U], P], Command[T]]) -> Callable[Concatenate[Client[U], P], T]:
     """Return the method that runs the command which ``build`` returns."""
 
-    @wraps(build)
+    @documented_by(build)
     def method(client: Client[U], /, *arguments: P.args, **options: P.kwargs) -> T:
         return client.run(build(client.commands, *arguments, **options))
 

@@ -30,11 +30,11 @@ the other. In "move" a write is ``UNKNOWN`` only if no other node has replied. `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from memproto import Item, Limits
 from memproto.clients.client import Client
+from memproto.clients.documented import documented_by
 from memproto.clients.options import Options, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
@@ -72,7 +72,7 @@ def _read_method(
 ) -> Callable[Concatenate[Cluster[U], Key, P], T | D]:
     """Return the method for a command that reads one key. Its result is ``missing`` while the node is dead."""
 
-    @wraps(build)
+    @documented_by(build)
     def method(cluster: Cluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D:
         router = cluster.router
         return cluster.run(router.read(key, build(router.commands, key, *arguments, **options), missing))
@@ -85,7 +85,7 @@ def _write_method(
 ) -> Callable[Concatenate[Cluster[U], Key, P], T | D | Unknown]:
     """Return the method for a command that changes one key. Its result may be ``UNKNOWN``."""
 
-    @wraps(build)
+    @documented_by(build, " | Unknown")
     def method(cluster: Cluster[U], key: Key, /, *arguments: P.args, **options: P.kwargs) -> T | D | Unknown:
         router = cluster.router
         return cluster.run(router.write(key, build(router.commands, key, *arguments, **options), missing))

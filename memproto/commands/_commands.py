@@ -47,11 +47,16 @@ def _unchanged(keys: tuple[Key, ...]) -> tuple[bytes, ...]:
 class Commands(Generic[V]):
     """The commands of a cache client, for values of type ``V``, which ``serde`` turns into bytes and flags and back.
 
+    Each method returns a :class:`Command`; its documentation says what the result of that command is.
+
     Keys are bytes. With an ``encoding``, a codec of Python such as ``utf-8``, they may also be ``str``. ``prefix`` is
-    put in front of each key on the wire. Results have the keys as the caller has given them, but for ``Item.key``.
-    Arguments are as in the requests: an ``exptime`` of 0 means never. ``flags`` are added to those of the serde.
-    Each method returns a :class:`Command`; its documentation says what the result of that command is. They raise
-    :class:`~memproto.LocalProtocolError` for an argument of a wrong type, and whatever the serde raises.
+    put in front of each key on the wire, where both together have 1 to 250 bytes. Results have the keys as the caller
+    has given them, but for ``Item.key``. An ``exptime`` is 0 for never, up to 30 days (``memproto.engine.MONTH``) the
+    seconds from now, and above that Unix time; classic and meta also take a negative one, which means at once.
+    ``flags`` are 0 to 2**32 - 1, and are combined (by or) with those of the serde.
+
+    A method raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type, and whatever the serde
+    raises. The result of a command raises :class:`ServerError` for a refusal that is not named here.
     """
 
     __slots__ = ("_dump", "_encoding", "_load", "_prefix", "_values", "_wire_keys")
@@ -107,7 +112,7 @@ class Commands(Generic[V]):
     def get(self, key: Key, default: D) -> Command[V | D]: ...
 
     def get(self, key: Key, default: D | None = None) -> Command[V | D | None]:
-        """The value, ``default`` if there is none."""
+        """Get a value. The result is ``default`` for a miss."""
         key = self._prefix + (key if isinstance(key, bytes) else self.encode(key))
         if default is None:
             return Command((model.Get((key,)),), self._values, True)
@@ -119,19 +124,19 @@ class Commands(Generic[V]):
         return Command((model.Get((key,)),), value, True)
 
     def gat(self, key: Key, exptime: int) -> Command[V | None]:
-        """The value, with a new expiry set; ``None`` if there is none."""
+        """Get a value, and set its expiry. The result is ``None`` for a miss."""
         return Command((model.Get((self._wire_key(key),), exptime),), self._values)
 
     def gets(self, key: Key) -> Command[model.Item | None]:
-        """The item as it is stored, with flags and CAS; ``None`` if there is none."""
+        """Get an item as it is stored: bytes, flags and CAS. The result is ``None`` for a miss."""
         return Command((model.Get((self._wire_key(key),)),), results.first_item, True)
 
     def get_multi(self, keys: Iterable[K]) -> Command[dict[K, V]]:
-        """The values of those keys that have one."""
+        """Get many values. The result has those keys that have a value."""
         return self._get_multi(keys, None)
 
     def gat_multi(self, keys: Iterable[K], exptime: int) -> Command[dict[K, V]]:
-        """The values of those keys that have one, with a new expiry set."""
+        """Get many values, and set their expiry. The result has those keys that have a value."""
         return self._get_multi(keys, exptime)
 
     def _get_multi(self, keys: Iterable[K], exptime: int | None) -> Command[dict[K, V]]:
@@ -146,7 +151,7 @@ class Commands(Generic[V]):
         return Command(requests, found, exptime is None)
 
     def gets_multi(self, keys: Iterable[K]) -> Command[dict[K, model.Item]]:
-        """The items of those keys that have one, as they are stored."""
+        """Get many items as they are stored. The result has those keys that have an item."""
         wire, given = self._with_wire_keys(keys)
 
         def found(replies: Replies) -> dict[K, model.Item]:
@@ -156,10 +161,10 @@ class Commands(Generic[V]):
         return Command((model.Get(wire),) if given else (), found, True)
 
     def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Command[Lease[V]]:
-        """The value, and whether this caller should store a new one: a :class:`Lease`. In the meta dialect only.
+        """Get a value, and learn whether this caller should store a new one: a :class:`Lease`. In meta only.
 
-        If there is no value, one caller gets ``won`` and has ``lease`` seconds to store one; until then the others get
-        neither. With ``recache`` one caller gets ``won`` beside the value if that expires in so many seconds.
+        If there is no value, one caller gets ``won``, and has ``lease`` seconds to store one; until then the others get
+        neither. With ``recache``, one caller gets ``won`` and the value if that expires in fewer than so many seconds.
         """
         options = model.MetaOptions(vivify=lease, recache=recache)
 
@@ -177,39 +182,39 @@ class Commands(Generic[V]):
     # --- storage
 
     def set(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
-        """Store: true."""
+        """Store a value. The result is true."""
         data, all_flags = self._dumped(value, flags)
         return Command((model.Set(self._wire_key(key), data, all_flags, exptime),), results.done)
 
     def add(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
-        """Store if the key is absent; false if it is not."""
+        """Store a value if the key is absent. The result is false if it is present."""
         data, all_flags = self._dumped(value, flags)
         return Command((model.Add(self._wire_key(key), data, all_flags, exptime),), results.unless_exists)
 
     def replace(self, key: Key, value: V, exptime: int = 0, flags: int = 0) -> Command[bool]:
-        """Store if the key is present; false if it is not."""
+        """Store a value if the key is present. The result is false if it is absent."""
         data, all_flags = self._dumped(value, flags)
         return Command((model.Replace(self._wire_key(key), data, all_flags, exptime),), results.unless_absent)
 
     def append(self, key: Key, value: bytes) -> Command[bool]:
-        """Put bytes behind the stored ones; false if there are none."""
+        """Add bytes to the end of a stored value. The result is false for a miss."""
         return Command((model.Append(self._wire_key(key), value),), results.unless_not_stored)
 
     def prepend(self, key: Key, value: bytes) -> Command[bool]:
-        """Put bytes in front of the stored ones; false if there are none."""
+        """Add bytes to the beginning of a stored value. The result is false for a miss."""
         return Command((model.Prepend(self._wire_key(key), value),), results.unless_not_stored)
 
     def cas(self, key: Key, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Command[bool | None]:
-        """Store if the item still has this CAS; false if it has another, ``None`` if the item is gone."""
+        """Store a value if the item still has this CAS. The result is false if it has another, ``None`` for a miss."""
         data, all_flags = self._dumped(value, flags)
         return Command((model.Set(self._wire_key(key), data, all_flags, exptime, cas),), results.swapped)
 
     def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
-        """Store all items; the keys of those that the server has refused."""
+        """Store many values. The result has the keys that the server has refused to store."""
         return self._store_multi(model.Set, items, exptime, flags)
 
     def add_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
-        """Store the items whose keys are absent; the keys of those that are not stored."""
+        """Store the values whose keys are absent. The result has the keys that were not stored."""
         return self._store_multi(model.Add, items, exptime, flags)
 
     def _store_multi(
@@ -232,15 +237,15 @@ class Commands(Generic[V]):
     # --- the rest
 
     def delete(self, key: Key) -> Command[bool]:
-        """Remove; false if there was nothing."""
+        """Remove an item. The result is false for a miss."""
         return Command((model.Delete(self._wire_key(key)),), results.unless_absent)
 
     def delete_multi(self, keys: Iterable[K]) -> Command[list[K]]:
-        """Remove them all; the keys of those that were there."""
+        """Remove many items. The result has the keys that had an item."""
         return self._change_multi(keys, model.Delete)
 
     def touch_multi(self, keys: Iterable[K], exptime: int = 0) -> Command[list[K]]:
-        """Set a new expiry of all; the keys of those that were there."""
+        """Set the expiry of many items. The result has the keys that have an item."""
         # Binary has no quiet touch.
         return self._change_multi(keys, lambda key: model.Touch(key, exptime), needs_replies=True)
 
@@ -255,7 +260,7 @@ class Commands(Generic[V]):
         return Command(tuple(map(build, self._wire_keys(given))), changed, needs_replies=needs_replies)
 
     def invalidate(self, key: Key, exptime: int) -> Command[bool]:
-        """Mark the value as stale, for ``exptime`` seconds at most; false if there is none. In the meta dialect only.
+        """Mark a value as stale, and let it expire in ``exptime`` seconds; false for a miss. In meta only.
 
         :meth:`get` still finds it. Of the callers of :meth:`get_or_lease` one wins, and the others get the stale value.
         """
@@ -263,9 +268,10 @@ class Commands(Generic[V]):
         return Command((model.Delete(self._wire_key(key), meta=options),), results.unless_absent)
 
     def incr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
-        """Add; the new number. A missing one is made from ``initial``, or stays missing: ``None``.
+        """Add to a number. The result is the new number; for a miss ``initial``, which is then stored, or ``None``.
 
-        Classic text has no way to do both at once, so that ``initial`` raises ``LocalProtocolError`` there.
+        Numbers are 0 to 2**64 - 1; above that they begin again at 0. ``exptime`` is that of the new item. Classic text
+        cannot store ``initial``: sending it raises :class:`~memproto.LocalProtocolError` there.
         """
         made = None if initial is None else exptime
         return Command((model.Increment(self._wire_key(key), delta, initial or 0, made),), results.number)
@@ -273,7 +279,7 @@ class Commands(Generic[V]):
     def incr_multi(
         self, keys: Iterable[K], delta: int = 1, initial: int | None = None, exptime: int = 0
     ) -> Command[dict[K, int]]:
-        """Add to all; the new numbers of those that are there or made from ``initial``, as with :meth:`incr`."""
+        """Add to many numbers, each as :meth:`incr`. The result has the new numbers, without misses."""
         given = _keys_of(keys)
         made = None if initial is None else exptime
 
@@ -285,36 +291,36 @@ class Commands(Generic[V]):
         return Command(requests, numbers, needs_replies=True)
 
     def decr(self, key: Key, delta: int = 1, initial: int | None = None, exptime: int = 0) -> Command[int | None]:
-        """Subtract, down to 0 at most; otherwise as :meth:`incr`."""
+        """Subtract from a number, down to 0 at most; for the rest as :meth:`incr`."""
         made = None if initial is None else exptime
         return Command((model.Decrement(self._wire_key(key), delta, initial or 0, made),), results.number)
 
     def touch(self, key: Key, exptime: int = 0) -> Command[bool]:
-        """Set a new expiry; false if there is no such item."""
+        """Set the expiry of an item. The result is false for a miss."""
         return Command((model.Touch(self._wire_key(key), exptime),), results.unless_absent)
 
     def flush(self, delay: int | None = None) -> Command[bool]:
-        """Remove all items, now or ``delay`` seconds from now: true."""
+        """Remove all items, now or ``delay`` seconds from now. The result is true."""
         return Command((model.Flush(delay),), results.done)
 
     def stats(self, group: bytes = b"") -> Command[dict[bytes, bytes]]:
-        """The server's statistics by name."""
+        """Get the statistics of the server by name: the general ones, or those of a ``group`` such as ``items``."""
         # To ask for the group "reset" is not only to ask.
         return Command((model.Stats(group),), results.statistics, group == b"")
 
     def version(self) -> Command[bytes]:
-        """The server's version."""
+        """Get the version of the server."""
         return Command((model.Version(),), results.version, True)
 
     def discover(self) -> Command[list[tuple[str, int]]]:
-        """The nodes of the cluster that this server is the configuration endpoint of, as pairs of host and port.
+        """Get the nodes of the cluster whose configuration endpoint this server is, as pairs of host and port.
 
-        ElastiCache and Memorystore know this; memcached refuses it. In the classic and meta dialects only.
+        ElastiCache and Memorystore have such servers; memcached refuses the command. Not in binary.
         """
         return Command((model.ClusterConfig(),), results.nodes, True)
 
     def noop(self) -> Command[bool]:
-        """A request without effect: true, when the server has answered."""
+        """Send a request without effect. The result is true: the server has answered."""
         return Command((model.Noop(),), results.done, True)
 
     def _dumped(self, value: V, flags: int) -> tuple[bytes, int]:

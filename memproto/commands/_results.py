@@ -19,19 +19,20 @@ Replies: TypeAlias = Sequence[object]
 
 
 class Lease(NamedTuple, Generic[V]):
-    """What a get with a lease finds: a value or none, and who should store a new one."""
+    """The result of ``get_or_lease``: a value or none, and whether this caller should store a new one."""
 
+    #: ``None`` for a miss.
     value: V | None
     #: Whether this caller, and no other, should store a new value.
     won: bool
     #: Whether the value was marked as stale by ``invalidate``.
     stale: bool = False
-    #: Give it to ``cas`` with the new value, so that a value which another client has stored meanwhile stays.
+    #: For the call of ``cas`` that stores the new value: it fails if another client has stored one meanwhile.
     cas: int = 0
 
 
 class ServerError(Exception):
-    """The server refused; ``failure`` has the status and the text of the refusal."""
+    """The server has refused a request; ``failure`` is its reply, with status and text."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.reason.decode(errors='replace')} (status {int(failure.status):#06x})")
@@ -39,15 +40,15 @@ class ServerError(Exception):
 
 
 class ReplyTooLargeError(ServerError):
-    """The reply was over one of the connection's :class:`~memproto.Limits` and was skipped.
+    """The reply is over one of the connection's :class:`~memproto.Limits`, and was skipped.
 
-    It is no fault of the server, and the connection can be used as before. A get may succeed with wider limits;
-    anything else has been carried out.
+    The server has not refused the request, and the connection can be used as before. A get may succeed with wider
+    limits; any other request was carried out.
     """
 
 
 class AuthenticationError(ServerError):
-    """The server does not take the credentials."""
+    """The server refuses the user name or the password."""
 
 
 def refusal(reply: object) -> Exception:
