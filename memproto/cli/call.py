@@ -281,14 +281,16 @@ def _tls_context(options: Namespace) -> ssl.SSLContext | None:
 
 def _client(options: Namespace) -> Client[bytes]:
     """Return the client. Raises _FileError."""
-    password = options.password
+    password = ""
+    if options.username is not None:
+        password = os.environ.get(PASSWORD_VARIABLE, "") if options.password is None else options.password
     return Client(
         options.server.host,
         options.server.port,
         timeout=options.timeout,
         dialect=Dialect(options.dialect),
         username=options.username,
-        password=os.environ.get(PASSWORD_VARIABLE, "") if password is None else password,
+        password=password,
         tls=_tls_context(options),
         server_hostname=options.server_hostname,
     )

@@ -117,6 +117,13 @@ def test_tls_and_credentials(dialect: Dialect, capsys: Capsys, monkeypatch: pyte
     assert "Auth" in said.err or "auth" in said.err
 
 
+def test_a_password_in_the_environment_is_for_a_username_only(
+    fake: FakeMemcached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(calls.PASSWORD_VARIABLE, "secret")
+    assert main(["set", "k", "v", "--server", "{}:{}".format(*fake.address)]) == 0
+
+
 def test_failures_are_one_line_each(fake: FakeMemcached, capsys: Capsys) -> None:
     server = ["--server", "{}:{}".format(*fake.address)]
     fake.items[b"text"] = b"x"
