@@ -31,11 +31,6 @@ A connection belongs to the process and the event loop in which it was opened. A
 or in another event loop opens new connections there and closes the old ones; in a child it closes only its copies of
 the sockets, which the parent and the server do not notice. A client in use in the running event loop of one thread
 raises ``RuntimeError`` in that of another.
-
-A call raises ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, goes away, or
-has too many connections; ``ServerError`` for a refusal that the call has no result for; ``AuthenticationError`` for
-refused credentials; ``memproto.LocalProtocolError`` for arguments that do not fit the protocol, and then nothing is
-sent; ``memproto.RemoteProtocolError`` for a server that breaks the protocol.
 """
 
 from __future__ import annotations
@@ -81,7 +76,7 @@ def _method(
 
 
 class AsyncClient(Generic[V]):
-    """At most ``pool`` connections to one server, each opened when a call needs it.
+    """An asyncio client of one server, which any number of tasks may use. Calls open the connections.
 
     ``host`` may be a Unix socket, ``unix:PATH``. Values are bytes, unless ``values`` is a serde or the name of one:
     those of :func:`memproto.conventions.serde`, and ``json``. :class:`AsyncSettings` explains the other options.
@@ -90,7 +85,10 @@ class AsyncClient(Generic[V]):
 
     ``timeout`` limits a whole call: connecting to each address of the host in turn, the TLS handshake, the login and
     the replies. If neither the client nor its callers have a timeout, the client does not notice a server that has died
-    silently.
+    silently. A call may be cancelled at any time.
+
+    A call raises what a call of :class:`Client` raises, and ``RuntimeError`` if the client is in use in the running
+    event loop of another thread.
 
     Raises ValueError for an option that is out of range.
     """
@@ -149,7 +147,7 @@ class AsyncClient(Generic[V]):
     async def run(self, command: Command[T]) -> T:
         """Send the requests of a command and return its result. Each other method does this for the command it names.
 
-        Raises what the module's documentation lists.
+        Raises what the documentation of the class lists.
         """
         if not command.requests:
             return command.result(())
@@ -189,7 +187,7 @@ class AsyncClient(Generic[V]):
     async def get(self, key: Key, default: D) -> V | D: ...
 
     async def get(self, key: Key, default: D | None = None) -> V | D | None:
-        """Return the value, ``default`` if there is none."""
+        """Get a value. The result is ``default`` for a miss."""
         return await self.run(self.commands.get(key, default))
 
     gat: Final = _method(Commands[V].gat)

@@ -80,12 +80,12 @@ def _write_method(
 
 
 class AsyncCluster(Generic[V]):
-    """A client for each node, which connects when a call needs it.
+    """An asyncio client of several servers. A call on many keys uses all its nodes at the same time.
 
     Values are bytes, unless ``values`` is a serde or the name of one: those of :func:`memproto.conventions.serde`, and
-    ``json``. ``retry_after`` is how many seconds a dead node gets no commands; see ``memproto.clients.cluster`` for
-    ``dead``. :class:`Settings` explains the other options; ``timeout`` limits each command of a node. Raises ValueError
-    for options that are out of range.
+    ``json``. :class:`Settings` explains the other options; ``timeout`` limits each command of a node. ``dead`` and
+    ``retry_after`` are as in :class:`Cluster`, and so are the errors, but each timeout of a write is ``UNKNOWN``:
+    the client does not know whether the node has received the command.
     """
 
     @overload
@@ -163,11 +163,11 @@ class AsyncCluster(Generic[V]):
     async def get(self, key: Key, default: D) -> V | D: ...
 
     async def get(self, key: Key, default: D | None = None) -> V | D | None:
-        """Return the value, ``default`` if there is none."""
+        """Get a value. The result is ``default`` for a miss, and while the node is dead."""
         return await self.run(self.router.read(key, self.router.commands.get(key, default), default))
 
     async def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Lease[V]:
-        """Return the value, and whether the caller should store a new one. While the node is dead every caller should.
+        """Get a value, and learn whether this caller should store a new one. While the node is dead each one should.
 
         In the meta dialect only; see :meth:`memproto.commands.Commands.get_or_lease`.
         """
@@ -189,15 +189,15 @@ class AsyncCluster(Generic[V]):
     touch: Final = _write_method(Commands[V].touch, False)
 
     async def get_multi(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return the values of those keys that have one."""
+        """Get many values. The result has those keys that have a value."""
         return await self.run(self.router.read_multi(keys, self.router.commands.get_multi))
 
     async def gets_multi(self, keys: Iterable[K]) -> dict[K, Item]:
-        """Return the items of those keys that have one, as they are stored."""
+        """Get many items as they are stored. The result has those keys that have an item."""
         return await self.run(self.router.read_multi(keys, self.router.commands.gets_multi))
 
     async def gat_multi(self, keys: Iterable[K], exptime: int) -> dict[K, V]:
-        """Return the values of those keys that have one, and set a new expiry."""
+        """Get many values, and set their expiry. The result has those keys that have a value."""
         return await self.run(self.router.read_multi(keys, lambda part: self.router.commands.gat_multi(part, exptime)))
 
     async def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> KeyList[K]:

@@ -9,8 +9,8 @@
     Client("cache.example", values="pymemcache", encoding="utf-8", pool=8)
 
 The results are the same in every dialect, but for what a dialect cannot express: classic text creates no counters and
-takes no key with blanks or control characters; only classic and meta take a negative expiry, which means at once; only
-meta has leases.
+takes no key with a space, CR, LF or NUL; only classic and meta take a negative expiry, which means at once; only meta
+has leases.
 
 No reply reaches a call that it does not answer. A call that times out leaves the connection usable: a later call reads
 the late reply and drops it. After three timeouts in a row the client gives the connection up, and so it does after any
@@ -29,11 +29,6 @@ then raises ``TimeoutError``.
 
 A connection belongs to the process that opened it. After a fork the child closes its copy, which the server does not
 notice, and opens its own when it makes a call.
-
-A call raises ``TimeoutError``; ``ConnectionError`` or another ``OSError`` for a server that is not there, has too many
-connections or goes away; ``ServerError`` for a refusal that the call has no result for; ``AuthenticationError`` for
-refused credentials; ``memproto.LocalProtocolError`` for arguments that do not fit the protocol, and then nothing is
-sent; ``memproto.RemoteProtocolError`` for a server that breaks the protocol.
 """
 
 from __future__ import annotations
@@ -79,10 +74,20 @@ def _method(build: Callable[Concatenate[Commands[U], P], Command[T]]) -> Callabl
 
 
 class Client(Generic[V]):
-    """Connections to one server, opened by the calls.
+    """A blocking client of one server, which any number of threads may use. Calls open the connections.
 
     ``host`` may be a Unix socket, ``unix:PATH``. Values are bytes, unless ``values`` is a serde or the name of one:
     those of :func:`memproto.conventions.serde`, and ``json``. :class:`Settings` explains the other options.
+
+    A call raises:
+
+    - ``TimeoutError``: it took longer than ``timeout``; the server may have carried out a write;
+    - ``ConnectionError`` or another ``OSError``: the server cannot be reached, has too many connections, or has closed
+      this one;
+    - :class:`ServerError`: the server refuses, and the call has no result for that;
+    - :class:`AuthenticationError`: the server refuses the credentials;
+    - :class:`~memproto.LocalProtocolError`: an argument does not fit the protocol or the dialect; nothing was sent;
+    - :class:`~memproto.RemoteProtocolError`: the server breaks the protocol.
 
     Raises ValueError for an option that is out of range.
     """
@@ -145,7 +150,7 @@ class Client(Generic[V]):
     def run(self, command: Command[T]) -> T:
         """Send the requests of a command and return its result. Each other method does this for the command it names.
 
-        Raises what the module's documentation lists.
+        Raises what the documentation of the class lists.
         """
         try:
             if self._on_call is None and command.requests:
@@ -222,7 +227,7 @@ class Client(Generic[V]):
     def get(self, key: Key, default: D) -> V | D: ...
 
     def get(self, key: Key, default: D | None = None) -> V | D | None:
-        """Return the value, ``default`` if there is none."""
+        """Get a value. The result is ``default`` for a miss."""
         # The same as _method(Commands[V].get), but faster.
         return self.run(self.commands.get(key, default))
 

@@ -1,30 +1,11 @@
 """A blocking client over several servers; each key is on one of them, see ``memproto.clients.ring``.
 
-    with Cluster(["10.0.0.1:11211", "10.0.0.2:11211:3"], timeout=0.5) as cluster:
-        cluster.set(b"greeting", b"hello")
-        cluster.get_multi([b"greeting", b"other"])
+with Cluster(["10.0.0.1:11211", "10.0.0.2:11211:3"], timeout=0.5) as cluster:
+    cluster.set(b"greeting", b"hello")
+    cluster.get_multi([b"greeting", b"other"])
 
-    Cluster(nodes, dead="move", retry_after=10.0)
-    Cluster(nodes, dead="raise", values="json")
-
-A node is dead if it fails: by a timeout, a lost connection, too many connections or a broken protocol. A dead
-node gets no commands for ``retry_after`` seconds; then one call tries it. No failure is raised, unless you ask for
-that: until the node answers, ``dead`` says what happens:
-
-- ``"miss"``: its keys are missing. A call that reads finds nothing. A call that writes returns ``False`` if the node
-  has stored or removed nothing, because it has not received the command. It returns ``UNKNOWN``, which is false too,
-  if the node failed before it replied: the node may have carried out the command. ``set_multi`` and ``delete_multi``
-  give such keys as ``unknown`` of the list.
-- ``"move"``: its keys belong to the next node on the ring that is not dead, beginning with the call that failed. When
-  the node comes back, so do its keys, with the values that it still has. This is for values that may be old, or that
-  expire soon.
-
-- ``"raise"``: the error of the node is raised, and ``ConnectionError`` while it is dead.
-
-In all, items that were deleted in the meantime may come back with the node. A call may find several dead nodes, and
-each costs it up to ``timeout``: in "move" a call on one key may do so, and a call on many keys uses its nodes one after
-the other. In "move" a write is ``UNKNOWN`` only if no other node has replied. ``ServerError`` and
-``memproto.LocalProtocolError`` are raised as by the client of one server; a refusal makes no node dead.
+Cluster(nodes, dead="move", retry_after=10.0)
+Cluster(nodes, dead="raise", values="json")
 """
 
 from __future__ import annotations
@@ -94,12 +75,29 @@ def _write_method(
 
 
 class Cluster(Generic[V]):
-    """A client for each node, which connects when a call needs it.
+    """A blocking client of several servers. Each key is on one of them, see :class:`Ring`.
 
     Values are bytes, unless ``values`` is a serde or the name of one: those of :func:`memproto.conventions.serde`, and
-    ``json``. ``retry_after`` is how many seconds a dead node gets no commands; the module's documentation explains
-    ``dead``. :class:`Settings` explains the other options; ``timeout`` limits each command of a node. Raises ValueError
-    for options that are out of range.
+    ``json``. :class:`Settings` explains the other options; ``timeout`` limits each command of a node.
+
+    A node is dead if it fails: by a timeout, a lost connection, too many connections or a broken protocol. A dead node
+    gets no commands for ``retry_after`` seconds; then one call tries it. Until it replies, ``dead`` says what happens:
+
+    - ``"miss"``: its keys are missing. A call that reads finds nothing. A call that writes returns ``False``, or
+      ``None`` where a miss is ``None``, if the node has not received the command. It returns ``UNKNOWN``, which is
+      false too, if the node failed before it replied: the node may have carried out the command. ``set_multi`` and
+      ``delete_multi`` give such keys as ``unknown`` of the list.
+    - ``"move"``: its keys belong to the next node on the ring that is not dead, beginning with the call that failed.
+      When the node comes back, so do its keys, with the values that it still has. This is for values that may be old,
+      or that expire soon. A write is ``UNKNOWN`` only if no other node has replied.
+    - ``"raise"``: the error of the node is raised, and ``ConnectionError`` while it is dead.
+
+    In all three, items that were deleted in the meantime may come back with the node. A call may find several dead
+    nodes, and each costs it up to ``timeout``: in ``"move"`` a call on one key may do so, and a call on many keys uses
+    its nodes one after the other.
+
+    :class:`ServerError` and :class:`~memproto.LocalProtocolError` are raised as by :class:`Client`; a refusal makes no
+    node dead. Raises ValueError for options that are out of range, and for nodes that are none or not different.
     """
 
     @overload
@@ -170,11 +168,11 @@ class Cluster(Generic[V]):
     def get(self, key: Key, default: D) -> V | D: ...
 
     def get(self, key: Key, default: D | None = None) -> V | D | None:
-        """Return the value, ``default`` if there is none."""
+        """Get a value. The result is ``default`` for a miss, and while the node is dead."""
         return self.run(self.router.read(key, self.router.commands.get(key, default), default))
 
     def get_or_lease(self, key: Key, lease: int, recache: int | None = None) -> Lease[V]:
-        """Return the value, and whether the caller should store a new one. While the node is dead every caller should.
+        """Get a value, and learn whether this caller should store a new one. While the node is dead each one should.
 
         In the meta dialect only; see :meth:`memproto.commands.Commands.get_or_lease`.
         """
@@ -196,15 +194,15 @@ class Cluster(Generic[V]):
     touch: Final = _write_method(Commands[V].touch, False)
 
     def get_multi(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return the values of those keys that have one."""
+        """Get many values. The result has those keys that have a value."""
         return self.run(self.router.read_multi(keys, self.router.commands.get_multi))
 
     def gets_multi(self, keys: Iterable[K]) -> dict[K, Item]:
-        """Return the items of those keys that have one, as they are stored."""
+        """Get many items as they are stored. The result has those keys that have an item."""
         return self.run(self.router.read_multi(keys, self.router.commands.gets_multi))
 
     def gat_multi(self, keys: Iterable[K], exptime: int) -> dict[K, V]:
-        """Return the values of those keys that have one, and set a new expiry."""
+        """Get many values, and set their expiry. The result has those keys that have a value."""
         return self.run(self.router.read_multi(keys, lambda part: self.router.commands.gat_multi(part, exptime)))
 
     def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> KeyList[K]:

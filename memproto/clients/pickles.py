@@ -18,7 +18,15 @@ from memproto.conventions import LIMIT, Objects, serde
 def pickling(
     client: str, *, protocol: int | None = None, compress_over: int | None = None, limit: int = LIMIT
 ) -> Serde[object]:
-    """The pair of functions as of ``serde``, with pickles for all that has no other form. See the warning above."""
+    """Return the serde of a client that pickles: ``python-binary-memcached``, ``pymemcache`` or ``pylibmc``.
+
+    It is that of :func:`memproto.conventions.serde`, with pickles for all values that have no other form. Whoever can
+    write to the cache can run any code in a program that reads its values so.
+
+    ``protocol`` is that of ``pickle``, its default without it. Values over ``compress_over`` bytes are compressed as
+    the client does. ``limit`` is the most bytes that a value may have when it is decompressed. Raises ValueError for
+    another ``client``. A value that cannot be pickled or read raises :class:`~memproto.conventions.ConventionError`.
+    """
 
     def dump(value: object) -> bytes:
         try:

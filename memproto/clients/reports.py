@@ -24,6 +24,7 @@ __all__ = ["CallReport", "report_of"]
 class CallReport:
     """One call of a client to one server; a cluster makes one for each node that takes part."""
 
+    #: The server.
     node: Node
     #: The kind of request in lower case, such as ``get``, ``set``, ``increment``.
     command: str
@@ -31,8 +32,9 @@ class CallReport:
     keys: int
     #: How many of them the server has found or changed.
     done: int
+    #: How long the call took.
     seconds: float
-    #: What the call raised.
+    #: What the call raised; ``None`` if it returned.
     error: BaseException | None = None
 
     @property
