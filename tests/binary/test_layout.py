@@ -123,7 +123,7 @@ def test_twins_are_each_others_and_alike() -> None:
             }
 
 
-def test_quiet_rules() -> None:
+def test_quiet_opcodes_hide_a_miss_or_a_success() -> None:
     misses = {int(spec.opcode) for spec in OPCODES.values() if spec.quiet is Quiet.MISS}
     assert misses == {0x09, 0x0D, 0x1E, 0x24}
     successes = {int(spec.opcode) for spec in OPCODES.values() if spec.quiet is Quiet.SUCCESS}
@@ -144,7 +144,7 @@ def test_the_table_cannot_be_changed() -> None:
         OPCODES[0x99] = OpcodeSpec(0x99, "MINE")  # type: ignore[index]
 
 
-def test_extras_of() -> None:
+def test_extras_are_found_by_their_length() -> None:
     flush = OPCODES[0x08].request
     assert flush.extras_of(0) is layout.NONE
     assert flush.extras_of(4) is layout.EXPIRATION

@@ -40,7 +40,7 @@ HELLO_REPLY = wire("811f0000 00000000 00000002 00000000 0000000000000000 0007")
 HELLO_PACKET = Packet(0x80, 0x1F, key=b"agent", value=FEATURE.pack(feature=3) + FEATURE.pack(feature=7))
 
 
-def test_at_the_server() -> None:
+def test_server_reads_and_answers_an_own_opcode() -> None:
     granted = RawReply(value=FEATURE.pack(feature=7))
     answers: dict[int, AnyReply] = {0x1F: granted, 0x0A: Ok()}
     served = serve_binary_three_ways(HELLO_REQUEST, lambda envelope: answers[envelope.opcode], opcodes=OWN)
@@ -48,7 +48,7 @@ def test_at_the_server() -> None:
     assert served.output == HELLO_REPLY
 
 
-def test_at_the_client() -> None:
+def test_client_sends_an_own_opcode_and_reads_its_reply() -> None:
     client = ClientConnection(opcodes=OWN)
     assert client.send(Unknown(HELLO_PACKET)).data == HELLO_REQUEST
     assert client.send(Unknown(Packet(0x80, 0x89, key=b"bucket"))).data == wire(
@@ -58,7 +58,7 @@ def test_at_the_client() -> None:
     assert tell(client, replies) == Told([RawReply(value=b"\0\x07"), Failure(0x24, b"No access")])
 
 
-def test_a_quiet_one_may_get_silence() -> None:
+def test_quiet_own_opcode_may_get_silence() -> None:
     client = ClientConnection(opcodes=OWN)
     packet = Packet(0x80, 0x92, DURABILITY.pack(level=1, timeout=2), b"k")
     exchanges = [client.send(Unknown(packet)), client.send(Unknown(packet))]
@@ -90,7 +90,7 @@ def test_opcode_that_nobody_declared_is_not_quiet() -> None:
         ("80910001 00000000 00000001 00000000 0000000000000000 'k'", "extras of OBSERVE are 0 bytes, must be 3"),
     ],
 )
-def test_their_shape_is_checked_at_the_server(text: str, reason: str) -> None:
+def test_shape_of_an_own_opcode_is_checked_at_the_server(text: str, reason: str) -> None:
     served = serve_binary_three_ways(wire(text), opcodes=OWN)
     assert (served.events, served.fault) == ([], reason)
     assert served.output[6:8] == b"\0\x04"
@@ -103,14 +103,14 @@ def test_a_quiet_success_is_not_said_at_the_server() -> None:
     assert (len(served.events), served.output) == (1, b"")
 
 
-def test_one_declared_in_the_place_of_a_named_one() -> None:
+def test_own_opcode_in_the_place_of_a_named_one_is_read_by_its_own_layout() -> None:
     ioctl = OpcodeSpec(0x23, "IOCTL_GET", Body(key=Presence.MUST))
     data = wire("80230001 00000000 00000001 00000000 0000000000000000 'k'")
     assert serve_binary_three_ways(data, opcodes=[ioctl]).requests == [Unknown(Packet(0x80, 0x23, key=b"k"))]
     assert serve_binary_three_ways(data).fault == "extras of GATK are 0 bytes, must be 4"
 
 
-def test_one_may_be_said_before_authentication() -> None:
+def test_own_opcode_may_be_allowed_before_authentication() -> None:
     free = OpcodeSpec(0x1F, "HELLO", HELLO.request, HELLO.reply, allowed_before_auth=True)
     served = serve_binary_three_ways(HELLO_REQUEST, lambda _: RawReply(), opcodes=[free], auth_required=True)
     assert served.requests == [Unknown(HELLO_PACKET)]

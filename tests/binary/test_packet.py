@@ -34,7 +34,7 @@ EXAMPLES = [(SET, SET_PACKET), (MISS, MISS_PACKET), (STRANGE, STRANGE_PACKET)]
 
 
 @pytest.mark.parametrize(("data", "packet"), EXAMPLES)
-def test_examples_both_ways(data: bytes, packet: Packet) -> None:
+def test_packet_is_decoded_and_encoded_to_the_same_bytes(data: bytes, packet: Packet) -> None:
     assert decode_packet(data) == (packet, len(data))
     assert decode_packet(data + b"\x00more") == (packet, len(data))
     assert decode_packet(b"before" + data, 6) == (packet, 6 + len(data))
@@ -42,7 +42,7 @@ def test_examples_both_ways(data: bytes, packet: Packet) -> None:
 
 
 @pytest.mark.parametrize("data", [SET, MISS, STRANGE])
-def test_any_beginning_needs_more(data: bytes) -> None:
+def test_beginning_of_a_packet_needs_more_bytes(data: bytes) -> None:
     assert [decode_packet(data[:size]) for size in range(len(data))] == [None] * len(data)
 
 
@@ -83,7 +83,7 @@ def test_a_packet_can_tell_what_it_is() -> None:
         ),
     ],
 )
-def test_what_is_no_packet(data: str, message: str) -> None:
+def test_bytes_that_are_no_packet_are_refused_with_the_reason(data: str, message: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         decode_packet(bytes.fromhex(data))
     assert str(caught.value) == message
@@ -108,19 +108,19 @@ def test_what_is_no_packet(data: str, message: str) -> None:
         ({"extras": None}, "extras is None, must be bytes"),
     ],
 )
-def test_what_does_not_fit_is_named(change: dict[str, int], message: str) -> None:
+def test_field_that_does_not_fit_is_refused_by_name(change: dict[str, int], message: str) -> None:
     with pytest.raises(LocalProtocolError, match=f"^{message}"):
         encode_packet(SET_PACKET.replace(**change))
 
 
-def test_the_largest_parts() -> None:
+def test_packet_with_the_largest_parts_is_encoded_and_decoded() -> None:
     packet = Packet(0x80, 0xFF, bytes(255), bytes(65535), b"v")
     data = encode_packet(packet)
     assert data[:12] == bytes.fromhex("80ffffff ff000000 000100ff")
     assert decode_packet(data) == (packet, 24 + 255 + 65535 + 1)
 
 
-def test_check_bytes() -> None:
+def test_check_bytes_refuses_too_few_and_too_many_by_name() -> None:
     check_bytes("key", b"k" * 3, 3, 3)
     with pytest.raises(LocalProtocolError, match=r"^key is 4 bytes, limit is 3$"):
         check_bytes("key", b"k" * 4, 3)
@@ -128,13 +128,13 @@ def test_check_bytes() -> None:
         check_bytes("key", b"k" * 2, 3, 3)
 
 
-def test_error_packet() -> None:
+def test_error_packet_has_opcode_opaque_status_and_text() -> None:
     expected = wire("81630000 00000004 00000011 00000007 0000000000000000 'Invalid arguments'")
     assert error_packet(0x63, 7, Status.INVALID_ARGUMENTS) == expected
 
 
 @given(packets())
-def test_round_trip(packet: Packet) -> None:
+def test_any_packet_is_decoded_as_it_was_encoded(packet: Packet) -> None:
     data = encode_packet(packet)
     assert decode_packet(data) == (packet, len(data))
     assert data[0] == packet.magic

@@ -162,7 +162,7 @@ EXAMPLES: list[tuple[BinaryEnvelope, AnyReply, str]] = [
 
 
 @pytest.mark.parametrize(("to", "reply", "text"), EXAMPLES, ids=[text[:17] for _, _, text in EXAMPLES])
-def test_examples_both_ways(to: BinaryEnvelope, reply: AnyReply, text: str) -> None:
+def test_reply_is_encoded_and_decoded_as_its_bytes(to: BinaryEnvelope, reply: AnyReply, text: str) -> None:
     data = wire(text)
     assert encode_reply(reply, to) == data
     assert decode_reply(data, to) == reply
@@ -189,7 +189,7 @@ SILENT: list[tuple[BinaryEnvelope, AnyReply]] = [
 
 
 @pytest.mark.parametrize(("to", "reply"), SILENT)
-def test_what_is_left_unsaid(to: BinaryEnvelope, reply: AnyReply) -> None:
+def test_reply_that_the_quiet_rules_forbid_is_empty(to: BinaryEnvelope, reply: AnyReply) -> None:
     assert encode_reply(reply, to) == b""
 
 
@@ -217,7 +217,7 @@ def test_a_raw_reply_that_is_no_success_arrives_as_a_failure() -> None:
 @by_kind
 @reaches(said=0.2)
 @given(data=st.data())
-def test_round_trip(kind: Kind, data: st.DataObject) -> None:
+def test_any_reply_is_decoded_as_it_was_encoded(kind: Kind, data: st.DataObject) -> None:
     to = data.draw(binary_envelopes(requests_of(kind, Dialect.BINARY)))
     reply = data.draw(replies_to(to.request))
     said = encode_reply(reply, to)
@@ -272,7 +272,7 @@ LOCAL: list[tuple[BinaryEnvelope, AnyReply, str]] = [
 
 
 @pytest.mark.parametrize(("to", "reply", "message"), LOCAL, ids=[message for _, _, message in LOCAL])
-def test_what_cannot_be_said(to: BinaryEnvelope, reply: AnyReply, message: str) -> None:
+def test_reply_that_does_not_fit_is_refused_with_the_reason(to: BinaryEnvelope, reply: AnyReply, message: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         encode_reply(reply, to)
     assert str(caught.value) == message
@@ -337,7 +337,7 @@ REMOTE: list[tuple[BinaryEnvelope, str, str]] = [
 
 
 @pytest.mark.parametrize(("to", "text", "message"), REMOTE, ids=[message for _, _, message in REMOTE])
-def test_what_is_no_answer(to: BinaryEnvelope, text: str, message: str) -> None:
+def test_bytes_that_do_not_answer_are_refused_with_the_reason(to: BinaryEnvelope, text: str, message: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         decode_reply(wire(text), to)
     assert str(caught.value) == message

@@ -156,7 +156,7 @@ def _as_served(envelope: BinaryEnvelope) -> BinaryEnvelope:
 
 
 @pytest.mark.parametrize(("text", "envelope"), EXAMPLES, ids=[text[:8] for text, _ in EXAMPLES])
-def test_examples_both_ways(text: str, envelope: BinaryEnvelope) -> None:
+def test_request_is_encoded_decoded_and_served_as_its_bytes(text: str, envelope: BinaryEnvelope) -> None:
     data = wire(text)
     assert decode_request(data) == envelope
     assert encode_request(envelope) == data
@@ -171,7 +171,7 @@ def test_every_opcode_with_a_message_has_an_example() -> None:
 
 
 @given(binary_envelopes())
-def test_round_trip(envelope: BinaryEnvelope) -> None:
+def test_any_request_is_decoded_as_it_was_encoded(envelope: BinaryEnvelope) -> None:
     assert decode_request(encode_request(envelope)) == envelope
 
 
@@ -197,7 +197,7 @@ def test_requests_follow_each_other(envelopes: list[BinaryEnvelope]) -> None:
         ("80210021 00000000 00000021 00000000 0000000000000000" + "6d" * 33, "mechanism is 33 bytes, limit is 32"),
     ],
 )
-def test_what_is_not_one_request(data: str, message: str) -> None:
+def test_bytes_that_are_not_one_request_are_refused_with_the_reason(data: str, message: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         decode_request(wire(data))
     assert str(caught.value) == message
@@ -238,7 +238,7 @@ MISFITS: list[tuple[AnyRequest, int, str]] = [
 
 
 @pytest.mark.parametrize(("request_", "opcode", "message"), MISFITS, ids=[message for _, _, message in MISFITS])
-def test_what_does_not_fit_is_named(request_: AnyRequest, opcode: int, message: str) -> None:
+def test_field_that_does_not_fit_is_refused_by_name(request_: AnyRequest, opcode: int, message: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         encode_request(BinaryEnvelope(request_, opcode))
     assert str(caught.value) == message
@@ -253,7 +253,9 @@ def test_what_does_not_fit_is_named(request_: AnyRequest, opcode: int, message: 
         (lambda: BinaryEnvelope(Noop(), 10, ignored_cas=-1), "cas is -1, must be 0 to 18446744073709551615"),
     ],
 )
-def test_an_envelope_that_does_not_fit(change: Callable[[], BinaryEnvelope], message: str) -> None:
+def test_field_of_an_envelope_that_does_not_fit_is_refused_by_name(
+    change: Callable[[], BinaryEnvelope], message: str
+) -> None:
     with pytest.raises(LocalProtocolError, match=f"^{message}$"):
         encode_request(change())
 
@@ -289,7 +291,9 @@ def test_an_unknown_request_is_sent_as_a_request_with_the_opaque_of_its_envelope
         (SaslStep(b"m"), 0x22, None),
     ],
 )
-def test_opcode_for(request_: Request[object], normal: int, quiet: int | None) -> None:
+def test_each_request_has_its_opcode_and_its_quiet_one(
+    request_: Request[object], normal: int, quiet: int | None
+) -> None:
     assert opcode_for(request_) == normal
     if quiet is not None:
         assert opcode_for(request_, quiet=True) == quiet

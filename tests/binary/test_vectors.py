@@ -64,7 +64,7 @@ def _name(vector: Vector) -> str:
     return vector.name
 
 
-def test_they_are_all_there() -> None:
+def test_all_recorded_vectors_are_there() -> None:
     assert len(ALL) == 195
     assert len({vector.name for vector in ALL}) == 195
     assert {vector.name for vector in ALL} >= UNFRAMED | OMITTED | {MISCOUNTED}
@@ -75,7 +75,7 @@ def test_they_are_all_there() -> None:
 
 
 @pytest.mark.parametrize("vector", [vector for vector in ALL if vector.name not in UNFRAMED], ids=_name)
-def test_packets_both_ways(vector: Vector) -> None:
+def test_recorded_packets_decode_and_encode_to_the_same_bytes(vector: Vector) -> None:
     for stream in (vector.request, vector.reply):
         at, again = 0, b""
         while at < len(stream):
@@ -90,7 +90,7 @@ def test_packets_both_ways(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("vector", GOOD, ids=_name)
-def test_messages_both_ways(vector: Vector) -> None:
+def test_recorded_messages_decode_and_encode_to_the_same_bytes(vector: Vector) -> None:
     waiting = frames(vector.reply)
     for frame in frames(vector.request):
         envelope = decode_request(frame)
@@ -105,7 +105,7 @@ def test_messages_both_ways(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("vector", [vector for vector in ALL if vector.name in REFUSED], ids=_name)
-def test_refused_requests(vector: Vector) -> None:
+def test_recorded_requests_that_are_wrong_are_refused_with_the_reason(vector: Vector) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^{REFUSED[vector.name]}$"):
         decode_request(vector.request)
 
@@ -228,12 +228,12 @@ def _of_the_client(vector: Vector) -> BinaryEnvelope | None:
 ASKED = [(vector, envelope) for vector in ALL if (envelope := _of_the_client(vector)) is not None]
 
 
-def test_most_exchanges_are_the_clients_too() -> None:
+def test_client_sends_and_reads_most_recorded_exchanges() -> None:
     assert len(ASKED) > 100
 
 
 @pytest.mark.parametrize(("vector", "envelope"), ASKED, ids=[vector.name for vector, _ in ASKED])
-def test_the_client_says_and_understands_the_same(vector: Vector, envelope: BinaryEnvelope) -> None:
+def test_client_sends_and_reads_the_recorded_bytes(vector: Vector, envelope: BinaryEnvelope) -> None:
     def without_opaque(packet: bytes) -> bytes:
         return packet[:12] + bytes(4) + packet[16:]
 

@@ -41,7 +41,7 @@ HELLO_REQUEST = wire("801f0005 00000000 00000009 00000001 0000000000000000 'agen
 HELLO_REPLY = wire("811f0000 00000000 00000002 00000001 0000000000000000 0003")
 
 
-def test_own_opcodes_both_ways() -> None:
+def test_own_opcode_is_decoded_and_encoded_to_the_same_bytes() -> None:
     envelope = decode_request(HELLO_REQUEST, OWN)
     packet = Packet(0x80, 0x1F, b"", b"agent", b"\0\3\0\7", opaque=1)
     assert envelope == BinaryEnvelope(Unknown(packet), 0x1F, 1)
@@ -50,7 +50,7 @@ def test_own_opcodes_both_ways() -> None:
     assert decode_reply(HELLO_REPLY, envelope, OWN) == RawReply(value=b"\0\3")
 
 
-def test_own_extras() -> None:
+def test_own_extras_are_unpacked_by_their_layout() -> None:
     data = wire("80910001 03000000 00000004 00000000 0000000000000000 01 00ff 'k'")
     envelope = decode_request(data, OWN)
     assert isinstance(envelope.request, Unknown)
@@ -77,7 +77,7 @@ def test_the_shape_of_own_opcodes_is_checked(data: str, message: str) -> None:
     assert isinstance(decode_request(wire(data)).request, Unknown)
 
 
-def test_own_quiet_opcodes() -> None:
+def test_own_quiet_opcode_hides_its_miss() -> None:
     envelope = BinaryEnvelope(Unknown(Packet(0x80, 0x92, key=b"k")), 0x92)
     assert encode_reply(RawReply(1, value=b"Not found"), envelope, OWN) == b""
     assert encode_reply(RawReply(1), envelope) == bytes.fromhex("81920000 00000001") + bytes(16)
@@ -94,7 +94,7 @@ def test_an_own_opcode_may_replace_one_of_the_table() -> None:
     assert encode_request(envelope) == data
 
 
-def test_replies_to_an_opcode_without_a_name() -> None:
+def test_reply_to_an_opcode_without_a_name_is_decoded_and_encoded() -> None:
     envelope = BinaryEnvelope(Unknown(Packet(0x80, 0xFF)), 0xFF)
     data = wire("81ff0000 00000081 0000000f 00000000 0000000000000000 'Unknown command'")
     assert decode_reply(data, envelope) == Failure(Status.UNKNOWN_COMMAND)
@@ -115,7 +115,7 @@ def test_a_stat_without_the_value_that_its_header_announces_is_no_whole_request(
         decode_request(data)
 
 
-def test_all_names_are_there() -> None:
+def test_public_names_are_those_of_the_package() -> None:
     assert (binary.decode_packet, binary.encode_packet) == (decode_packet, encode_packet)
     assert set(binary.__all__) <= set(vars(binary))
 

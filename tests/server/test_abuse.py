@@ -82,14 +82,14 @@ def test_nobody_costs_much_or_is_kept_waiting(loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_random_and_faulty_bytes(loop: str) -> None:
+def test_random_and_faulty_bytes_cost_little_memory(loop: str) -> None:
     with serving(loop) as server:
         before = server.resident()
         assert scenarios.noise(server, 7, 200_000).count > 100
         assert server.resident() - before < 12 * MEGABYTE
 
 
-def test_the_noise_is_what_it_says() -> None:
+def test_noise_is_of_all_dialects_and_follows_from_its_seed() -> None:
     said = traffic()
     assert any(each.startswith(b"\x80") for each in said)
     assert any(each.startswith(b"set ") for each in said)
@@ -100,7 +100,7 @@ def test_the_noise_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_connections_beyond_the_limit(loop: str) -> None:
+def test_connections_beyond_the_limit_cost_no_files(loop: str) -> None:
     with serving(loop, "-c", "20") as server:
         files, told = 0, b""
         deadline = time.monotonic() + DEADLINE
@@ -114,7 +114,7 @@ def test_connections_beyond_the_limit(loop: str) -> None:
         assert scenarios.limit(server, 20, 5).count == 5
 
 
-def test_a_line_without_end() -> None:
+def test_line_without_end_costs_little_memory() -> None:
     with serving("asyncio") as server:
         before = server.resident()
         # The first is over after 2048 bytes; what the sockets held is taken, too.
@@ -171,7 +171,7 @@ def test_the_process_keeps_to_its_memory(load: budget.Load) -> None:
         assert budget.measure(server, shorter, memory, ITEM_OVERHEAD)[1] < 1.5
 
 
-def test_out_of_memory_instead_of_evicting() -> None:
+def test_without_eviction_a_store_beyond_the_memory_is_refused() -> None:
     with serving("asyncio", "-m", "16", "-M") as server, server.connect() as link:
         link.settimeout(DEADLINE)
         for number in range(170):
@@ -203,7 +203,7 @@ def test_idle_clients_with_tls_cost_little_and_no_items(loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_datagrams_that_ask_for_much(loop: str) -> None:
+def test_datagrams_that_ask_for_much_cost_little_memory(loop: str) -> None:
     if loop == "uvloop":
         require("uvloop")
     with running_example("--loop", loop, "-U", "-1") as running:

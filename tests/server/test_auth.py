@@ -61,7 +61,7 @@ def file(tmp_path: Path) -> Path:
         (b"u:p\n" * 9, ":9: too many users, the limit is 8"),
     ],
 )
-def test_files_that_break_a_rule(tmp_path: Path, content: bytes, rule: str) -> None:
+def test_file_that_breaks_a_rule_is_refused_by_line_and_rule(tmp_path: Path, content: bytes, rule: str) -> None:
     path = tmp_path / "users"
     path.write_bytes(content)
     with pytest.raises(AuthFileError) as caught:
@@ -70,7 +70,7 @@ def test_files_that_break_a_rule(tmp_path: Path, content: bytes, rule: str) -> N
     assert caught.value.code == 1
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(AuthFileError) as caught:
         Users.load(tmp_path / "none")
     assert str(caught.value) == f"{tmp_path}/none: cannot be read: No such file or directory"
@@ -78,13 +78,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         Users.load(str(tmp_path))
 
 
-def test_a_file_at_its_limits(tmp_path: Path) -> None:
+def test_file_at_its_limits_is_read(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_bytes(b"u:p\n" * 7 + b"bob:" + b"x" * 250)
     assert Users.load(path).knows(b"bob", b"x" * 250)
 
 
-def test_which_file_is_wanted(file: Path) -> None:
+def test_options_and_environment_choose_the_file_and_how_it_is_read(file: Path) -> None:
     assert Users.load_for(parse_arguments([], {})) is None
     text = Users.load_for(parse_arguments(["-Y", str(file)], {}))
     sasl = Users.load_for(parse_arguments(["-S", "-Y", str(file)], {}))
@@ -100,13 +100,13 @@ def test_which_file_is_wanted(file: Path) -> None:
     assert known == [(False, False, True), (True, False, True), (True, True, False)]
 
 
-def test_a_database_of_many_users(tmp_path: Path) -> None:
+def test_database_of_more_users_than_a_file_may_have_is_read(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_text("".join(f"user{number}:pass{number}:::::::\n" for number in range(100)))
     assert Users.load(path, fields=True).knows(b"user99", b"pass99")
 
 
-def test_the_file_read_again(file: Path) -> None:
+def test_file_that_is_read_again_replaces_the_users_unless_it_is_bad(file: Path) -> None:
     users = Users.load(file)
     file.write_text("bob:changed\n")
     assert users.knows(b"bob", b"secret")
@@ -155,13 +155,13 @@ def test_the_file_read_again(file: Path) -> None:
         (b"\0bob\0sec\0ret", REFUSED),
     ],
 )
-def test_credentials(file: Path, data: bytes, reply: AnyReply) -> None:
+def test_right_credentials_are_accepted_and_wrong_ones_refused(file: Path, data: bytes, reply: AnyReply) -> None:
     users = Users.load(file)
     assert users.answer(SaslAuth(b"PLAIN", data)) == reply
     assert users.answer(SaslStep(b"PLAIN", data)) == reply
 
 
-def test_the_rest_of_sasl(file: Path) -> None:
+def test_sasl_requests_besides_plain_are_answered_or_refused(file: Path) -> None:
     users = Users.load(file)
     assert users.answer(SaslList()) == Mechanisms((b"PLAIN",))
     assert users.answer(SaslAuth(b"PLAIN", b"")) == Challenge(b"")
@@ -204,7 +204,7 @@ def answer(opcode: int, status: int, value: bytes) -> bytes:
 LIST, AUTH, STEP, GET = 0x20, 0x21, 0x22, 0x00
 
 
-def test_binary(file: Path) -> None:
+def test_binary_connection_is_authenticated_by_sasl(file: Path) -> None:
     users = Users.load(file)
     out, connection = talk(
         users,
@@ -229,7 +229,7 @@ def test_binary(file: Path) -> None:
     assert connection.state is ServerState.AUTHENTICATED
 
 
-def test_text(file: Path) -> None:
+def test_text_connection_is_authenticated_by_the_first_set(file: Path) -> None:
     users = Users.load(file, realms=False)
     out, connection = talk(
         users,
@@ -266,7 +266,7 @@ def say(port: int, data: bytes, wanted: int = 1 << 16) -> bytes:
         return received
 
 
-def test_a_server_with_text_authentication(file: Path) -> None:
+def test_server_with_text_authentication_lets_known_users_in(file: Path) -> None:
     with running_example("-Y", str(file)) as server:
         right = b"set x 0 0 10\r\nbob secret\r\n"
         assert say(server.port, b"get x\r\n") == b"CLIENT_ERROR unauthenticated\r\n"
@@ -286,7 +286,7 @@ def test_a_server_with_text_authentication(file: Path) -> None:
     assert server.lines[1].endswith(f" not read again: {file}:1: no colon: it must be user:password\n")
 
 
-def test_a_server_with_sasl(file: Path) -> None:
+def test_server_with_sasl_lets_known_users_in(file: Path) -> None:
     with running_example("-S", "-Y", str(file)) as server:
         assert say(server.port, sasl(LIST, b"", b"")) == answer(LIST, 0, b"PLAIN")
         # The refusal is the end.
@@ -297,7 +297,7 @@ def test_a_server_with_sasl(file: Path) -> None:
         assert say(server.port, b"version\r\n") == b""
 
 
-def test_a_server_with_a_bad_file(tmp_path: Path) -> None:
+def test_server_with_a_bad_file_does_not_start(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_text("bob:secret\nsecret\n")
     for arguments in (("-Y", str(path)), ("-S", "-Y", str(path))):

@@ -61,5 +61,7 @@ KNOWN = Known((0, 1), b"value", 7, (NOW + 59.5, NOW + 60.5), 5)
         (Known((0, 1), b"value", 7, (NOW - 2, NOW - 1), 5), Item(b"k", b"value", 7, 5, meta=ItemMeta(0)), False),
     ],
 )
-def test_what_matches(state: Known | None, item: Item | None, result: bool) -> None:
+def test_item_after_a_crash_matches_what_was_answered_or_not(
+    state: Known | None, item: Item | None, result: bool
+) -> None:
     assert matches(state, item, NOW, NOW + 0.1) is result

@@ -284,7 +284,7 @@ def until_it_is_full(opened: SqliteJournal) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux may mount")
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_commit_on_a_full_disk_fails_and_keeps_what_was_committed(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], check=False).returncode:
         pytest.skip("cannot mount a small disk here")
     try:
@@ -338,12 +338,12 @@ def test_a_process_that_gives_up_its_rights_keeps_the_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("full_sync", "number"), [(False, 1), (True, 2)])
-def test_whether_it_waits_for_the_disk(path: Path, full_sync: bool, number: int) -> None:
+def test_full_sync_waits_for_the_disk_at_every_commit(path: Path, full_sync: bool, number: int) -> None:
     with journal(path, full_sync=full_sync) as opened:
         assert opened._connection.execute("PRAGMA synchronous").fetchone() == (number,)
 
 
-def test_a_value_that_sqlite_does_not_take(path: Path) -> None:
+def test_value_that_sqlite_refuses_fails_the_commit(path: Path) -> None:
     with journal(path) as opened:
         opened._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)  # a billion otherwise
         opened.put(saved(b"k", bytes(1001)))

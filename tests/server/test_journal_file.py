@@ -37,19 +37,19 @@ def refusal(path: Path) -> tuple[int, str]:
 # --- what is refused at the start
 
 
-def test_no_room_to_begin_with(path: Path) -> None:
+def test_disk_without_room_is_refused_and_leaves_no_hindrance(path: Path) -> None:
     with no_room(0):
         assert refusal(path)[0] == 74
     # What is left there is no hindrance.
     filled(path)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_file_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     code, text = refusal(tmp_path / "none" / "journal")
     assert (code, text) == (73, f"there is no folder {tmp_path / 'none'}")
 
 
-def test_a_folder_and_a_device_are_no_files(tmp_path: Path) -> None:
+def test_folder_or_device_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (73, "must be a file, is a folder")
     assert refusal(Path("/dev/null")) == (73, "must be a file, is something else")
     (tmp_path / "file").touch()
@@ -77,14 +77,14 @@ def give_up_rights(*files: Path) -> None:
         os.seteuid(65534)
 
 
-def test_no_right_to_create() -> None:
+def test_file_that_may_not_be_created_is_refused() -> None:
     with without_rights() as folder:
         os.chmod(folder, 0o555)
         give_up_rights()
         assert refusal(folder / "journal") == (77, "cannot be created: Permission denied")
 
 
-def test_no_right_to_read() -> None:
+def test_file_that_may_not_be_read_is_refused() -> None:
     with without_rights() as folder:
         filled(folder / "journal")
         os.chmod(folder / "journal", 0o000)
@@ -92,7 +92,7 @@ def test_no_right_to_read() -> None:
         assert refusal(folder / "journal") == (77, "cannot be opened: Permission denied")
 
 
-def test_no_right_to_write() -> None:
+def test_file_that_may_not_be_written_is_refused() -> None:
     with without_rights() as folder:
         filled(folder / "journal")
         os.chmod(folder / "journal", 0o444)
@@ -100,7 +100,7 @@ def test_no_right_to_write() -> None:
         assert refusal(folder / "journal") == (77, "cannot be opened: Permission denied")
 
 
-def test_no_right_to_write_the_folder() -> None:
+def test_file_in_a_folder_that_may_not_be_written_is_refused() -> None:
     with without_rights() as folder:
         filled(folder / "journal")
         os.chmod(folder, 0o555)
@@ -142,7 +142,7 @@ def test_another_database_is_left_as_it_is(path: Path) -> None:
     open_elsewhere.close()
 
 
-def test_a_newer_version(path: Path) -> None:
+def test_file_of_a_newer_version_is_refused_and_left_as_it_is(path: Path) -> None:
     filled(path)
     other_database(path, "PRAGMA user_version = 3")
     data = path.read_bytes()
@@ -150,13 +150,13 @@ def test_a_newer_version(path: Path) -> None:
     assert path.read_bytes() == data
 
 
-def test_other_tables(path: Path) -> None:
+def test_file_with_other_tables_is_refused(path: Path) -> None:
     filled(path)
     other_database(path, "CREATE TRIGGER t AFTER DELETE ON items BEGIN DELETE FROM state; END")
     assert refusal(path) == (65, "the file is damaged: its tables are not those that were made")
 
 
-def test_another_process_has_it(path: Path) -> None:
+def test_file_that_another_process_uses_is_refused(path: Path) -> None:
     code = (
         "import sys; from memproto.server.journal import SqliteJournal; journal = SqliteJournal(sys.argv[1]); "
         "print(flush=True); sys.stdin.read()"
@@ -177,7 +177,7 @@ def test_another_process_has_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 99, 100, 511, 4095, 4096, 4097, 8192, 20_000])
-def test_a_file_cut_short(path: Path, length: int) -> None:
+def test_file_cut_short_is_refused(path: Path, length: int) -> None:
     filled(path)
     assert path.stat().st_size > 40_000
     os.truncate(path, length)
@@ -186,7 +186,7 @@ def test_a_file_cut_short(path: Path, length: int) -> None:
     assert text
 
 
-def test_a_file_that_lacks_its_last_byte(path: Path) -> None:
+def test_file_without_its_last_byte_is_refused(path: Path) -> None:
     filled(path)
     os.truncate(path, path.stat().st_size - 1)
     assert refusal(path)[0] == 65
@@ -213,7 +213,7 @@ def test_flipped_bytes_are_found_or_do_no_harm(path: Path) -> None:
     assert refused + harmless == math.ceil(len(data) / 127)
 
 
-def test_an_item_that_is_not_what_was_put(path: Path) -> None:
+def test_item_or_state_that_has_changed_in_the_file_is_refused(path: Path) -> None:
     filled(path, 3)
     other_database(path, "UPDATE items SET flags = 1 WHERE id = 2")
     assert refusal(path) == (65, "the file is damaged: the item b'key:0001' has changed")

@@ -27,7 +27,7 @@ LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.peer("uvloop"))]
 
 @pytest.mark.parametrize("dialect", Dialect)
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_unix_socket(tmp_path: Path, loop: str, dialect: Dialect) -> None:
+def test_unix_socket_serves_all_dialects(tmp_path: Path, loop: str, dialect: Dialect) -> None:
     if loop == "uvloop":
         require("uvloop")
     path = tmp_path / "socket"
@@ -42,7 +42,7 @@ def test_a_unix_socket(tmp_path: Path, loop: str, dialect: Dialect) -> None:
     assert not path.exists()
 
 
-def test_both_if_both_are_asked_for(tmp_path: Path) -> None:
+def test_unix_socket_tcp_and_udp_together_serve_the_same_items(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with running_example("-s", str(path), "-p", "-1", "-U", "-1") as server:
         assert server.said == f"listening on udp:127.0.0.1:{server.udp}, unix:{path}, 127.0.0.1:{server.port}\n"
@@ -53,7 +53,7 @@ def test_both_if_both_are_asked_for(tmp_path: Path) -> None:
             assert told > {b"conn_listening", b"unix:%b" % os.fsencode(path), b"tcp:127.0.0.1:%d" % server.port}
 
 
-def test_a_socket_that_was_left_behind(tmp_path: Path) -> None:
+def test_unix_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as link:
         link.bind(str(path))
@@ -70,12 +70,12 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_nobody_listens_on_the_socket(tmp_path: Path) -> None:
+def test_unix_socket_without_a_server_is_an_error_of_the_client(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Client(f"unix:{tmp_path}/none", timeout=DEADLINE).noop()
 
 
-def test_a_udp_port_in_use() -> None:
+def test_server_on_a_udp_port_in_use_does_not_start() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.bind(("127.0.0.1", 0))
         port = link.getsockname()[1]
@@ -85,7 +85,7 @@ def test_a_udp_port_in_use() -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6")
-def test_addresses_of_both_kinds() -> None:
+def test_ipv4_and_ipv6_addresses_are_all_served() -> None:
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             pass
@@ -116,7 +116,7 @@ def test_a_name_stands_for_all_its_addresses() -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "a..b", "no-such-host.invalid", "127.0.0.1,192.0.2.1"])
-def test_addresses_that_cannot_be(address: str) -> None:
+def test_address_that_this_machine_does_not_have_is_an_error(address: str) -> None:
     told = run_server("-p", "-1", "-l", address)
     assert told.returncode == 71
     assert told.stderr.startswith(f"cannot listen on {address.rpartition(',')[2]}:-1: ")
@@ -126,7 +126,7 @@ def test_addresses_that_cannot_be(address: str) -> None:
 @pytest.mark.parametrize(
     ("protocol", "binary", "text"), [("auto", True, True), ("ascii", False, True), ("binary", True, False)]
 )
-def test_what_is_spoken(protocol: str, binary: bool, text: bool) -> None:
+def test_protocol_option_chooses_the_dialects(protocol: str, binary: bool, text: bool) -> None:
     noop = b"\x80\x0a" + bytes(22)
     with running_example("-B", protocol) as server:
         for sent, answer, spoken in ((noop, b"\x81" + noop[1:], binary), (b"mn\r\n", b"MN\r\n", text)):

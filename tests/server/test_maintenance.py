@@ -93,7 +93,7 @@ def test_verbosity_is_set_for_all_clients() -> None:
     asyncio.run(run())
 
 
-def test_groups_of_statistics() -> None:
+def test_each_group_of_statistics_is_answered() -> None:
     async def run() -> None:
         async with serving() as (_, connect):
             talk = await connect()

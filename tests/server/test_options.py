@@ -48,7 +48,7 @@ def test_the_defaults_are_memcacheds_on_this_machine_only() -> None:
     assert parse_arguments([]) == DEFAULTS
 
 
-def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_are_those_of_the_process_unless_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["memproto serve", "-p", "1"])
     assert parse_arguments().port == 1
 
@@ -95,12 +95,12 @@ def test_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_options(lines: list[str], expected: dict[str, object]) -> None:
+def test_each_spelling_of_an_option_sets_its_field(lines: list[str], expected: dict[str, object]) -> None:
     for line in lines:
         assert changed(line) == expected, line
 
 
-def test_authentication() -> None:
+def test_options_of_authentication_set_their_fields() -> None:
     text = {"auth_file": "f"}
     sasl = {"auth_file": "f", "sasl": True}
     assert changed("-Y f") == changed("--auth-file=f") == text
@@ -112,7 +112,7 @@ def test_authentication() -> None:
     assert changed("", MEMCACHED_SASL_PWDB="f") == {}
 
 
-def test_tls() -> None:
+def test_options_of_tls_set_their_fields() -> None:
     assert options("-Z -o ssl_chain_cert=c,ssl_key=k").tls == TlsOptions("c", "k")
     assert options("--enable-ssl -o ssl_chain_cert=c").tls == TlsOptions("c")
     line = (
@@ -123,7 +123,7 @@ def test_tls() -> None:
     assert options("-o ssl_chain_cert=c,ssl_key=k").tls is None
 
 
-def test_what_is_spoken() -> None:
+def test_dialects_follow_from_protocol_and_authentication() -> None:
     assert options("").dialects == set(Dialect)
     assert options("-B ascii").dialects == {Dialect.CLASSIC, Dialect.META}
     assert options("-B binary").dialects == options("-S -Y f").dialects == {Dialect.BINARY}
@@ -151,19 +151,19 @@ def test_what_is_spoken() -> None:
         ("a,notls:b:65535", [Endpoint("a"), Endpoint("b", 65535, tls=False)]),
     ],
 )
-def test_addresses(text: str, expected: list[Endpoint]) -> None:
+def test_list_of_addresses_is_parsed(text: str, expected: list[Endpoint]) -> None:
     assert endpoints(text) == tuple(expected)
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("0", 0), ("1024", 1024), ("512k", 2**19), ("1M", 2**20), ("3g", 3 * 2**30)]
 )
-def test_sizes(text: str, number: int) -> None:
+def test_size_with_a_unit_is_a_number_of_bytes(text: str, number: int) -> None:
     assert size(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "1.5m", "1mb", "1 k", "1t", "\u0661", "1\n", "9" * 5000])
-def test_what_is_no_size(text: str) -> None:
+def test_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="is not a size"):
         size(text)
 
@@ -240,7 +240,9 @@ MISTAKES = [*ALIKE, *STRICTER]
 
 
 @pytest.mark.parametrize(("code", "line", "words"), MISTAKES, ids=[line for _, line, _ in MISTAKES])
-def test_mistakes(code: int, line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistake_is_one_line_on_standard_error_and_the_exit_code_of_its_kind(
+    code: int, line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         options(line)
     told = capsys.readouterr()
@@ -261,7 +263,7 @@ def test_memcached_ends_with_the_same_codes() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 1, 65535])
-def test_values_at_the_limits(port: int) -> None:
+def test_values_at_their_limits_are_taken(port: int) -> None:
     most = options(f"-p {port} -m 2048 -I 1024m -c 1 -R 1")
     assert (most.port, most.connections, most.requests_per_turn, most.item_size_max) == (port, 1, 1, 2**30)
     least = options("-m 2 -I 1024k")
@@ -270,7 +272,7 @@ def test_values_at_the_limits(port: int) -> None:
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_option(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments([flag])
     told = capsys.readouterr()
@@ -283,21 +285,21 @@ def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("flag", ["-V", "--version"])
-def test_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_memcached_and_ours(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments([flag])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"memcached 1.6.18 (memproto {__version__})\n"
 
 
-def test_license(capsys: pytest.CaptureFixture[str]) -> None:
+def test_license_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments(["-i"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"memproto {__version__}, MIT license\n"
 
 
-def test_the_loop_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_uvloop_the_loop_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert loop_factory("asyncio") is None
     assert loop_factory("auto") is None
@@ -306,7 +308,7 @@ def test_the_loop_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.peer("uvloop")
-def test_the_loop_with_uvloop() -> None:
+def test_with_uvloop_the_loop_is_the_one_that_was_asked_for() -> None:
     require("uvloop")
     uvloop = importlib.import_module("uvloop")
     assert loop_factory("asyncio") is None

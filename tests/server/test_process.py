@@ -148,7 +148,7 @@ def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, cwd=ROOT, check=False)
 
 
-def test_a_port_in_use() -> None:
+def test_server_on_a_port_in_use_does_not_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         told = run_server("-p", str(port))
@@ -157,13 +157,13 @@ def test_a_port_in_use() -> None:
     assert told.stderr.count("\n") == 1
 
 
-def test_an_address_that_is_none() -> None:
+def test_server_on_what_is_no_address_does_not_start() -> None:
     told = run_server("-l", "256.0.0.1")
     assert told.returncode == 71
     assert told.stderr.startswith("cannot listen on 256.0.0.1:11211: ")
 
 
-def test_a_mistake_on_the_command_line() -> None:
+def test_mistake_on_the_command_line_is_one_line_and_an_exit_code() -> None:
     told = run_server("-p", "99999")
     assert (told.returncode, told.stdout) == (64, "")
     assert told.stderr.startswith("memproto serve: error: Invalid port number 99999: ")
@@ -173,7 +173,7 @@ def test_a_mistake_on_the_command_line() -> None:
     assert told.stdout.startswith("memcached 1.6.")
 
 
-def test_the_port_that_was_asked_for() -> None:
+def test_server_listens_on_the_port_that_was_asked_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     server = Running(sys.executable, "-m", "memproto", "serve", "-p", str(port))
@@ -186,7 +186,7 @@ def test_the_port_that_was_asked_for() -> None:
         assert server.stop() == 0
 
 
-def test_the_largest_item() -> None:
+def test_largest_item_is_that_of_the_option() -> None:
     with running_example("-I", "4k") as server, Client(port=server.port, timeout=DEADLINE) as client:
         assert client.stats(b"settings")[b"item_size_max"] == b"4096"
         assert client.set(b"key", bytes(4000))
@@ -202,7 +202,7 @@ def test_the_largest_item() -> None:
         assert client.get(b"other") is None
 
 
-def test_the_memory() -> None:
+def test_items_keep_to_the_memory_of_the_option() -> None:
     with running_example("-m1", "-I100k") as server, Client(port=server.port, timeout=DEADLINE) as client:
         for number in range(100):
             client.set(b"%d" % number, bytes(50_000))
@@ -217,7 +217,7 @@ def test_the_memory() -> None:
 @pytest.mark.parametrize(
     ("option", "lines"), [([], 1), (["-v"], 2), (["-vv", "--loop", "asyncio"], 4)], ids=["silent", "-v", "-vv"]
 )
-def test_the_log(option: list[str], lines: int) -> None:
+def test_log_has_more_with_each_v(option: list[str], lines: int) -> None:
     with running_example(*option) as server:
         with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as link:
             link.sendall(b"GET / HTTP/1.1\r\n\r\n")

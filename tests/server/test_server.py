@@ -76,13 +76,13 @@ def check_conversation(link: socket.socket) -> None:
     assert link.recv(1) == b""
 
 
-def test_a_pipeline_in_one_piece(server: Running) -> None:
+def test_pipeline_in_one_piece_is_answered_in_order(server: Running) -> None:
     with connected(server) as link:
         link.sendall(NOOP + SET + GET + QUIT)
         check_conversation(link)
 
 
-def test_a_pipeline_byte_by_byte(server: Running) -> None:
+def test_pipeline_byte_by_byte_is_answered_in_order(server: Running) -> None:
     with connected(server) as link:
         for byte in NOOP + SET + GET + QUIT:
             link.sendall(bytes([byte]))
@@ -103,13 +103,13 @@ def test_half_a_request_at_the_end_has_no_answer(server: Running) -> None:
         assert read_to_the_end(link) == NOOP_REPLY
 
 
-def test_nothing_at_all(server: Running) -> None:
+def test_connection_that_says_nothing_is_closed_at_its_end(server: Running) -> None:
     with connected(server) as link:
         link.shutdown(socket.SHUT_WR)
         assert read_to_the_end(link) == b""
 
 
-def test_the_quiet_quit(server: Running) -> None:
+def test_quiet_quit_closes_without_a_reply(server: Running) -> None:
     with connected(server) as link:
         link.sendall(NOOP + b"\x80\x17" + bytes(22))
         assert read_to_the_end(link) == NOOP_REPLY
@@ -167,7 +167,7 @@ def test_a_refusal_on_an_intact_stream_ends_nothing(server: Running, wrong: byte
         assert read(link, len(words) + 24) == words + NOOP_REPLY
 
 
-def test_clients_that_vanish(server: Running) -> None:
+def test_clients_that_vanish_disturb_no_other(server: Running) -> None:
     for sent in (b"", NOOP[:5], GET * 1000, SET[:-1]):
         with connected(server) as link:
             # A close without lingering is a reset.
@@ -178,7 +178,7 @@ def test_clients_that_vanish(server: Running) -> None:
         assert read(link, 24) == NOOP_REPLY
 
 
-def test_statistics_of_the_process(server: Running) -> None:
+def test_statistics_tell_of_the_process_and_its_connections(server: Running) -> None:
     with Client(port=server.port, timeout=DEADLINE) as client, Client(port=server.port, timeout=DEADLINE) as other:
         other.noop()
         stats = client.stats()
@@ -242,7 +242,7 @@ def test_a_long_pipeline_does_not_keep_others_waiting(loop: str) -> None:
     pytest.fail("the answer never came before the end of the other's pipeline")
 
 
-def test_more_connections_than_allowed(loop: str) -> None:
+def test_connection_beyond_the_limit_is_refused_until_another_ends(loop: str) -> None:
     with running_example("--loop", loop, "-c", "2") as server, connected(server) as one, connected(server) as two:
         for link in (one, two):
             link.sendall(NOOP)

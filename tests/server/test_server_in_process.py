@@ -178,7 +178,7 @@ def test_the_server_that_follows_has_what_was_stored(tmp_path: Path) -> None:
 # --- the clock
 
 
-def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connection_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "TICK", 0.05)
 
     async def run() -> None:
@@ -198,7 +198,7 @@ def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None
 # --- administration
 
 
-def test_the_shutdown_command() -> None:
+def test_shutdown_command_stops_the_server_if_it_is_enabled() -> None:
     async def run() -> None:
         async with serving() as (server, connect):
             talk = await connect()
@@ -217,7 +217,7 @@ def test_the_shutdown_command() -> None:
     asyncio.run(run())
 
 
-def test_statistics_of_the_settings() -> None:
+def test_statistics_of_settings_are_the_options() -> None:
     async def run() -> None:
         async with serving("-c", "7", "-C", "-F", "-M", "-A", "-R", "5", "-o", "idle_timeout=9") as (_, connect):
             told = await statistics(await connect(), "settings")
@@ -240,7 +240,7 @@ def test_statistics_of_the_settings() -> None:
     asyncio.run(run())
 
 
-def test_statistics_of_connections_and_their_reset() -> None:
+def test_statistics_of_connections_are_shown_and_counters_reset() -> None:
     async def run() -> None:
         async with serving() as (_, connect):
             talk = await connect()

@@ -148,7 +148,7 @@ def store(host: Host, size: int) -> None:
     assert transport.written == []
 
 
-def test_one_write_for_each_read() -> None:
+def test_replies_to_one_read_are_one_write() -> None:
     host = Host()
     transport = Transport(Session(host))
     transport.session.data_received(NOOP)
@@ -268,7 +268,7 @@ def test_a_slow_client_is_neither_read_nor_answered() -> None:
     asyncio.run(run())
 
 
-def test_a_slow_client_that_takes_turns() -> None:
+def test_slow_client_with_a_long_pipeline_is_answered_in_turns() -> None:
     async def run() -> None:
         transport = Transport(Session(Host(requests_per_turn=2)))
         transport.full = True
@@ -286,7 +286,7 @@ def test_a_slow_client_that_takes_turns() -> None:
     asyncio.run(run())
 
 
-def test_what_arrives_before_the_turn_of_a_client_that_has_caught_up() -> None:
+def test_request_that_arrives_before_the_turn_of_a_client_that_has_caught_up_is_answered_in_it() -> None:
     async def run() -> None:
         transport = Transport(Session(Host()))
         transport.full = True
@@ -313,13 +313,13 @@ def test_quit_ends_it_and_the_rest_is_dropped() -> None:
     assert len(transport.written) == 1
 
 
-def test_the_end_of_the_stream() -> None:
+def test_end_of_the_stream_closes_the_connection() -> None:
     transport = Transport(Session(Host()))
     assert transport.session.eof_received(), "the transport must stay open for the answers"
     assert (transport.written, transport.closed) == ([], True)
 
 
-def test_the_end_of_the_stream_while_the_client_is_slow() -> None:
+def test_end_of_the_stream_of_a_slow_client_closes_after_its_replies() -> None:
     async def run() -> None:
         host = Host()
         store(host, 100_000)
@@ -348,7 +348,7 @@ def test_lost_framing_ends_it_after_the_answers() -> None:
     assert transport.closed
 
 
-def test_no_room() -> None:
+def test_connection_beyond_the_limit_is_refused_and_not_read() -> None:
     transport = Transport(Session(Host(room=False)))
     assert transport.written == [b"ERROR Too many open connections\r\n"]
     assert transport.closed
@@ -368,14 +368,14 @@ def test_finish_answers_what_has_arrived() -> None:
     asyncio.run(run())
 
 
-def test_finish_in_the_middle_of_a_request() -> None:
+def test_finish_in_the_middle_of_a_request_answers_those_before_it() -> None:
     transport = Transport(Session(Host()))
     transport.session.data_received(NOOP + NOOP[:10])
     transport.session.finish()
     assert (transport.written, transport.closed) == ([NOOP_REPLY], True)
 
 
-def test_abort() -> None:
+def test_abort_closes_the_connection_at_once() -> None:
     transport = Transport(Session(Host()))
     transport.session.abort()
     assert transport.aborted
@@ -448,7 +448,7 @@ def test_what_the_disk_did_not_take_is_answered_anew() -> None:
     assert (told[37:39], told[43:45], told[61:]) == (b"\x81\0", b"\0\x01", missed)
 
 
-def test_the_end_waits_for_the_disk_too() -> None:
+def test_quit_and_lost_framing_wait_for_the_disk() -> None:
     for end, last in ((QUIT, QUIT_REPLY), (b"\x80\x0a\0\x01" + bytes(7) + b"\x01" + bytes(12) + b"k", b"\x81\x0a")):
         host = Host(durable=True)
         transport = Transport(Session(host))
@@ -459,7 +459,7 @@ def test_the_end_waits_for_the_disk_too() -> None:
         assert (told[:24], told[24 : 24 + len(last)], transport.closed) == (STORED, last, True)
 
 
-def test_a_client_that_is_gone_when_the_disk_is_done() -> None:
+def test_client_that_is_gone_when_the_disk_is_done_gets_nothing() -> None:
     host = Host(durable=True)
     transport = Transport(Session(host))
     transport.session.data_received(SET)
@@ -468,7 +468,7 @@ def test_a_client_that_is_gone_when_the_disk_is_done() -> None:
     assert transport.written == []
 
 
-def test_a_slow_client_and_a_slow_disk() -> None:
+def test_reply_waits_for_a_slow_disk_and_then_for_a_slow_client() -> None:
     async def run() -> None:
         host = Host(durable=True)
         transport = Transport(Session(host))

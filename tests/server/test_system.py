@@ -215,7 +215,7 @@ def test_it_becomes_the_user_before_it_makes_anything(folder: Path) -> None:
 
 
 @as_root
-def test_a_user_that_is_not_known() -> None:
+def test_user_that_is_not_known_is_an_error_at_the_start() -> None:
     told = run_server("-p", "-1", "-u", "no such user")
     assert (told.returncode, told.stderr) == (67, "can't find the user no such user to switch to\n")
 
@@ -230,7 +230,7 @@ def test_a_user_who_may_not_change_ignores_it(monkeypatch: pytest.MonkeyPatch) -
     assert changes == []
 
 
-def test_a_change_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_of_user_that_the_system_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise PermissionError(errno.EPERM, "not you")
 
@@ -264,13 +264,13 @@ def test_there_are_as_many_files_as_connections(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_more_connections_than_the_system_allows() -> None:
+def test_more_connections_than_the_system_allows_is_an_error_at_the_start() -> None:
     told = run_server("-p", "-1", "-c", "999999999999")
     assert told.returncode == 71
     assert told.stderr.startswith("failed to set rlimit for open files. ")
 
 
-def test_the_limit_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_of_files_is_raised_as_far_as_the_connections_need(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = [64, 1024]
 
     def change(_: int, wanted: tuple[int, int]) -> None:
@@ -296,7 +296,7 @@ def test_the_limit_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- instead of memcached
 
 
-def test_the_command_line_of_a_service_file(folder: Path) -> None:
+def test_command_line_of_a_service_file_starts_the_server(folder: Path) -> None:
     """As Debian starts memcached, and others."""
     path = folder / "socket"
     line = f"-d -m 64 -p 11211 -u {pwd.getpwuid(os.getuid()).pw_name} -l 127.0.0.1 -c 1024 -t 4 -P {folder}/pid"

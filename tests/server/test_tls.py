@@ -89,14 +89,14 @@ def on(loop: str) -> tuple[str, str]:
         (TlsOptions(CERTIFICATE, KEY, verify=2), "ssl_verify_mode is on, but there is no ssl_ca_cert"),
     ],
 )
-def test_settings_that_cannot_be(options: TlsOptions, rule: str) -> None:
+def test_wrong_settings_are_refused_with_the_reason(options: TlsOptions, rule: str) -> None:
     with pytest.raises(TlsError) as caught:
         server_context(options)
     assert rule in str(caught.value)
     assert caught.value.code == 64
 
 
-def test_the_settings() -> None:
+def test_settings_are_those_of_the_context() -> None:
     context = server_context(TlsOptions(CERTIFICATE, KEY))
     assert context.verify_mode is ssl.CERT_NONE
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
@@ -134,7 +134,7 @@ def test_a_bad_certificate_does_not_replace_a_good_one(tmp_path: Path) -> None:
     assert client.version() == "TLSv1.3"
 
 
-def test_a_server_that_cannot_have_its_certificate() -> None:
+def test_server_without_a_readable_certificate_does_not_start() -> None:
     for words, rule in (
         ("ssl_chain_cert=/none.pem", "/none.pem: No such file or directory"),
         (f"ssl_chain_cert={CERTIFICATE},ssl_key={OTHER_KEY}", "key values mismatch"),
@@ -150,7 +150,7 @@ def test_a_server_that_cannot_have_its_certificate() -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_conversation(loop: str) -> None:
+def test_large_values_and_many_replies_arrive_whole_over_tls(loop: str) -> None:
     size = 300_000
     with running_example(*on(loop), *TLS) as server, encrypted(server.port) as link:
         link.sendall(b"set key 0 0 %d\r\n%b\r\n" % (size, bytes(size)))
@@ -181,7 +181,7 @@ def test_what_is_not_tls_is_refused_in_silence(loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_clients_that_vanish(loop: str) -> None:
+def test_clients_that_vanish_disturb_no_other(loop: str) -> None:
     into, out_of = ssl.MemoryBIO(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         client_context().wrap_bio(into, out_of, server_hostname="localhost").do_handshake()
@@ -298,7 +298,7 @@ def test_connections_count_before_their_handshake(loop: str) -> None:
             assert b"STAT rejected_connections 2" in read_to_the_end(link)
 
 
-def test_a_handshake_that_is_not_finished_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handshake_that_is_not_finished_in_time_closes_its_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls_protocol, "HANDSHAKE_TIMEOUT", 0.05)
 
     async def run() -> None:
@@ -348,7 +348,7 @@ def test_a_client_that_has_said_goodbye_still_gets_its_answers(loop: str) -> Non
 # --- where
 
 
-def test_a_listener_without_tls_and_one_with(tmp_path: Path) -> None:
+def test_listener_without_tls_serves_in_the_clear_beside_one_with_tls(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     where = "127.0.0.1,notls:127.0.0.1:-1"
     with running_example("-p", "-1", *TLS, "-l", where, "-s", str(path)) as server:
@@ -388,7 +388,7 @@ def test_clients_must_show_a_certificate_if_it_is_asked_for() -> None:
             encrypted(server.port, old)
 
 
-def test_certificates_are_read_again(tmp_path: Path) -> None:
+def test_certificates_are_read_again_after_sighup(tmp_path: Path) -> None:
     chain = tmp_path / "both.pem"
     chain.write_text(Path(CERTIFICATE).read_text() + Path(KEY).read_text())
     with running_example("-Z", "-o", f"ssl_chain_cert={chain}") as server:

@@ -204,7 +204,7 @@ def test_a_refusal_and_a_close_before_the_handshake_are_in_the_clear() -> None:
     run(test)
 
 
-def test_the_servers_goodbye_reaches_the_client() -> None:
+def test_close_notify_of_the_server_reaches_the_client() -> None:
     def test() -> None:
         talk = Conversation()
         talk.shake_hands()
@@ -221,7 +221,7 @@ def test_the_servers_goodbye_reaches_the_client() -> None:
     run(test)
 
 
-def test_the_rest_is_passed_on() -> None:
+def test_other_methods_are_those_of_the_transport_below() -> None:
     def test() -> None:
         talk = Conversation()
         transport = talk.session.transport

@@ -243,7 +243,7 @@ def test_what_ends_a_conversation_ends_no_other() -> None:
     asyncio.run(run())
 
 
-def test_a_socket_that_is_closed_meanwhile() -> None:
+def test_socket_that_is_closed_meanwhile_gets_no_more_replies() -> None:
     async def run() -> None:
         host = Host(requests_per_turn=1)
         transport = Transport(Datagrams(host))
@@ -302,7 +302,7 @@ def test_network_that_has_room_while_nothing_waits_changes_nothing() -> None:
     asyncio.run(run())
 
 
-def test_last_words_beyond_the_limit_are_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+def test_reply_hint_beyond_the_limit_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     host = Host(datagrams_per_reply=1)
     with caplog.at_level("INFO", "memproto.server"):
         noop = b"\x80\x0a" + bytes(22)

@@ -26,12 +26,12 @@ def test_the_meaning_may_stand_before_or_after_the_name() -> None:
     assert layout.fields == (Field("outer", "B", 1, "said outside"),)
 
 
-def test_the_empty_layout() -> None:
+def test_empty_layout_packs_and_unpacks_nothing() -> None:
     layout = Layout(Struct())
     assert (layout.size, layout.fields, layout.unpack(b""), layout.pack()) == (0, (), {}, b"")
 
 
-def test_pack_and_unpack() -> None:
+def test_pack_and_unpack_are_inverse() -> None:
     assert PAIR.pack(delta=-2, size=0x0102) == b"\x01\x02\xfe"
     assert PAIR.unpack(b"\x01\x02\xfe") == {"size": 258, "delta": -2}
     assert PAIR.pack_checked(65535, 127) == b"\xff\xff\x7f"
@@ -50,7 +50,7 @@ def test_pack_and_unpack() -> None:
         ({"size": 0, "delta": 0, "more": 0}, r"fields given are \['delta', 'more', 'size'\], this layout has"),
     ],
 )
-def test_what_does_not_fit_is_named(values: dict[str, int], message: str) -> None:
+def test_value_that_does_not_fit_is_refused_by_name(values: dict[str, int], message: str) -> None:
     with pytest.raises(LocalProtocolError, match=f"^{message}"):
         PAIR.pack(**values)
 
