@@ -8,27 +8,45 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from memproto import OPCODES, Magic, MetaDebug, Noop, Side
+from memproto import OPCODES, ClassicEnvelope, Get, Item, Magic, MetaDebug, Noop, Set, Side, Values
 from memproto.binary import HEADER
-from memproto.text import CLASSIC_COMMANDS, META_FLAGS, meta_envelope
+from memproto.text import CLASSIC_COMMANDS, META_FLAGS, encode_reply, encode_request, meta_envelope
 
-__all__ = ["Piece", "Splitter", "is_request"]
+__all__ = ["LENGTH_AT", "Piece", "Splitter", "is_request"]
 
 _COMMANDS: Final = frozenset(
     {*CLASSIC_COMMANDS, *META_FLAGS, meta_envelope(Noop()).command, meta_envelope(MetaDebug(b"key")).command}
 )
 _LONGEST: Final = max(map(len, _COMMANDS))
-# Which word of a line is the length of the data behind it.
-_LENGTH_AT: Final = {
+# An item of a size that no other word of a message has.
+_ITEM: Final = Item(b"key", bytes(17))
+
+
+def _length_at(message: bytes) -> tuple[bytes, int]:
+    """Return the first word of a message that has the item's value, and which word is its length."""
+    words = message.split(b"\r\n", 1)[0].split(b" ")
+    return words[0], words.index(b"%d" % len(_ITEM.value))
+
+
+_GET: Final = Get((_ITEM.key,))
+#: By the first word of a line: which of its words is the length of the data behind it.
+LENGTH_AT: Final = {
     **{
         verb: 1 + index
         for verb, command in CLASSIC_COMMANDS.items()
         for index, argument in enumerate(command.arguments)
         if argument.name == "length"
     },
-    b"ms": 2,
-    b"VALUE": 3,
-    b"VA": 1,
+    **dict(
+        map(
+            _length_at,
+            (
+                encode_request(meta_envelope(Set(_ITEM.key, _ITEM.value))),
+                encode_reply(Values((_ITEM,)), ClassicEnvelope(_GET, b"get")),
+                encode_reply(Values((_ITEM,)), meta_envelope(_GET, b"v")),
+            ),
+        )
+    ),
 }
 # No line that matters is longer.
 _MAX_LINE: Final = 1 << 23
@@ -102,7 +120,7 @@ class Splitter:
         words = data[at:end].split(None, 5) or [b""]
         self._left = end - at
         self._side = Side.CLIENT if words[0] in _COMMANDS else Side.SERVER
-        place = _LENGTH_AT.get(words[0], len(words))
+        place = LENGTH_AT.get(words[0], len(words))
         if place < len(words) and words[place].isdigit():
             self._left += int(words[place][:_MAX_DIGITS]) + _CRLF
         return True

@@ -25,6 +25,7 @@ from memproto import (
     VersionReply,
 )
 from memproto.capture.rows import Row, text_row
+from memproto.capture.splitter import LENGTH_AT
 from memproto.text import CLASSIC_COMMANDS, META_FLAGS, Command, Returned
 
 __all__ = ["text_reply_rows", "text_request_rows"]
@@ -79,7 +80,7 @@ def _classic_words(command: Command, words: list[bytes]) -> Iterator[Row]:
 
 
 def _meta_words(words: list[bytes]) -> Iterator[Row]:
-    names = ("key", "length") if words[0] == b"ms" else ("key",)
+    names = ("key", "length") if words[0] in LENGTH_AT else ("key",)
     for name, word in zip(names, words[1:], strict=False):
         yield text_row(name, word, _MEANINGS.get(name, ""))
     for word in words[1 + len(names) :]:
