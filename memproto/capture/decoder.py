@@ -29,13 +29,15 @@ class Decoder:
     """Frames in, records out, as exchanges finish.
 
     With ``ports`` only these are looked at. Without, every TCP connection is that begins with a request of memcached,
-    and those of port 11211; and UDP at that port. ``keep`` is as for :class:`~memproto.capture.follower.Follower`.
+    and those of port 11211; and UDP at that port. ``keep`` and ``auth_required`` are as for
+    :class:`~memproto.capture.follower.Follower`.
     """
 
-    def __init__(self, ports: frozenset[int] = frozenset(), *, keep: bool = False) -> None:
+    def __init__(self, ports: frozenset[int] = frozenset(), *, keep: bool = False, auth_required: bool = False) -> None:
         self._ports = ports or frozenset({PORT})
         self._any_port = not ports
         self._keep = keep
+        self._auth_required = auth_required
         self._tracker = Tracker()
         self._followers: dict[Connection, Follower] = {}
         # What came of connections of which it is not known yet what they are: how many pieces, and which gaps.
@@ -100,7 +102,9 @@ class Decoder:
             connection.client = piece.sender
         client, server = connection.client, 1 - connection.client
         ends = Ends(format_address(connection.ends[client]), format_address(connection.ends[server]), "tcp")
-        follower = self._followers[connection] = Follower(ends, mid_stream=mid_stream, keep=self._keep)
+        follower = self._followers[connection] = Follower(
+            ends, mid_stream=mid_stream, keep=self._keep, auth_required=self._auth_required
+        )
         self._tries.pop(connection, None)
         return follower
 

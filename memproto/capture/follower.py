@@ -96,19 +96,26 @@ class _Stream:
 class Follower:
     """Follows one conversation. ``keep`` is whether records have the bytes of their messages.
 
-    ``mid_stream`` is as for :class:`~memproto.Observer`. ``outstanding`` is how many requests may wait for replies.
+    ``mid_stream`` and ``auth_required`` are as for :class:`~memproto.Observer`. ``outstanding`` is how many requests
+    may wait for replies.
     """
 
     __slots__ = ("_client", "_ends", "_keep", "_observer", "_server")
 
     def __init__(
-        self, ends: Ends | None, *, mid_stream: bool = False, keep: bool = False, outstanding: int = 1024
+        self,
+        ends: Ends | None,
+        *,
+        mid_stream: bool = False,
+        keep: bool = False,
+        outstanding: int = 1024,
+        auth_required: bool = False,
     ) -> None:
         self._ends = ends
         self._keep = keep
         # A server may be configured for values and answers of any size.
         limits = Limits(value=1 << 28, answer=1 << 28, outstanding=outstanding)
-        self._observer = Observer(limits, mid_stream=mid_stream)
+        self._observer = Observer(limits, mid_stream=mid_stream, auth_required=auth_required)
         self._client = _Stream()
         self._server = _Stream()
 

@@ -20,13 +20,13 @@ _NO_INPUT: Final = "the input is neither a capture nor a hex dump"
 _MAGICS: Final = (Magic.REQUEST, Magic.RESPONSE)
 
 
-def decode_bytes(chunks: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
+def decode_bytes(chunks: Iterable[bytes], *, keep: bool, auth_required: bool = False) -> Iterator[Record]:
     """Yield the records of messages of both sides. Raises :class:`CaptureError` if there is no message.
 
     Binary and text may follow one another, as in what ``--format raw`` writes of several connections.
     """
     skipped: list[Record] | None = []
-    for record in _decoded(chunks, keep=keep):
+    for record in _decoded(chunks, keep, auth_required):
         if skipped is None:
             yield record
         elif isinstance(record.event, SkippedBytes):
@@ -39,8 +39,8 @@ def decode_bytes(chunks: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
         raise CaptureError(f"{_NO_INPUT}, and has no whole message of memcached")
 
 
-def _decoded(chunks: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
-    followers = {is_binary: Follower(None, keep=keep) for is_binary in (False, True)}
+def _decoded(chunks: Iterable[bytes], keep: bool, auth_required: bool) -> Iterator[Record]:
+    followers = {is_binary: Follower(None, keep=keep, auth_required=auth_required) for is_binary in (False, True)}
     splitter = Splitter()
     begun = False
     for chunk in chunks:
@@ -55,9 +55,11 @@ def _decoded(chunks: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
         yield from follower.end()
 
 
-def decode_sides(client: Iterable[bytes], server: Iterable[bytes], *, keep: bool) -> Iterator[Record]:
+def decode_sides(
+    client: Iterable[bytes], server: Iterable[bytes], *, keep: bool, auth_required: bool = False
+) -> Iterator[Record]:
     """Yield the records of what the client has sent, and the server; either may be empty."""
-    follower = Follower(None, keep=keep, outstanding=_MANY)
+    follower = Follower(None, keep=keep, outstanding=_MANY, auth_required=auth_required)
     replies = _pieces(server)
     for chunk in _pieces(client):
         yield from follower.client_sent(chunk)

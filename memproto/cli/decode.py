@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import Final
 
+from memproto.capture.credentials import without_password
 from memproto.capture.decoder import Decoder
 from memproto.capture.errors import CaptureError, MissingExtraError
 from memproto.capture.fields import format_fields
@@ -102,7 +103,7 @@ def _failed(output: _Output, problem: str, code: int) -> int:
 def _run(options: Namespace, output: _Output, stack: ExitStack) -> None:
     if options.client or options.server:
         client, server = (_side(path, stack) for path in (options.client, options.server))
-        for record in decode_sides(client, server, keep=output.keep):
+        for record in decode_sides(client, server, keep=output.keep, auth_required=options.auth):
             output.add(record)
         return
     file, size = _open(options.file, stack)
@@ -110,12 +111,12 @@ def _run(options: Namespace, output: _Output, stack: ExitStack) -> None:
     if isinstance(source, Packets):
         _run_packets(source, options, output, is_live=size is None)
         return
-    for record in decode_bytes(source.chunks, keep=output.keep):
+    for record in decode_bytes(source.chunks, keep=output.keep, auth_required=options.auth):
         output.add(record)
 
 
 def _run_packets(source: Packets, options: Namespace, output: _Output, *, is_live: bool) -> None:
-    decoder = Decoder(frozenset(options.port), keep=output.keep)
+    decoder = Decoder(frozenset(options.port), keep=output.keep, auth_required=options.auth)
     try:
         for frame in source.frames:
             for record in decoder.add(frame):
@@ -160,6 +161,8 @@ class _Output:
 
     def __init__(self, options: Namespace) -> None:
         self._filters: list[Filter] = options.filter
+        self._auth_required: bool = options.auth
+        self._shows_passwords: bool = options.passwords
         self._reader: ValueReader | None = options.values
         self._statistics = Statistics() if options.stats else None
         self._lines = Lines()
@@ -177,6 +180,8 @@ class _Output:
     def add(self, record: Record) -> None:
         """Take a record."""
         self.count += 1
+        if not self._shows_passwords:
+            record = without_password(record, auth_required=self._auth_required)
         summary = summarise(record)
         if not all(wanted(record, summary) for wanted in self._filters):
             return
@@ -237,6 +242,8 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         default=[],
         help="print these exchanges only, see below; may be repeated, and all must hold",
     )
+    parser.add_argument("--auth", action="store_true", help="the first set of each text connection is a login")
+    parser.add_argument("--passwords", action="store_true", help="show the passwords of logins, not stars")
     parser.add_argument("--stats", action="store_true", help="print statistics instead of the exchanges")
     parser.add_argument(
         "--values",

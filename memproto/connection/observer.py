@@ -30,7 +30,8 @@ class Observer:
     protocol, and behind gaps (:meth:`client_gap`, :meth:`server_gap`).
     ``limits`` bounds what is held. A request is given up, as ``NoReply.NOT_SEEN``, when ``limits.outstanding`` others
     wait for their replies, or when they have more than ``limits.answer`` bytes together.
-    With ``auth_required`` a text client authenticates first: the data of its first ``set`` are user and password.
+    With ``auth_required`` a text client authenticates first: the data of its first ``set`` are user and password. If
+    the beginning was not seen, it has done so.
     ``opcodes`` are opcodes of your own, as for :class:`~memproto.ServerConnection`.
 
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type.

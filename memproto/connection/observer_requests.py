@@ -57,6 +57,8 @@ class ObservedRequests:
             if not find_message(stream, self.binary if self.sure else None, self.specs, self._limits.value):
                 return None
             self._reader = None
+            # A login comes first. If it was not seen, it was among these bytes.
+            self._awaiting_auth = False
             skipped = stream.skip()
             self._certainty.lose_requests(stream.begin, stream.begin)
             if skipped is not None:

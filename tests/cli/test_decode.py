@@ -21,6 +21,7 @@ from tests.support.peers import DEADLINE, ROOT
 CAPTURES = ROOT / "tests" / "data" / "captures"
 RECORDED = str(CAPTURES / "pymemcache.pcap")
 Capsys = pytest.CaptureFixture[str]
+CapBytes = pytest.CaptureFixture[bytes]
 
 
 def _written(path: Path, data: bytes) -> str:
@@ -279,3 +280,14 @@ def test_output_that_is_no_text_file_gets_the_lines(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdout", output)
     assert main([RECORDED]) == 0
     assert len(output.getvalue().splitlines()) == 12
+
+
+@pytest.mark.parametrize("kind", ["fields", "json", "raw"])
+def test_password_of_a_login_is_shown_as_stars_or_on_request(kind: str, tmp_path: Path, capfdbinary: CapBytes) -> None:
+    path = _written(tmp_path / "login", b"set auth 0 0 11\r\nuser secret\r\nSTORED\r\nset k 0 0 1\r\nv\r\nSTORED\r\n")
+    assert main([path, "--auth", "--format", kind]) == 0
+    shown = capfdbinary.readouterr().out
+    assert b"secret" not in shown
+    assert b"user" in shown
+    assert main([path, "--auth", "--format", kind, "--passwords"]) == 0
+    assert b"secret" in capfdbinary.readouterr().out
