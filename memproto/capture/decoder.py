@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from memproto import Side
-from memproto.capture.conversation import Piece
 from memproto.capture.follower import Ends, Follower, Record
 from memproto.capture.packets import Address, Frame, Segment, Skipped, UdpPacket, decode_frame, format_address
 from memproto.capture.splitter import is_request
-from memproto.capture.tracker import Connection, Delivery, Tracker
+from memproto.capture.tcp_connections import Connection, Delivery, Tracker
+from memproto.capture.tcp_reassembly import Piece
 from memproto.udp import HEADER, Reassembler, accept_request
 
 __all__ = ["PORT", "Decoder"]

@@ -6,9 +6,9 @@ reply, the same for the same requests and times. What should outlive the process
 
 from memproto.engine._dump import Dump
 from memproto.engine._engine import Engine
+from memproto.engine._expiry import expires_at
 from memproto.engine._items import ITEM_OVERHEAD, Entry, stored_size
 from memproto.engine._journal import Journal, JournalState, StoredItem
-from memproto.engine._rules import expires_at
 from memproto.limits import MONTH
 
 __all__ = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from memproto.engine._cache import EXISTS, NOT_FOUND, Cache
+from memproto.engine._expiry import expires_at
 from memproto.engine._meta import counter_meta, expiry_after
-from memproto.engine._rules import add_delta, expires_at, format_counter, parse_number
+from memproto.engine._numbers import add_delta, format_counter, parse_number
 from memproto.model import AnyReply, Counter, Decrement, Failure, Increment, Item, Status
 
 _NO_MEMORY_TO_CREATE = Failure(Status.OUT_OF_MEMORY, b"Out of memory allocating new item")

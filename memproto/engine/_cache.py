@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from memproto._fields import check_time
+from memproto.engine._expiry import NEVER
 from memproto.engine._items import FLAGS_SIZE, Entry, Items, stored_size
 from memproto.engine._journal import JournalState
-from memproto.engine._rules import NEVER
 from memproto.model import Add, Append, Failure, Item, MetaOptions, Prepend, Replace, Set, Status, VersionReply
 
 NOT_FOUND = Failure(Status.KEY_NOT_FOUND)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from memproto.engine._cache import EXISTS, NOT_FOUND, Cache
+from memproto.engine._expiry import NEVER, flushes_at
 from memproto.engine._items import Entry
 from memproto.engine._meta import expiry_after
-from memproto.engine._rules import NEVER, flushes_at
 from memproto.model import AnyReply, Delete, Deleted, Failure, Flush, Item, MetaOptions, Ok, Status
 
 _FORBIDDEN = Failure(Status.AUTH_ERROR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from memproto.engine._rules import NEVER
+from memproto.engine._expiry import NEVER
 from memproto.model import Item
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from memproto.engine._cache import NOT_FOUND, Cache
+from memproto.engine._expiry import NEVER, expires_at
 from memproto.engine._items import Entry, stored_size
-from memproto.engine._rules import NEVER, expires_at
 from memproto.limits import MONTH
 from memproto.model import AnyReply, Get, Item, ItemMeta, MetaDebug, MetaDebugReply, MetaOptions, Values
 

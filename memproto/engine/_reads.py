@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from memproto.engine._cache import NOT_FOUND, Cache
+from memproto.engine._expiry import expires_at
 from memproto.engine._items import Entry
 from memproto.engine._meta import get_with_options
-from memproto.engine._rules import expires_at
 from memproto.model import AnyReply, Get, Touch, Touched, Values
 
 _MISS = Values()

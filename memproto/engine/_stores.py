@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from memproto.engine._cache import EXISTS, NO_MEMORY, NOT_FOUND, TOO_LARGE, Cache
+from memproto.engine._expiry import expires_at
 from memproto.engine._items import Entry
-from memproto.engine._rules import expires_at
 from memproto.model import Add, AnyReply, Append, Failure, Item, Prepend, Replace, Set, Status, Stored
 
 _NOT_STORED = Failure(Status.NOT_STORED)

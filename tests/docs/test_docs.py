@@ -90,6 +90,15 @@ def test_paths_named_as_code_exist(name: str) -> None:
     assert {path for path in paths if not (ROOT / path).exists()} - {"docs/_build/html"} == set()
 
 
+def test_the_table_of_contributing_names_what_is_in_the_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| (`memproto/[^|]+) \| `(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) > 20
+    for paths, name in rows:
+        for path in re.findall(r"`(\S+)`", paths):
+            assert re.search(rf"\b{name}\b", (ROOT / path).read_text(encoding="utf-8")), f"{path}: {name}"
+
+
 # --- code that is included
 
 

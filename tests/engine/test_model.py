@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memproto import AnyRequest, Flush, Get, Set, Values
 from memproto.engine import ITEM_OVERHEAD, Engine, StoredItem
-from memproto.engine._rules import parse_number
+from memproto.engine._numbers import parse_number
 from tests.support.cache_requests import KEYS, cache_requests, exptimes, texts
 from tests.support.model import Model, number_of
 from tests.support.reached import reached, reaches

@@ -18,7 +18,7 @@ from memproto.capture.follower import Record
 from memproto.capture.packets import Segment, decode_frame, format_address
 from memproto.capture.sources import Packets, recognise
 from memproto.capture.summary import summarise
-from memproto.capture.tracker import Tracker
+from memproto.capture.tcp_connections import Tracker
 from memproto.clients import Client
 from memproto.model import Unknown, UnknownLine
 from tests.support.peers import DEADLINE, ROOT, memcached, require

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memproto.capture.conversation import Piece
 from memproto.capture.packets import Segment
-from memproto.capture.tracker import Delivery, Tracker
+from memproto.capture.tcp_connections import Delivery, Tracker
+from memproto.capture.tcp_reassembly import Piece
 
 CLIENT, OTHER, SERVER = (b"\0\0\0\1", 40000), (b"\0\0\0\1", 40001), (b"\0\0\0\2", 11211)
 

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-from memproto.capture.conversation import Conversation, Piece
 from memproto.capture.packets import Address, Segment
+from memproto.capture.tcp_reassembly import Conversation, Piece
 
 __all__ = ["MAX_CONNECTIONS", "Connection", "Delivery", "Tracker"]
 

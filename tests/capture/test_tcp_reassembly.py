@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memproto.capture.conversation import MAX_WAITING, Conversation, Piece
 from memproto.capture.packets import Segment
+from memproto.capture.tcp_reassembly import MAX_WAITING, Conversation, Piece
 from tests.support.reached import reached, reaches
 
 A, B = (b"\x7f\0\0\1", 40000), (b"\x7f\0\0\1", 11211)
