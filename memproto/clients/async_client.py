@@ -36,16 +36,19 @@ raises ``RuntimeError`` in that of another.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from memproto import Limits
+from memproto import Limits, RemoteProtocolError
+from memproto.clients.async_connection import NotSentError
 from memproto.clients.async_pool import AsyncPool
 from memproto.clients.documented import documented_by
 from memproto.clients.options import AsyncOptions, AsyncSettings, Values, check_seconds, serde_of
-from memproto.clients.reports import CallReport, report_of
+from memproto.clients.reports import report_of
 from memproto.clients.ring import Node
+from memproto.clients.stream import Fault
 from memproto.commands import AuthenticationError, Command, Commands, Key, Serde, ServerError
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ D = TypeVar("D")
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
+
+# After one of these errors the server has certainly not received the command.
+_NOT_SENT: Final = (NotSentError, ConnectionRefusedError, FileNotFoundError, socket.gaierror)
 
 
 def _method(
@@ -153,22 +159,40 @@ class AsyncClient(Generic[V]):
             return command.result(())
         if len(command.requests) > self._limits.outstanding:
             self.check(command)
-        if self._on_call is not None:
-            return await self._reported(command, self._on_call)
-        return command.result(await self._replies(command))
+        if self._on_call is None:
+            # The same as attempt(), but faster.
+            return command.result(await self._replies(command))
+        try:
+            return await self.attempt(command)
+        except Fault as fault:
+            raise fault.error from None
 
-    async def _reported(self, command: Command[T], on_call: Callable[[CallReport], None]) -> T:
+    async def attempt(self, command: Command[T]) -> T:
+        """Do the same as :meth:`run`, but raise :class:`Fault` for each failure of the server or the network.
+
+        This is for a client that is built on this one: the type tells a failure from an exception of the serde or of
+        ``on_call``.
+        """
+        if not command.requests:
+            return command.result(())
         began = time.monotonic()
         replies: list[object] = []
         failure: BaseException | None = None
         try:
-            replies = await self._replies(command)
+            try:
+                if len(command.requests) > self._limits.outstanding:
+                    self.check(command)
+                replies = await self._replies(command)
+            except (OSError, RemoteProtocolError) as error:
+                failure = error
+                raise Fault(error, sent=not isinstance(error, _NOT_SENT)) from None
             return command.result(replies)
         except BaseException as error:
-            failure = error
+            failure = failure or error
             raise
         finally:
-            on_call(report_of(self._node, command, replies, time.monotonic() - began, failure))
+            if self._on_call is not None:
+                self._on_call(report_of(self._node, command, replies, time.monotonic() - began, failure))
 
     async def _replies(self, command: Command[object]) -> list[object]:
         if self._pool.timeout is None:

@@ -10,18 +10,15 @@ Each node has at most ``pool`` connections, which any number of tasks share.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 
 from memproto import Item, Limits
 from memproto.clients.async_client import AsyncClient
-from memproto.clients.async_connection import NotSentError
 from memproto.clients.documented import documented_by
 from memproto.clients.options import Options, Settings, Values, serde_of
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.clients.routing import (
-    NODE_FAILURES,
     UNKNOWN,
     ClusterOptions,
     DeadNodes,
@@ -31,6 +28,7 @@ from memproto.clients.routing import (
     Router,
     Unknown,
 )
+from memproto.clients.stream import Fault
 from memproto.commands import Command, Commands, Key, Lease, Serde, ServerError
 
 if TYPE_CHECKING:
@@ -41,9 +39,6 @@ else:
     V = TypeVar("V")
 
 __all__ = ["UNKNOWN", "AsyncCluster", "Unknown"]
-
-# After one of these errors the node has certainly not received the command.
-_NOT_SENT: Final = (NotSentError, ConnectionRefusedError, FileNotFoundError, socket.gaierror)
 
 D = TypeVar("D")
 K = TypeVar("K", bytes, str)
@@ -143,14 +138,14 @@ class AsyncCluster(Generic[V]):
                 for node, result in zip(commands, await asyncio.gather(*runs, return_exceptions=True), strict=True):
                     if not isinstance(result, BaseException):
                         found.results[node] = result
+                    elif isinstance(result, Fault):
+                        found.failures[node] = result.error
+                        if result.sent:
+                            found.unknown.add(node)
                     elif isinstance(result, ServerError):
                         found.refusals[node] = result
-                    elif not isinstance(result, NODE_FAILURES):
-                        raise result
                     else:
-                        found.failures[node] = result
-                        if not isinstance(result, _NOT_SENT):
-                            found.unknown.add(node)
+                        raise result
                 commands = plan.send(found)
         except StopIteration as end:
             outcome: T = end.value
@@ -260,7 +255,7 @@ class AsyncCluster(Generic[V]):
                 return _refuse(node)
             # No backoff: only the router decides how long a node is dead.
             client = self._clients[node] = AsyncClient(node.host, node.port, backoff=(0.0, 0.0), **self._options)
-        return client.run(command)
+        return client.attempt(command)
 
     async def close(self) -> None:
         """Close all connections. A closed cluster stays closed: all keys are missing from now on."""
@@ -272,4 +267,4 @@ class AsyncCluster(Generic[V]):
 
 
 async def _refuse(node: Node) -> NoReturn:
-    raise NotSentError(f"{node} is not a node any more")
+    raise Fault(ConnectionError(f"{node} is not a node any more"))

@@ -138,28 +138,28 @@ class Cluster(Generic[V]):
 
     def run(self, plan: Plan[R, T]) -> T:
         """Run the commands of a plan, on one node after the other, and return the result of the plan."""
-        try:
-            commands = next(plan)
-            while True:
-                found: NodeResults[R] = NodeResults()
-                if len(commands) > 1:
-                    # Check all first: if a command does not fit the protocol, no node may get one.
-                    for command in commands.values():
-                        command.check(self._limits, self._dialect)
-                for node, command in commands.items():
-                    try:
-                        found.results[node] = self._client(node).attempt(command)
-                    except Fault as fault:
-                        # Nothing else makes a node dead: a TimeoutError, for one, comes from a signal handler.
-                        found.failures[node] = fault.error
-                        if fault.sent:
-                            found.unknown.add(node)
-                    except ServerError as refusal:
-                        found.refusals[node] = refusal
-                commands = plan.send(found)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        found: NodeResults[R] | None = None
+        while True:
+            try:
+                commands = next(plan) if found is None else plan.send(found)
+            except StopIteration as end:  # of the plan; the serde, too, or a signal handler may raise one
+                result: T = end.value
+                return result
+            found = NodeResults()
+            if len(commands) > 1:
+                # Check all first: if a command does not fit the protocol, no node may get one.
+                for command in commands.values():
+                    command.check(self._limits, self._dialect)
+            for node, command in commands.items():
+                try:
+                    found.results[node] = self._client(node).attempt(command)
+                except Fault as fault:
+                    # Nothing else makes a node dead: a TimeoutError, for one, comes from a signal handler.
+                    found.failures[node] = fault.error
+                    if fault.sent:
+                        found.unknown.add(node)
+                except ServerError as refusal:
+                    found.refusals[node] = refusal
 
     @overload
     def get(self, key: Key) -> V | None: ...

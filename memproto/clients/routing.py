@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
-from memproto import RemoteProtocolError
 from memproto.clients.options import Options
 from memproto.clients.ring import Node, NodeLike, Placement, Ring
 from memproto.commands import Command, Commands, Key, ServerError
@@ -74,9 +73,6 @@ class _Rounds(Generic[R, AnyKey]):
 
 
 Plan: TypeAlias = Generator[dict[Node, Command[R]], NodeResults[R], T]
-
-#: The errors that make a node dead.
-NODE_FAILURES: Final = (OSError, RemoteProtocolError)
 
 
 class _OfCluster(TypedDict, total=False):

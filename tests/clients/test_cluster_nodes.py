@@ -14,7 +14,7 @@ import pytest
 from memproto import Dialect
 from memproto.clients import AsyncCluster, Cluster, Lease, Node, Ring
 from memproto.clients.routing import NodeResults, Router
-from memproto.commands import RAW, Commands
+from memproto.commands import RAW, Commands, Serde
 from memproto.testing import FakeMemcached
 from tests.clients.test_cluster import KEYS, VALUES, both, real
 from tests.support.counted_sockets import Counted, counted
@@ -211,6 +211,44 @@ def test_lease_in_a_cluster_is_won_by_everybody_while_the_node_is_dead(kind: Any
         assert cluster.incr_multi([b"k"]) == {}
         assert cluster.add_multi({b"k": b"v"}) == [b"k"]
         assert cluster.touch_multi([b"k"]) == []
+
+
+# --- what is no failure of a node
+
+
+def raise_it(error: BaseException) -> Any:
+    raise error
+
+
+@both
+@pytest.mark.parametrize("error", [OSError("disk"), TimeoutError("slow"), ConnectionError("gone")], ids=repr)
+def test_error_of_the_serde_reaches_the_caller_and_makes_no_node_dead(kind: Any, error: Exception) -> None:
+    serde = Serde[object](lambda _: (b"value", 0), lambda *_: raise_it(error))
+    with FakeMemcached() as fake, kind([fake.address], timeout=DEADLINE, values=serde) as cluster:
+        assert cluster.set(b"key", None) is True
+        for name, argument in (("get", b"key"), ("get_multi", [b"key"])):
+            with pytest.raises(type(error)) as raised:
+                getattr(cluster, name)(argument)
+            assert raised.value is error
+            assert cluster.router.dead_nodes() == set()
+
+
+@both
+@pytest.mark.parametrize("error", [OSError("disk"), TimeoutError("slow"), ConnectionError("gone")], ids=repr)
+def test_error_of_on_call_reaches_the_caller_and_makes_no_node_dead(kind: Any, error: Exception) -> None:
+    with FakeMemcached() as fake, kind([fake.address], timeout=DEADLINE, on_call=lambda _: raise_it(error)) as cluster:
+        with pytest.raises(type(error)) as raised:
+            cluster.set(b"key", b"value")
+        assert raised.value is error
+        assert cluster.router.dead_nodes() == set()
+
+
+def test_stop_iteration_of_the_serde_is_not_taken_for_the_result() -> None:
+    serde = Serde[object](lambda _: (b"value", 0), lambda *_: raise_it(StopIteration("mine")))
+    with FakeMemcached() as fake, Cluster([fake.address], timeout=DEADLINE, values=serde) as cluster:
+        assert cluster.set(b"key", None) is True
+        with pytest.raises(StopIteration, match="mine"):
+            cluster.get(b"key")
 
 
 # --- errors instead of misses
