@@ -164,6 +164,7 @@ def test_the_usual_request_and_its_usual_reply_take_the_fast_path(
     if request_ != TWO:
         monkeypatch.setattr("memproto.binary._client.check_request", slow)
         monkeypatch.setattr("memproto.text._client.check_request", slow)
+        monkeypatch.setattr("memproto.text.meta._client.check_request", slow)
     client.send(request_)
     monkeypatch.setattr(BinaryClient, "read_irregular", slow)
     monkeypatch.setattr(TextClient, "read_irregular", slow)
