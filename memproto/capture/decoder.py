@@ -8,7 +8,8 @@ from typing import Final
 
 from memproto import Side
 from memproto.capture.follower import Ends, Follower, Record
-from memproto.capture.packets import Address, Frame, Segment, Skipped, UdpPacket, decode_frame, format_address
+from memproto.capture.fragments import Fragments
+from memproto.capture.packets import Address, Fragment, Frame, Segment, Skipped, UdpPacket, decode_frame, format_address
 from memproto.capture.splitter import is_request
 from memproto.capture.tcp_connections import Connection, Delivery, Tracker
 from memproto.capture.tcp_reassembly import Piece
@@ -38,6 +39,7 @@ class Decoder:
         self._any_port = not ports
         self._keep = keep
         self._auth_required = auth_required
+        self._fragments = Fragments()
         self._tracker = Tracker()
         self._followers: dict[Connection, Follower] = {}
         # What came of connections of which it is not known yet what they are: how many pieces, and which gaps.
@@ -52,6 +54,11 @@ class Decoder:
     def add(self, frame: Frame) -> Iterator[Record]:
         """Take one frame; the records that are complete now."""
         packet = decode_frame(frame.link, frame.data)
+        if isinstance(packet, Fragment):
+            whole = self._fragments.add(packet, frame.time)
+            if whole is None:
+                return
+            packet = whole
         if isinstance(packet, Segment):
             if self._any_port or self._is_served(packet.source) or self._is_served(packet.target):
                 for delivery in self._tracker.add(packet, frame.time):
@@ -69,6 +76,9 @@ class Decoder:
         for delivery in self._tracker.end():
             yield from self._deliver(delivery)
         yield from self._udp.end()
+        self._fragments.end()
+        if self._fragments.lost:
+            self.skipped[Skipped.FRAGMENT] = self._fragments.lost
 
     def _is_served(self, address: Address) -> bool:
         return address[1] in self._ports

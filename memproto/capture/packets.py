@@ -16,12 +16,14 @@ __all__ = [
     "LINK_TYPES",
     "TYPED_LINKS",
     "Address",
+    "Fragment",
     "Frame",
     "LinkType",
     "Segment",
     "Skipped",
     "UdpPacket",
     "decode_frame",
+    "decode_transport",
     "format_address",
 ]
 
@@ -79,12 +81,27 @@ class UdpPacket(NamedTuple):
     data: bytes
 
 
+class Fragment(NamedTuple):
+    """A part of an IP packet. ``source`` and ``target`` are addresses without ports, ``offset`` is in bytes.
+
+    ``more`` is whether another one follows.
+    """
+
+    source: bytes
+    target: bytes
+    protocol: int
+    identification: int
+    offset: int
+    more: bool
+    data: bytes
+
+
 class Skipped(enum.Enum):
     """Why a frame has no segment and no datagram."""
 
     NOT_IP = "frames that are not IP"
     OTHER_PROTOCOL = "packets that are neither TCP nor UDP"
-    FRAGMENT = "IP fragments"
+    FRAGMENT = "IP fragments of packets that are not whole"
     TRUNCATED = "packets whose headers are damaged or were not captured whole"
 
 
@@ -98,10 +115,14 @@ _IPV6_FRAGMENT: Final = 44
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 
 _U16: Final = Struct(">H")
-# Version and header length, total length, flags and fragment offset, protocol, source, target.
-_IPV4_HEADER: Final = Struct(">BxHxxHxBxx4s4s")
+# Version and header length, total length, identification, flags and fragment offset, protocol, source, target.
+_IPV4_HEADER: Final = Struct(">BxHHHxBxx4s4s")
 # Payload length, next header, source, target.
 _IPV6_HEADER: Final = Struct(">xxxxHBx16s16s")
+# Next header, fragment offset and flags, identification.
+_IPV6_FRAGMENT_HEADER: Final = Struct(">BxHI")
+# More than any packet has.
+_MAX_PACKET: Final = 1 << 16
 # Source and target port, sequence and acknowledgement number, header length, flags.
 _TCP_HEADER: Final = Struct(">HHIIBBxxxxxx")
 _UDP_HEADER: Final = Struct(">HHHxx")
@@ -121,10 +142,11 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{address[1]}" if host.version == 6 else f"{host}:{address[1]}"
 
 
-def decode_frame(link: int, frame: bytes) -> Segment | UdpPacket | Skipped:
+def decode_frame(link: int, frame: bytes) -> Segment | UdpPacket | Fragment | Skipped:
     """Decode one frame of a link type of :data:`LINK_TYPES`.
 
-    A frame that was cut behind its TCP header gives a segment with missing bytes; a cut UDP datagram is skipped.
+    A frame that was cut behind its TCP header gives a segment with missing bytes; a cut UDP datagram or fragment is
+    skipped.
     """
     at = _UNTYPED.get(link, 0)
     typed = TYPED_LINKS.get(link)
@@ -145,32 +167,41 @@ def decode_frame(link: int, frame: bytes) -> Segment | UdpPacket | Skipped:
         return Skipped.TRUNCATED
 
 
-def _decode_ipv4(frame: bytes, at: int) -> Segment | UdpPacket | Skipped:
-    first, length, fragment, protocol, source, target = _IPV4_HEADER.unpack_from(frame, at)
-    header = (first & 0x0F) * 4
-    # The flag for more fragments, and the offset.
-    if fragment & 0x3FFF:
-        return Skipped.FRAGMENT
+def _decode_ipv4(frame: bytes, at: int) -> Segment | UdpPacket | Fragment | Skipped:
+    first, length, identification, fragment, protocol, source, target = _IPV4_HEADER.unpack_from(frame, at)
+    begin = at + (first & 0x0F) * 4
     # Offloading to the network card leaves a length of 0.
     end = at + length if length else len(frame)
-    return _decode_transport(protocol, source, target, frame, at + header, end)
+    # The flag for more fragments, and the offset.
+    if fragment & 0x3FFF:
+        more, offset = fragment & 0x2000 != 0, (fragment & 0x1FFF) * 8
+        return _whole(Fragment(source, target, protocol, identification, offset, more, frame[begin:end]), end - begin)
+    return decode_transport(protocol, source, target, frame, begin, end)
 
 
-def _decode_ipv6(frame: bytes, at: int) -> Segment | UdpPacket | Skipped:
+def _whole(fragment: Fragment, size: int) -> Fragment | Skipped:
+    """Return a fragment if it was captured whole, and can be part of a packet."""
+    is_whole = size == len(fragment.data) > 0 and fragment.offset + size < _MAX_PACKET
+    return fragment if is_whole and not (fragment.more and size % 8) else Skipped.TRUNCATED
+
+
+def _decode_ipv6(frame: bytes, at: int) -> Segment | UdpPacket | Fragment | Skipped:
     length, protocol, source, target = _IPV6_HEADER.unpack_from(frame, at)
     at += _IPV6_HEADER.size
     end = at + length if length else len(frame)
     while protocol in _IPV6_OPTIONS:
         protocol, at = frame[at], at + 8 + frame[at + 1] * 8
     if protocol == _IPV6_FRAGMENT:
+        protocol, fragment, identification = _IPV6_FRAGMENT_HEADER.unpack_from(frame, at)
+        at += _IPV6_FRAGMENT_HEADER.size
         # All but the two reserved bits; a fragment that is the whole packet has 0 here.
-        if _U16.unpack_from(frame, at + 2)[0] & 0xFFF9:
-            return Skipped.FRAGMENT
-        protocol, at = frame[at], at + 8
-    return _decode_transport(protocol, source, target, frame, at, end)
+        if fragment & 0xFFF9:
+            more, offset = fragment & 1 != 0, fragment & 0xFFF8
+            return _whole(Fragment(source, target, protocol, identification, offset, more, frame[at:end]), end - at)
+    return decode_transport(protocol, source, target, frame, at, end)
 
 
-def _decode_transport(
+def decode_transport(
     protocol: int, source: bytes, target: bytes, frame: bytes, at: int, end: int
 ) -> Segment | UdpPacket | Skipped:
     """Decode the packet at ``at``. By its IP header it reaches to ``end``; there may be padding, or less."""

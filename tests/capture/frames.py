@@ -24,12 +24,12 @@ def udp(source: End, target: End, data: bytes) -> bytes:
     return ip(source[0], target[0], 17, pack(">HHHH", source[1], target[1], 8 + len(data), 0) + data)
 
 
-def ip(source: str, target: str, protocol: int, body: bytes) -> bytes:
-    """An IP packet without options."""
+def ip(source: str, target: str, protocol: int, body: bytes, fragment: int = 0x4000) -> bytes:
+    """An IP packet without options; ``fragment`` are the fragment flags and offset of IPv4."""
     ends = ip_address(source).packed + ip_address(target).packed
     if len(ends) == 32:
         return pack(">IHBB", 6 << 28, len(body), protocol, 64) + ends + body
-    return pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0x4000, 64, protocol, 0) + ends + body
+    return pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 7, fragment, 64, protocol, 0) + ends + body
 
 
 def ethernet(packet: bytes, *tags: int) -> bytes:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memproto.capture.packets import LINK_TYPES, LinkType, Segment, Skipped, UdpPacket, decode_frame, format_address
+from memproto.capture.packets import (
+    LINK_TYPES,
+    Fragment,
+    LinkType,
+    Segment,
+    Skipped,
+    UdpPacket,
+    decode_frame,
+    format_address,
+)
 from tests.capture.frames import (
     ACK,
     CLIENT,
@@ -114,9 +123,12 @@ FRAGMENT6 = pack(">BBHI", 6, 0, 1, 9) + PACKET6[40:]
         (LinkType.ETHERNET, bytes(12) + b"\x08\x06" + bytes(28), Skipped.NOT_IP),
         (LinkType.RAW, b"\x10" + bytes(30), Skipped.NOT_IP),
         (LinkType.RAW, ip("10.0.0.1", "10.0.0.2", 1, bytes(8)), Skipped.OTHER_PROTOCOL),
-        (LinkType.RAW, PACKET[:6] + b"\x20\0" + PACKET[8:], Skipped.FRAGMENT),
-        (LinkType.RAW, PACKET[:6] + b"\0\1" + PACKET[8:], Skipped.FRAGMENT),
-        (LinkType.RAW, ip("fd00::1", "fd00::2", 44, FRAGMENT6), Skipped.FRAGMENT),
+        # Fragments: not the last and 9 bytes long, two without bytes, one too far, one that was cut.
+        (LinkType.RAW, ip("10.0.0.1", "10.0.0.2", 6, bytes(9), 0x2000), Skipped.TRUNCATED),
+        (LinkType.RAW, ip("10.0.0.1", "10.0.0.2", 6, b"", 1), Skipped.TRUNCATED),
+        (LinkType.RAW, ip("fd00::1", "fd00::2", 44, FRAGMENT6[:8]), Skipped.TRUNCATED),
+        (LinkType.RAW, ip("10.0.0.1", "10.0.0.2", 6, bytes(8), 0x1FFF), Skipped.TRUNCATED),
+        (LinkType.RAW, ip("10.0.0.1", "10.0.0.2", 6, bytes(8), 1)[:-1], Skipped.TRUNCATED),
         (LinkType.RAW, b"", Skipped.TRUNCATED),
         (LinkType.RAW, PACKET[:30], Skipped.TRUNCATED),
         (LinkType.RAW, ip("10.0.0.1", "10.0.0.2", 6, PACKET[20:32] + b"\x40" + PACKET[33:]), Skipped.TRUNCATED),
@@ -129,16 +141,24 @@ def test_a_frame_without_a_segment_says_why(link: int, frame: bytes, reason: Ski
     assert decode_frame(link, frame) is reason
 
 
+def test_a_fragment_says_where_its_bytes_stand() -> None:
+    source, target = SOURCE[0], TARGET[0]
+    frame = ip("10.0.0.1", "10.0.0.2", 6, b"12345678", 0x2003)
+    assert decode_frame(LinkType.RAW, frame) == Fragment(source, target, 6, 7, 24, True, b"12345678")
+    frame = ip("fd00::1", "fd00::2", 44, pack(">BBHI", 6, 0, 16, 9) + b"abc")
+    assert decode_frame(LinkType.RAW, frame) == Fragment(frame[8:24], frame[24:40], 6, 9, 16, False, b"abc")
+
+
 @given(
     st.sampled_from(sorted(LINK_TYPES)),
     st.binary(max_size=80) | st.binary(max_size=80).map(lambda data: PACKET[:12] + data),
 )
 def test_any_bytes_are_decoded_or_skipped(link: int, frame: bytes) -> None:
-    assert isinstance(decode_frame(link, frame), Segment | UdpPacket | Skipped)
+    assert isinstance(decode_frame(link, frame), Segment | UdpPacket | Fragment | Skipped)
 
 
 @given(st.integers(0, len(PACKET6)), st.integers(0, 255))
 def test_a_changed_byte_is_decoded_or_skipped(at: int, byte: int) -> None:
     for packet in (PACKET, PACKET6):
         frame = packet[:at] + bytes([byte]) + packet[at + 1 :]
-        assert isinstance(decode_frame(LinkType.RAW, frame), Segment | UdpPacket | Skipped)
+        assert isinstance(decode_frame(LinkType.RAW, frame), Segment | UdpPacket | Fragment | Skipped)
