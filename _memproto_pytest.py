@@ -7,7 +7,7 @@ memproto takes about as long as to import pytest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +51,8 @@ def memcached(request: pytest.FixtureRequest) -> Iterator[FakeMemcached]:
         yield make(**options)
         return
     fake: FakeMemcached = request.getfixturevalue("_shared_memcached")
+    with suppress(RuntimeError):  # It runs, unless a test has stopped it.
+        fake.start()
     fake.clear()
     yield fake
     fake.clear()

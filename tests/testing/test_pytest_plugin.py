@@ -58,6 +58,23 @@ def test_each_test_has_a_clean_fake_and_all_have_the_same_server(pytester: pytes
     result.assert_outcomes(passed=4)
 
 
+def test_a_server_that_a_test_has_stopped_is_started_for_the_next_one(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        import pytest
+        from memproto.clients import Client
+
+        @pytest.mark.parametrize("run", range(2))
+        def test_stopped(memcached, run):
+            with Client(*memcached.address) as client:
+                assert client.get(b"k") is None
+            memcached.stop()
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_markers_give_options_and_the_nearest_wins(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 
-from memproto.testing.arguments import check_seconds
+from memproto.testing.arguments import MAX_SECONDS, check_seconds
 
 
 class FakeClock:
@@ -32,7 +31,7 @@ class FakeClock:
 
     @now.setter
     def now(self, value: float) -> None:
-        check_seconds("now", value, -math.inf)
+        check_seconds("now", value, -MAX_SECONDS)
         self._set = float(value)
 
     def advance(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self, overload
 
-from memproto.testing.arguments import check_count
+from memproto.testing.arguments import check_count, check_type, misuse
 from memproto.testing.fake.memcached import FakeMemcached
 
 
@@ -20,7 +20,11 @@ class FakeCluster(Sequence[FakeMemcached]):
 
     def __init__(self, count: int, make: Callable[[], FakeMemcached] = FakeMemcached) -> None:
         check_count("count", count, 1)
+        if not callable(make):
+            raise misuse("make", make, "a function that makes a FakeMemcached")
         self._fakes = tuple(make() for _ in range(count))
+        for fake in self._fakes:
+            check_type("what make() returns", fake, (FakeMemcached,), "a FakeMemcached")
 
     @overload
     def __getitem__(self, index: int) -> FakeMemcached: ...

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from memproto import AnyRequest, ClusterConfig, ClusterConfigReply, ClusterNode
-from memproto.testing.arguments import check_count, check_type, misuse
+from memproto.testing.arguments import check_port, check_type, misuse
 
 #: Host and port of a node.
 Node: TypeAlias = tuple[str, int]
@@ -21,6 +21,7 @@ class Discovery:
 
     def set(self, nodes: Iterable[Node]) -> None:
         """Take other nodes. Raises LocalProtocolError for what is no pair of host and port."""
+        check_type("nodes", nodes, (Iterable,), "a list of pairs of host and port")
         self._nodes = tuple(map(_checked, nodes))
         self._version += 1
 
@@ -41,5 +42,7 @@ def _checked(node: object) -> Node:
         raise misuse("one of the nodes", node, 'a pair of host and port, such as ("127.0.0.1", 11211)')
     host, port = node
     check_type("the host of a node", host, (str,), "a str")
-    check_count("the port of a node", port)
+    check_port("the port of a node", port)
+    if not host or "|" in host or any(letter.isspace() or not letter.isprintable() for letter in host):
+        raise misuse("the host of a node", host, "a name or address without spaces and |")
     return node

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, get_args
 
-from memproto import AnyReply, LocalProtocolError
+from memproto import AnyReply
 from memproto.testing.arguments import check_count, check_data, check_seconds, check_type, misuse
 
 # Each fault says whether the request is executed, what is sent in place of the reply, and whether the connection is
@@ -134,5 +134,5 @@ Fault: TypeAlias = Close | Delay | Cut | Reply | Garbage | Drop | Duplicate
 def check_fault(how: object) -> None:
     """Raise LocalProtocolError unless this is a fault."""
     if not isinstance(how, Fault):
-        hint = " such as Close()" if isinstance(how, type) else ""
-        raise LocalProtocolError(f"{misuse('how', how, 'a fault: Close, Delay, Cut, Reply, Garbage, Drop')}{hint}")
+        faults = ", ".join(kind.__name__ for kind in get_args(Fault))
+        raise misuse("how", how, f"a fault such as Close(), one of {faults}")

@@ -6,10 +6,18 @@ import math
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, MutableMapping, ValuesView
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar, overload
 
-from memproto import Delete, Failure, Flush, LocalProtocolError, MetaOptions, Set
+from memproto import MAX_KEY, Delete, Failure, Flush, LocalProtocolError, MetaOptions, Set
 from memproto.engine import MONTH, Engine, StoredItem
-from memproto.testing.arguments import check_type
+from memproto.testing.arguments import check_count, check_type
+
+T = TypeVar("T")
+
+
+class _NoDefault(Enum):
+    NO_DEFAULT = "no default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,10 @@ class FakeItems(MutableMapping[bytes, FakeItem]):
         check_type("key", key, (bytes,), "bytes")
         check_type("value", value, (FakeItem, bytes), "bytes or a FakeItem")
         item = FakeItem(value) if isinstance(value, bytes) else value
+        check_count("the size of the key", len(key), 1, MAX_KEY)
+        check_count("flags", item.flags, 0, 2**32 - 1)
+        check_count("exptime", item.exptime, -(2**63), 2**63 - 1)
+        check_count("cas", item.cas, 0, 2**64 - 1)
         options = MetaOptions(new_cas=item.cas) if item.cas else None
         with self._access() as access:
             reply = access.engine.execute(Set(key, item.value, item.flags, item.exptime, meta=options), access.now)
@@ -97,6 +109,22 @@ class FakeItems(MutableMapping[bytes, FakeItem]):
             raise LocalProtocolError(
                 f"item {key!r:.60} of {len(item.value)} bytes was refused: {reply.reason.decode()}"
             )
+
+    @overload
+    def pop(self, key: bytes, /) -> FakeItem: ...
+    @overload
+    def pop(self, key: bytes, /, default: FakeItem | T) -> FakeItem | T: ...
+    def pop(self, key: bytes, /, default: FakeItem | T | _NoDefault = _NoDefault.NO_DEFAULT) -> FakeItem | T:
+        """Remove an item and return it, or ``default``; no client changes it in between."""
+        check_type("key", key, (bytes,), "bytes")
+        with self._access() as access:
+            stored = access.journal.stored.get(key)
+            access.engine.execute(Delete(key), access.now)
+        if stored is not None and stored.expires > access.now:
+            return _shown(stored, access.now)
+        if isinstance(default, _NoDefault):
+            raise KeyError(key)
+        return default
 
     def __delitem__(self, key: bytes) -> None:
         check_type("key", key, (bytes,), "bytes")

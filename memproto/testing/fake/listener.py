@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -33,9 +34,11 @@ class Listener:
                 sock.bind((self._host, self.port))
             else:
                 sock.bind(self._path)
-        except BaseException:
+        except OSError as error:
             sock.close()
-            raise
+            # The system does not say which address it is.
+            address = self._path or f"{self._host}:{self.port}"
+            raise OSError(error.errno or errno.ENAMETOOLONG, error.strerror or str(error), address) from None
         return sock
 
     def listen(self) -> None:

@@ -21,6 +21,8 @@ from memproto.testing.fake.state import FakeState
 _PATIENCE = 5.0
 #: How many turns may pass until what clients have sent is carried out.
 _MOST_TURNS = 1000
+#: How long the thread sleeps at most, in seconds; selectors refuse some weeks.
+_LONGEST_SLEEP = 3600.0
 
 
 class Endpoint(Protocol):
@@ -165,6 +167,9 @@ class Loop:
             while not self._stopping:
                 self._turn(self._wait())
                 self._run_commands()
+        except Exception as error:
+            # Nobody would see it in this thread. The test learns of it when it stops the fake.
+            self._state.errors.append(error)
         finally:
             # From now on nobody waits for a command; those that are here have somebody who does.
             self._stopping = True
@@ -180,7 +185,7 @@ class Loop:
     def _wait(self) -> float | None:
         """How long the thread may sleep, ``None`` for no limit."""
         times = [at for at in (link.wakes_at() for link in self._timed) if at is not None]
-        return max(min(times) - self._elapsed(), 0) if times else None
+        return min(max(min(times) - self._elapsed(), 0), _LONGEST_SLEEP) if times else None
 
     def _turn(self, timeout: float | None) -> bool:
         """Wait, and serve each client that has sent or taken something; whether there was any."""

@@ -12,7 +12,7 @@ from typing import Self
 
 from memproto import AnyReply, AnyRequest, ClientConnection, Dialect, LocalProtocolError
 from memproto.engine import Engine
-from memproto.testing.arguments import check_count, check_port, check_type
+from memproto.testing.arguments import check_count, check_port, check_type, misuse
 from memproto.testing.fake.discovery import Node
 from memproto.testing.fake.faults import Fault
 from memproto.testing.fake.items import FakeItems
@@ -64,7 +64,7 @@ class FakeMemcached:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        path: str | None = None,
+        path: str | os.PathLike[str] | None = None,
         version: str = "1.6.18",
         dialects: Collection[Dialect] | None = None,
         users: Mapping[str, str] | None = None,
@@ -76,7 +76,7 @@ class FakeMemcached:
         max_requests: int = 10_000,
     ) -> None:
         check_type("host", host, (str,), "a str")
-        check_type("path", path, (str, type(None)), "a str or None")
+        check_type("path", path, (str, os.PathLike, type(None)), "a str, a Path or None")
         check_type("version", version, (str,), "a str")
         check_type("udp", udp, (bool,), "True or False")
         if udp and (users is not None or path is not None):
@@ -87,7 +87,9 @@ class FakeMemcached:
         check_count("max_requests", max_requests)
         self._host = host
         self._port = port
-        self._path = path
+        self._path = None if path is None else os.fspath(path)
+        if self._path is not None and (not self._path or "\0" in self._path):
+            raise misuse("path", self._path, "the path of a file")
         self._with_udp = udp
         self._state = FakeState(
             FakeOptions(
@@ -172,14 +174,14 @@ class FakeMemcached:
 
     @property
     def port(self) -> int:
-        """The port that it listens on. Raises RuntimeError if it is not started, or listens on a Unix socket."""
+        """The port that it listens on, or did. Raises RuntimeError if it never was started, or is on a Unix socket."""
         if self._listener is None or self._path is not None:
-            raise RuntimeError("the fake has no port: it is not started, or it listens on a Unix socket")
+            raise RuntimeError("the fake has no port: it was never started, or it listens on a Unix socket")
         return self._listener.port
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port. Raises RuntimeError if it is not started, or listens on a Unix socket."""
+        """Host and port. Raises RuntimeError as :attr:`port` does."""
         return self._host, self.port
 
     @property
@@ -291,6 +293,7 @@ class FakeMemcached:
 
     @now.setter
     def now(self, value: float) -> None:
+        self._settle()
         self._state.clock.now = value
 
     def advance(self, seconds: float) -> None:
@@ -343,6 +346,7 @@ class FakeMemcached:
 
         Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range.
         """
+        self._settle()
         with self._state.lock:
             return self._state.rules.add(request, key, nth, times, how)
 
@@ -356,5 +360,6 @@ class FakeMemcached:
 
         Raises :class:`~memproto.LocalProtocolError` for what is no pair of a str and an int.
         """
+        self._settle()
         with self._state.lock:
             self._state.discovery.set(nodes)

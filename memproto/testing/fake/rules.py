@@ -16,6 +16,7 @@ from memproto import (
     Failure,
     Get,
     Increment,
+    LocalProtocolError,
     MetaDebug,
     Prepend,
     Replace,
@@ -145,6 +146,8 @@ class Rules:
 def _checked_kinds(kinds: object) -> tuple[type[AnyRequest], ...]:
     if kinds is None:
         return _KINDS
+    if kinds == ():
+        raise LocalProtocolError("request is an empty tuple, must have a request class such as Get, or be None")
     given: tuple[object, ...] = kinds if isinstance(kinds, tuple) else (kinds,)
     checked: list[type[AnyRequest]] = []
     for each in given:

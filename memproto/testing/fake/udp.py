@@ -7,7 +7,7 @@ import selectors
 import socket
 from collections.abc import Callable
 
-from memproto import AnyReply, AnyRequest, Envelope, ServerConnection
+from memproto import AnyReply, AnyRequest, Envelope, LocalProtocolError, ServerConnection
 from memproto.server.session import Hangup
 from memproto.server.udp import Address, Conversation
 from memproto.testing.fake.faults import Fault, Piece, Reply
@@ -99,7 +99,13 @@ class UdpSocket:
             except OSError:  # there is no more, or the network reports that a reply was not delivered
                 return
             now = self._elapsed()
-            for seconds, datagram in answer(self._state, data, source):
+            try:
+                answers = answer(self._state, data, source)
+            except LocalProtocolError as error:
+                # The test's own, such as a reply that does not answer the request.
+                self._state.errors.append(error)
+                continue
+            for seconds, datagram in answers:
                 self._count += 1
                 heapq.heappush(self._unsent, (now + seconds, self._count, datagram, source))
 

@@ -35,7 +35,8 @@ def test_without_nodes_the_command_is_unknown() -> None:
         ("host:1", "one of the nodes is 'host:1', must be a pair of host and port"),
         (("host",), "one of the nodes is tuple, must be a pair"),
         ((b"host", 1), "the host of a node is b'host', must be a str"),
-        (("host", "1"), "the port of a node is '1', must be an int, 0 or more"),
+        (("a|b", 1), "the host of a node is 'a|b', must be a name or address without spaces and |"),
+        (("host", "1"), "the port of a node is '1', must be an int, 0 to 65535"),
     ],
 )
 def test_what_is_no_node_is_refused(node: object, words: str) -> None:

@@ -145,12 +145,12 @@ def test_of_several_rules_the_last_applies_and_the_others_count(fake: FakeMemcac
 
 
 def test_a_delay_delays_no_other_client_and_passes_when_time_is_advanced(fake: FakeMemcached) -> None:
-    fake.fail(Version, times=1, how=Delay(1000))
+    fake.fail(Version, times=1, how=Delay(30_000_000))
     with socket.create_connection(fake.address, DEADLINE) as slow:
         slow.sendall(b"version\r\nmn\r\n")
         assert len(fake.requests) == 2
         assert converse(fake, b"version\r\n") == b"VERSION 1.6.18\r\n"
-        fake.advance(999)
+        fake.advance(29_999_999)
         slow.settimeout(0.02)
         with pytest.raises(TimeoutError):
             slow.recv(1)
@@ -288,6 +288,8 @@ def test_wrong_rules_are_refused_by_name(fake: FakeMemcached) -> None:
         ({"times": True, "how": Drop()}, "times is True, must be an int, 1 or more"),
         ({"how": Close}, "how is the class Close, must be a fault"),
         ({"how": None}, "how is None, must be a fault"),
+        ({"request": (), "how": Drop()}, "request is an empty tuple, must have a request class"),
+        ({"request": (), "how": Drop()}, "request is an empty tuple, must have a request class"),
     ):
         with pytest.raises(LocalProtocolError) as caught:
             fake.fail(**arguments)

@@ -14,6 +14,7 @@ import pytest
 from memproto import Delete, Deleted, Dialect, Get, Increment, LocalProtocolError, Set, Stats, StatsReply, Version
 from memproto.clients import Client, ServerError
 from memproto.testing import Delay, FakeItem, FakeMemcached, ReceivedRequest
+from memproto.testing.fake.link import Link
 from memproto.testing.fake.listener import Listener
 from memproto.testing.fake.loop import Loop
 from tests.support.peers import DEADLINE
@@ -143,6 +144,37 @@ def test_what_is_no_item_is_refused(fake: FakeMemcached) -> None:
         fake.items[b"k"] = "text"  # type: ignore[assignment]
 
 
+@pytest.mark.parametrize(
+    ("key", "item", "words"),
+    [
+        (b"", FakeItem(b""), "the size of the key is 0, must be an int, 1 to 250"),
+        (b"k" * 251, FakeItem(b""), "the size of the key is 251, must be"),
+        (b"k", FakeItem(b"", flags=2**32), "flags is 4294967296, must be an int, 0 to 4294967295"),
+        (b"k", FakeItem(b"", exptime=2**63), "exptime is 9223372036854775808, must be"),
+        (b"k", FakeItem(b"", cas=-1), "cas is -1, must be an int, 0 to"),
+    ],
+)
+def test_an_item_that_no_client_could_store_is_refused(
+    fake: FakeMemcached, key: bytes, item: FakeItem, words: str
+) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        fake.items[key] = item
+    assert str(caught.value).startswith(words)
+    assert len(fake.items) == 0
+
+
+def test_pop_removes_an_item_and_returns_it_or_a_default(fake: FakeMemcached) -> None:
+    fake.items[b"a"] = FakeItem(b"1", flags=2, exptime=60)
+    assert fake.items.pop(b"a") == FakeItem(b"1", 2, 60, 1)
+    assert fake.items.pop(b"a", None) is None
+    with pytest.raises(KeyError):
+        fake.items.pop(b"a")
+    fake.now = 1_900_000_000
+    fake.items[b"a"] = FakeItem(b"1", exptime=60)
+    fake.advance(60)
+    assert fake.items.pop(b"a", None) is None
+
+
 def test_the_exptime_of_an_item_is_what_a_store_would_say_now(fake: FakeMemcached) -> None:
     fake.now = 2_000_000_000
     fake.items[b"a"] = FakeItem(b"", exptime=60)
@@ -191,12 +223,14 @@ def test_the_time_follows_time_machine() -> None:
         assert ask(fake, b"get k\r\n", 5) == b"END\r\n"
 
 
-@pytest.mark.parametrize("wrong", [-1, float("nan"), "1", True], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [-1, float("nan"), "1", True, 2 * 10**12, 10**5000], ids=lambda value: str(type(value))
+)
 def test_a_wrong_time_is_refused(fake: FakeMemcached, wrong: object) -> None:
-    with pytest.raises(LocalProtocolError, match=r"^seconds is .* must be a finite number of seconds, 0 or more"):
+    with pytest.raises(LocalProtocolError, match=r"^seconds is .* must be a finite number of seconds, 0 to 10+$"):
         fake.advance(wrong)  # type: ignore[arg-type]
     if wrong != -1:
-        with pytest.raises(LocalProtocolError, match=r"^now is .* must be a finite number of seconds$"):
+        with pytest.raises(LocalProtocolError, match=r"^now is .* must be a finite number of seconds, -10+ to 10+$"):
             fake.now = wrong  # type: ignore[assignment]
 
 
@@ -283,7 +317,7 @@ def test_it_listens_on_ipv6_and_on_a_port_that_is_given() -> None:
 
 def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    with FakeMemcached(path=path) as fake, closing(socket.socket(socket.AF_UNIX)) as link:
+    with FakeMemcached(path=tmp_path / "socket") as fake, closing(socket.socket(socket.AF_UNIX)) as link:
         link.connect(path)
         link.sendall(b"mn\r\n")
         assert read(link, 4) == b"MN\r\n"
@@ -297,9 +331,30 @@ def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
     assert not os.path.exists(path)
 
 
-def test_an_address_in_use_is_an_os_error(fake: FakeMemcached) -> None:
-    with pytest.raises(OSError, match="in use"):
+def test_an_address_that_cannot_be_used_is_an_os_error_that_names_it(fake: FakeMemcached, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=f"in use: '127.0.0.1:{fake.port}'"):
         FakeMemcached(port=fake.port).start()
+    path = str(tmp_path / ("s" * 100))
+    with pytest.raises(OSError, match=f"path too long: '{path}'"):
+        FakeMemcached(path=path).start()
+    with pytest.raises(OSError, match=f"in use: '{tmp_path}'"):
+        FakeMemcached(path=tmp_path).start()
+
+
+def test_an_error_in_the_thread_closes_the_connections_and_is_raised_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(link: Link) -> None:
+        raise ZeroDivisionError("a defect")
+
+    fake = FakeMemcached().start()
+    with socket.create_connection(fake.address, DEADLINE) as link:
+        assert fake.requests == []
+        monkeypatch.setattr(Link, "read", broken)
+        link.sendall(b"mn\r\n")
+        assert link.recv(1) == b""
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        fake.stop()
 
 
 def test_starting_twice_is_an_error_and_stopping_twice_is_none() -> None:
@@ -391,7 +446,7 @@ def test_a_fork_can_stop_its_copy_and_the_parent_is_still_served() -> None:
             code = 1
             try:
                 try:
-                    _ = fake.requests
+                    fake.fail(how=Delay(1))
                 except RuntimeError:
                     answer = ask(fake, b"mn\r\n", 4)
                     fake.stop()
@@ -451,9 +506,11 @@ def test_threads_may_look_at_the_items_while_clients_write(fake: FakeMemcached) 
 def test_wrong_arguments_are_refused_by_name() -> None:
     for arguments, words in (
         ({"host": 1}, "host is 1, must be a str"),
-        ({"port": -1}, "port is -1, must be an int, 0 or more"),
+        ({"port": -1}, "port is -1, must be an int, 0 to 65535"),
         ({"version": b"1"}, "version is b'1', must be a str"),
         ({"dialects": ()}, "dialects are none"),
+        ({"path": ""}, "path is '', must be the path of a file"),
+        ({"path": b"/tmp"}, "path is b'/tmp', must be a str, a Path or None"),
         ({"users": 5}, "users is 5, must be a mapping"),
         ({"users": {"name": 5}}, "the password of name is 5, must be a str"),
         ({"port": 65536}, "port is 65536, must be an int, 0 to 65535"),

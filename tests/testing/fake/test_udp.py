@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import memproto.testing.fake.udp
-from memproto import Failure, Get, LocalProtocolError, Set, Status, Version
+from memproto import Failure, Get, Item, LocalProtocolError, Set, Status, Values, Version
 from memproto.testing import Close, Cut, Delay, Drop, Duplicate, FakeMemcached, Fault, Garbage, Reply
 from tests.support.peers import DEADLINE
 
@@ -64,6 +64,19 @@ def test_faults_change_the_datagrams(
     assert [link.recv(100) for _ in received] == received
     link.send(HEAD + b"mn\r\n")
     assert link.recv(100) == HEAD + b"MN\r\n"
+
+
+def test_a_reply_that_does_not_answer_is_the_tests_error_and_others_are_answered() -> None:
+    fake = FakeMemcached(udp=True).start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.connect(fake.address)
+        link.settimeout(DEADLINE)
+        fake.fail(Get, how=Reply(Values((Item(b"other", b""),))))
+        link.send(HEAD + b"get k\r\n")
+        link.send(HEAD + b"mn\r\n")
+        assert link.recv(100) == HEAD + b"MN\r\n"
+    with pytest.raises(LocalProtocolError, match="which was not asked for"):
+        fake.stop()
 
 
 def test_a_delay_passes_when_time_is_advanced_and_ends_with_clear(fake: FakeMemcached, link: socket.socket) -> None:
