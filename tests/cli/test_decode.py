@@ -113,11 +113,11 @@ def test_a_request_without_reply_is_there_at_the_end(tmp_path: Path, capsys: Cap
 
 
 def test_frames_that_were_passed_over_are_told(tmp_path: Path, capsys: Capsys) -> None:
-    fragment = FRAME[:6] + b"\x20\0" + FRAME[8:]
+    fragment = ip("10.0.0.1", "10.0.0.2", 6, bytes(8), 0x2000)
     other = ip("10.0.0.1", "10.0.0.2", 1, bytes(8))
     assert main([_written(tmp_path / "odd", pcap(101, (1.0, fragment), (1.0, other), (1.0, fragment)))]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "memproto decode: 2 IP fragments were passed over",
+        "memproto decode: 2 IP fragments of packets that are not whole were passed over",
         "memproto decode: no memcached traffic was found; --port names the port of a server",
     ]
 
@@ -291,3 +291,18 @@ def test_password_of_a_login_is_shown_as_stars_or_on_request(kind: str, tmp_path
     assert b"user" in shown
     assert main([path, "--auth", "--format", kind, "--passwords"]) == 0
     assert b"secret" in capfdbinary.readouterr().out
+
+
+def test_exchange_that_is_not_certain_is_told_in_each_format_and_can_be_left_out(
+    tmp_path: Path, capsys: Capsys
+) -> None:
+    # The beginning of the connection was not captured.
+    path = _written(tmp_path / "late.pcap", pcap(101, (1.5, FRAME), (1.5, REPLY)))
+    assert main([path, "--format", "fields"]) == 0
+    assert "not certain: bytes are missing, so that the reply may belong to another request" in capsys.readouterr().out
+    assert main([path, "--stats"]) == 0
+    assert "errors and events\n  1  not certain\n" in capsys.readouterr().out
+    assert main([path, "--format", "json", "--filter", "certain=no"]) == 0
+    assert json.loads(capsys.readouterr().out)["certain"] is False
+    assert main([path, "--filter", "certain=yes"]) == 0
+    assert capsys.readouterr().out == ""
