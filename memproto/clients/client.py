@@ -34,6 +34,7 @@ notice, and opens its own when it makes a call.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
@@ -329,19 +330,22 @@ class Client(Generic[V]):
                 return found
             self._close(found)
             return self._new_connection(deadline)
+        opened: list[socket.socket] = []
         try:
-            connection = self._open(deadline)
+            connection = self._open(deadline, opened)
         except BaseException:
+            for each in opened:
+                each.close()  # a second interruption may have prevented that
             permits.give_back(found)
             raise
         connection.permit = found
         return connection
 
-    def _open(self, deadline: float | None) -> Connection:
+    def _open(self, deadline: float | None, opened: list[socket.socket] | None = None) -> Connection:
         stream, settings, node = None, self._settings, self._node
         try:
             stream = (Stream if settings.tls is None else TlsStream).open(
-                node.host, node.port, deadline, settings.keepalive
+                node.host, node.port, deadline, settings.keepalive, opened
             )
             if isinstance(stream, TlsStream) and settings.tls is not None:
                 stream.handshake(settings.tls, settings.server_hostname or node.host, deadline)

@@ -65,12 +65,14 @@ class Fault(Exception):  # noqa: N818
 class Stream:
     """A connected socket. Every method may raise :class:`Fault`."""
 
-    def __init__(self, family: int) -> None:
+    def __init__(self, family: int, opened: list[socket.socket] | None = None) -> None:
         #: The process that opened it.
         self.process: int = os.getpid()
         made = None
         try:
             made = self._socket = socket.socket(family, socket.SOCK_STREAM)
+            if opened is not None:
+                opened.append(made)
             _remember(made)
             made.setblocking(False)
             self._reads = _poller(made, READABLE)
@@ -83,12 +85,20 @@ class Stream:
             raise
 
     @classmethod
-    def open(cls, host: str, port: int, deadline: float | None, keepalive: int | None = None) -> Self:
+    def open(
+        cls,
+        host: str,
+        port: int,
+        deadline: float | None,
+        keepalive: int | None = None,
+        opened: list[socket.socket] | None = None,
+    ) -> Self:
         """Connect to the addresses of a host one after the other, or to ``unix:PATH``.
 
         Each address has an equal share of the time until ``deadline``, and what the ones before have left. Only the
         look-up of a name cannot be cut short. With ``keepalive`` TCP asks a server that was silent for so many seconds
-        whether it is there. Raises :class:`Expired` or :class:`Fault`.
+        whether it is there. All sockets are added to ``opened``, so that the caller can close them if an interruption
+        prevents that here. Raises :class:`Expired` or :class:`Fault`.
         """
         addresses = _addresses(host, port)
         while True:
@@ -97,7 +107,7 @@ class Stream:
             now = time.monotonic()
             stream = None
             try:
-                stream = cls(family)
+                stream = cls(family, opened)
                 stream._connect(family, address, None if deadline is None else now + (deadline - now) / left)
                 if keepalive is not None and family != socket.AF_UNIX:
                     stream._keep_alive(keepalive)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import threading
+from typing import Any
 
 import pytest
 
@@ -24,8 +26,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
     streams: list[Stream] = []
     init = Stream.__init__
 
-    def remember(stream: Stream, family: int) -> None:
-        init(stream, family)
+    def remember(stream: Stream, *arguments: Any) -> None:
+        init(stream, *arguments)
         streams.append(stream)
 
     monkeypatch.setattr(Stream, "__init__", remember)
@@ -185,6 +187,25 @@ def test_connection_that_cannot_be_opened_costs_no_place_of_the_pool() -> None:
                 client.noop()
         client._node = there
         assert client.noop()
+
+
+@pytest.mark.parametrize("during", ["connecting", "login"])
+def test_interruption_while_a_failed_connection_is_closed_leaves_no_socket_beside_the_place_that_is_free(
+    monkeypatch: pytest.MonkeyPatch, opened: list[Stream], during: str
+) -> None:
+    def interrupted(_: Stream) -> None:
+        monkeypatch.undo()
+        raise Own
+
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as mute:
+        port = mute.getsockname()[1] if during == "login" else 1
+        with Client(port=port, timeout=0.01, pool=1, username="me") as client:
+            monkeypatch.setattr(Stream, "close", interrupted)
+            with pytest.raises(Own) as kept:
+                client.noop()
+            assert opened[0]._socket.fileno() == -1
+            assert client._permits_here().take() is not None
+            assert kept.value.__traceback__ is not None  # which refers to the socket
 
 
 def test_forked_child_has_all_places_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
