@@ -83,6 +83,7 @@ TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object
         [Set(b"k", b"v", 7, 5, 3)],
         [([Stored(4)], True), ([EXISTS], False), ([ABSENT], None)],
     ),
+    (CALLS.cas(b"k", b"v", 0, 5, 7), [Add(b"k", b"v", 7, 5)], [([Stored(4)], True), ([EXISTS], False)]),
     (
         CALLS.set_multi({b"k": b"v", b"l": b"w"}, 5, 7),
         [Set(b"k", b"v", 7, 5), Set(b"l", b"w", 7, 5)],
@@ -110,6 +111,11 @@ TABLE: list[tuple[Command[object], list[Request[object]], list[tuple[list[object
         [Increment(b"k", 2, 0, None), Increment(b"l", 2, 0, None)],
         [([Counter(8), ABSENT], {b"k": 8})],
     ),
+    (CALLS.get(b"k"), [Get((b"k",))], [([leased(b"", lost=True)], None), ([leased(b"", won=True)], None)]),
+    (CALLS.get(b"k"), [Get((b"k",))], [([leased(b"")], b""), ([leased(b"v", lost=True)], b"v")]),
+    (CALLS.get(b"k", 5), [Get((b"k",))], [([leased(b"", lost=True)], 5), ([leased(b"")], b"")]),
+    (CALLS.gat(b"k", 9), [Get((b"k",), 9)], [([leased(b"", lost=True)], None), ([leased(b"")], b"")]),
+    (CALLS.get_multi([b"k"]), [Get((b"k",))], [([leased(b"", lost=True)], {}), ([leased(b"")], {b"k": b""})]),
     (CALLS.incr_multi([b"k"], 2, 3, 4), [Increment(b"k", 2, 3, 4)], [([Counter(3)], {b"k": 3})]),
     (CALLS.delete(b"k"), [Delete(b"k")], [([Deleted()], True), ([ABSENT], False)]),
     (

@@ -130,7 +130,8 @@ class Client(Generic[V]):
         self._connections: list[Connection] = []
         # By the process, because threads of the parent that hold some do not exist in a forked child.
         self._permits: dict[int, Permits[Connection]] = {}
-        self._retired = False
+        #: Whether each connection is closed at the end of its call. May be set.
+        self.retired: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -267,11 +268,6 @@ class Client(Generic[V]):
             connection.close()
             self._close(connection)
 
-    def retire(self) -> None:
-        """Close the connections, also those of calls in progress in other threads, as soon as they end."""
-        self._retired = True
-        self.close()
-
     def _put_back(self, connection: Connection) -> None:
         kept = self._connections
         if not connection.reusable or (kept and connection.permit is None):
@@ -281,7 +277,7 @@ class Client(Generic[V]):
         if permits is not None and permits.hand_over(connection):
             return
         kept.append(connection)
-        if self._retired:  # only now: retire() may have been called just before
+        if self.retired:  # only now: it may have been set, and close() called, just before
             self.close()
         if permits is not None:
             permits.hand_over(None)  # to one that has begun to wait just before

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+from weakref import WeakValueDictionary
 
 from memproto import Item, Limits
 from memproto.clients.client import Client
@@ -129,6 +130,8 @@ class Cluster(Generic[V]):
         self._options: Options = options
         self._limits, self._dialect = settings.limits or Limits(), settings.dialect
         self._clients: dict[Node, Client[bytes]] = {}
+        # Those that calls in progress still use: if the node comes back, its pool counts their connections.
+        self._removed: WeakValueDictionary[Node, Client[bytes]] = WeakValueDictionary()
 
     def __enter__(self) -> Self:
         return self
@@ -252,11 +255,12 @@ class Cluster(Generic[V]):
         if there is no node, or one is there twice.
         """
         self.router.set_nodes(nodes)
-        for node in [*self._clients]:
+        for node, client in [*self._clients.items()]:
             if node not in self.router.ring.all:
-                gone = self._clients.pop(node, None)
-                if gone is not None:
-                    gone.retire()
+                self._removed[node] = client
+                client.retired = True
+                self._clients.pop(node, None)
+                client.close()
 
     def _client(self, node: Node) -> Client[bytes]:
         """Return the client of a node. Raises Fault for a node that was removed."""
@@ -265,7 +269,9 @@ class Cluster(Generic[V]):
             return client
         if node not in self.router.ring.all:
             raise Fault(ConnectionError(f"{node} is not a node any more"))
-        return self._clients.setdefault(node, Client(node.host, node.port, **self._options))
+        client = self._removed.get(node) or Client(node.host, node.port, **self._options)
+        client.retired = False
+        return self._clients.setdefault(node, client)
 
     def close(self) -> None:
         """Close all connections. Another call opens new ones."""

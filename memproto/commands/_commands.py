@@ -119,7 +119,7 @@ class Commands(Generic[V]):
 
         def value(replies: Replies) -> V | D | None:
             items = results.only(replies, model.Values).items
-            return self._load(items[0].value, items[0].flags) if items else default
+            return self._load(items[0].value, items[0].flags) if items and results.has_value(items[0]) else default
 
         return Command((model.Get((key,)),), value, True)
 
@@ -145,7 +145,7 @@ class Commands(Generic[V]):
 
         def found(replies: Replies) -> dict[K, V]:
             items = results.only(replies, model.Values).items if given else ()
-            return {given[item.key]: load(item.value, item.flags) for item in items}
+            return {given[item.key]: load(item.value, item.flags) for item in items if results.has_value(item)}
 
         requests = (model.Get(wire, exptime),) if given else ()
         return Command(requests, found, exptime is None)
@@ -172,9 +172,8 @@ class Commands(Generic[V]):
             item = results.first_item(replies)
             if item is None:
                 return Lease(None, True)
-            won, lost = item.meta is not None and item.meta.won, item.meta is not None and item.meta.lost
-            absent = not item.value and (won or lost)
-            value = None if absent else self._load(item.value, item.flags)
+            won = item.meta is not None and item.meta.won
+            value = self._load(item.value, item.flags) if results.has_value(item) else None
             return Lease(value, won, item.meta is not None and item.meta.stale, item.cas)
 
         return Command((model.Get((self._wire_key(key),), meta=options),), leased)
@@ -205,8 +204,14 @@ class Commands(Generic[V]):
         return Command((model.Prepend(self._wire_key(key), value),), results.unless_not_stored)
 
     def cas(self, key: Key, value: V, cas: int, exptime: int = 0, flags: int = 0) -> Command[bool | None]:
-        """Store a value if the item still has this CAS. The result is false if it has another, ``None`` for a miss."""
+        """Store a value if the item still has this CAS. The result is false if it has another, ``None`` for a miss.
+
+        No item has the CAS 0, which is that of a :class:`Lease` while the node is dead: it stores if there is no item,
+        and the result is false if there is one.
+        """
         data, all_flags = self._dumped(value, flags)
+        if cas == 0:
+            return Command((model.Add(self._wire_key(key), data, all_flags, exptime),), results.unless_exists)
         return Command((model.Set(self._wire_key(key), data, all_flags, exptime, cas),), results.swapped)
 
     def set_multi(self, items: Mapping[K, V], exptime: int = 0, flags: int = 0) -> Command[list[K]]:
@@ -336,5 +341,8 @@ class Commands(Generic[V]):
         (reply,) = replies
         if isinstance(reply, model.Values):
             items = reply.items
-            return self._load(items[0].value, items[0].flags) if items else None
+            if not items:
+                return None
+            item = items[0]
+            return self._load(item.value, item.flags) if item.value or results.has_value(item) else None
         raise results.refusal(reply)

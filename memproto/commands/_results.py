@@ -130,6 +130,11 @@ def first_item(replies: Replies) -> Item | None:
     return items[0] if items else None
 
 
+def has_value(item: Item) -> bool:
+    """False for the empty item that a get with a lease makes, until its winner stores a value."""
+    return bool(item.value) or item.meta is None or not (item.meta.won or item.meta.lost)
+
+
 def number(replies: Replies) -> int | None:
     """The number after incr or decr."""
     (reply,) = replies

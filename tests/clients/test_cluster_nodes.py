@@ -163,7 +163,11 @@ def test_connection_of_a_call_is_closed_at_its_end_if_the_node_was_removed_meanw
         thread = threading.Thread(target=cluster.run, args=(versions,))
         thread.start()
         assert asked.wait(DEADLINE)
-        cluster.set_nodes(["127.0.0.1:1"])
+        (removed,), client = cluster.nodes, cluster._client(cluster.nodes[0])
+        for _ in range(2):
+            cluster.set_nodes(["127.0.0.1:1", removed])
+            assert cluster._client(removed) is client  # so that its pool counts the connection of the call
+            cluster.set_nodes(["127.0.0.1:1"])
         go_on.set()
         thread.join(DEADLINE)
         assert closed.wait(DEADLINE)
