@@ -22,7 +22,7 @@ Parts: TypeAlias = tuple[bytes, ...]
 
 CRLF = b"\r\n"
 
-# Kinds of requests, once made: a union that is written where it is asked for is made anew each time.
+# Kinds of requests, once made: a union that is written where it is asked for is made again each time.
 WITH_FLAGS = (model.Set, model.Add, model.Replace)
 CONCATENATIONS = (model.Append, model.Prepend)
 STORES = (*WITH_FLAGS, *CONCATENATIONS)

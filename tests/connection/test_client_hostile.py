@@ -69,7 +69,7 @@ CASES: list[tuple[Dialect, Request[object], bytes, AnyReply | str]] = [
 
 
 @pytest.mark.parametrize(("dialect", "request_", "heard", "reply"), CASES, ids=[repr(row[2])[-50:] for row in CASES])
-@pytest.mark.parametrize("limits", [None, NARROW], ids=["fast", "careful"])
+@pytest.mark.parametrize("limits", [None, NARROW], ids=["fast", "irregular"])
 def test_unexpected_message_inside_a_reply_of_many_ends_it(
     dialect: Dialect, request_: Request[object], heard: bytes, reply: AnyReply | str, limits: Limits | None
 ) -> None:
@@ -187,7 +187,7 @@ def _spoilt(draw: st.DrawFn, heard: bytes) -> bytes:
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 @given(data=st.data(), many=st.integers(1, 3))
-def test_fast_and_careful_agree_on_any_input(dialect: Dialect, data: st.DataObject, many: int) -> None:
+def test_fast_and_irregular_agree_on_any_input(dialect: Dialect, data: st.DataObject, many: int) -> None:
     rows = [row for row in USUAL if row[0] is dialect]
     chosen = data.draw(st.lists(st.sampled_from(rows), min_size=1, max_size=many))
     heard, opaque = b"", 0

@@ -131,7 +131,7 @@ def _client(limits: Limits, dialect: Dialect, requests: list[AnyRequest]) -> Cli
 @pytest.mark.parametrize("dialect", list(Dialect))
 @pytest.mark.parametrize("kind", REQUESTS)
 @given(data=st.data(), limits=LIMITS)
-def test_cuts_do_not_change_what_a_client_tells(
+def test_cuts_do_not_change_the_events_of_a_client_under_any_limits(
     dialect: Dialect, kind: str, data: st.DataObject, limits: Limits
 ) -> None:
     requests, heard = data.draw(conversations(dialect, kind))
@@ -181,7 +181,9 @@ _FORMS: dict[Dialect, st.SearchStrategy[bytes]] = {
 
 @pytest.mark.parametrize("form", list(Dialect))
 @given(data=st.data(), limits=LIMITS)
-def test_cuts_do_not_change_what_a_server_tells(form: Dialect, data: st.DataObject, limits: Limits) -> None:
+def test_cuts_do_not_change_the_events_of_a_server_under_any_limits(
+    form: Dialect, data: st.DataObject, limits: Limits
+) -> None:
     received = b"".join(data.draw(st.lists(_FORMS[form], min_size=1, max_size=4)))
     received = data.draw(st.sampled_from([received, received, received.replace(b"\r\n", b"\n"), received[:-1]]))
     limits = _near(data, limits, received)

@@ -228,7 +228,7 @@ def test_an_end_inside_a_request_is_lost_framing(data: bytes) -> None:
         connection.next_event()
 
 
-def test_lost_framing_has_the_dialects_last_words_once() -> None:
+def test_lost_framing_has_the_reply_hint_of_the_dialect_once() -> None:
     connection = opened(frame(1, b"k") + b"\xff\1" + frame(2, b"k"))
     event = envelope(connection)
     with pytest.raises(RemoteProtocolError, match=r"^number is 255$") as caught:
@@ -265,7 +265,7 @@ def test_a_failed_connection_keeps_no_frames_alive() -> None:
 # --- authentication
 
 
-def test_authentication_is_a_state_that_the_dialect_is_told() -> None:
+def test_dialect_knows_whether_authentication_is_awaited() -> None:
     dialect = Frames()
     connection = ServerConnection(auth_required=True, codec=dialect)
     assert dialect.awaiting_auth

@@ -26,7 +26,7 @@ def test_a_reply_event_names_its_exchange() -> None:
     assert event != ReplyReceived(ClientConnection().send(Noop()), Ok())
 
 
-def test_closed_is_told_at_the_end_of_a_stream_and_again() -> None:
+def test_connection_closed_is_the_event_at_the_end_of_a_stream_and_again() -> None:
     server = ServerConnection()
     server.receive_eof()
     client = ClientConnection()

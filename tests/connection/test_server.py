@@ -419,7 +419,7 @@ def test_without_the_need_for_authentication_the_requests_come_through() -> None
         (b"set k 0 0 1048577\r\n", [1]),
     ],
 )
-def test_a_part_of_a_request_is_told_from_none(request_: bytes, after: list[int]) -> None:
+def test_mid_request_is_true_behind_a_part_of_a_request_only(request_: bytes, after: list[int]) -> None:
     server = ServerConnection()
     assert not server.mid_request
     for at in range(len(request_)):

@@ -57,13 +57,15 @@ def check(tally: Tally, least: int, lost: bool = False) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_connection_whose_server_is_slow(dialect: Dialect) -> None:
+def test_connection_with_a_slow_server_gives_no_wrong_reply(dialect: Dialect) -> None:
     check(pure.run_many(dialect, 1, 300, SLOW), 2000)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("dialect", MARKED)
-def test_a_connection_whose_server_is_broken(dialect: Dialect, fault: Fault) -> None:
+def test_connection_with_a_broken_server_gives_no_wrong_reply_in_binary_and_meta(
+    dialect: Dialect, fault: Fault
+) -> None:
     tally = pure.run_many(dialect, 2, 100, (fault,))
     assert tally.wrong == 0, tally
     # A lost answer to a quiet request, and there is such a request in each binary get of many keys, is its silence.
@@ -72,7 +74,7 @@ def test_a_connection_whose_server_is_broken(dialect: Dialect, fault: Fault) -> 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_classic_text_cannot_tell(fault: Fault) -> None:
+def test_connection_with_a_broken_server_may_give_wrong_replies_without_a_key_in_classic_text(fault: Fault) -> None:
     tally = pure.run_many(Dialect.CLASSIC, 3, 100, (fault,))
     # Words that any request of a kind could be answered with. A value never reaches a get of another key.
     assert tally.kinds.keys() <= {"Set", "Add", "Append", "Delete", "Increment", "Touch"}
@@ -84,16 +86,18 @@ def test_what_classic_text_cannot_tell(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_whose_server_is_slow(client: Contestant) -> None:
+def test_client_with_a_slow_server_gives_no_wrong_result(client: Contestant) -> None:
     check(trial.run_many(client, 1, 100, SLOW), 1000)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_whose_server_is_broken(client: Contestant, fault: Fault) -> None:
+def test_client_with_a_broken_server_gives_no_wrong_result_but_those_of_classic_text(
+    client: Contestant, fault: Fault
+) -> None:
     tally = trial.run_many(client, 2, 40, (fault,))
     if "classic" in client.name and fault is not Fault.TWICE:
-        # See test_what_classic_text_cannot_tell. What comes at once with the right answer is noticed, though.
+        # As for the connection above. What comes at once with the right reply is noticed, though.
         assert tally.kinds.keys() <= {kind.value for kind in (Kind.ADD, Kind.CAS, Kind.DELETE, Kind.INCREMENT)}
         assert tally.stuck == 0, tally
         assert tally.answers >= 300
@@ -102,12 +106,12 @@ def test_a_client_whose_server_is_broken(client: Contestant, fault: Fault) -> No
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_an_interrupt_at_any_line(client: Contestant) -> None:
+def test_interrupt_at_any_line_leads_to_no_wrong_result(client: Contestant) -> None:
     check(lines.everywhere(client, stride=17), 2000)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_an_interrupt_at_any_instruction(client: Contestant) -> None:
+def test_interrupt_at_any_instruction_leads_to_no_wrong_result(client: Contestant) -> None:
     check(lines.everywhere(client, instructions=True, stride=167), 2000)
 
 
@@ -142,21 +146,21 @@ def in_turn(errors: tuple[lines.Error, ...] = ERRORS) -> lines.Error:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_signal_handler_that_raises_at_any_line(client: Contestant) -> None:
+def test_signal_handler_that_raises_at_any_line_leads_to_no_wrong_result(client: Contestant) -> None:
     tally = lines.everywhere(client, stride=7, error=in_turn())
     check(tally, 5_000)
     assert tally.interrupted > 100 * len(ERRORS)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_signal_handler_that_raises_at_any_instruction(client: Contestant) -> None:
+def test_signal_handler_that_raises_at_any_instruction_leads_to_no_wrong_result(client: Contestant) -> None:
     tally = lines.everywhere(client, instructions=True, stride=83, error=in_turn())
     check(tally, 5_000)
     assert tally.interrupted > 50 * len(ERRORS)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_signal_handler_that_raises_in_any_operation(client: Contestant) -> None:
+def test_signal_handler_that_raises_in_any_operation_leads_to_no_wrong_result(client: Contestant) -> None:
     tally = trial.run_many(client, 5, 300, SLOW, error=in_turn())
     check(tally, 3_000)
     assert tally.interrupted > 20 * len(ERRORS)
@@ -166,19 +170,19 @@ def test_a_signal_handler_that_raises_in_any_operation(client: Contestant) -> No
 
 
 @pytest.mark.parametrize("client", POOLED)
-def test_a_pool_whose_server_is_slow(client: Contestant) -> None:
+def test_pool_with_a_slow_server_gives_no_wrong_result(client: Contestant) -> None:
     check(trial.run_many(client, 6, 60, SLOW), 500)
 
 
 @pytest.mark.parametrize("client", POOLED)
-def test_a_signal_handler_that_raises_at_any_line_of_a_pool(client: Contestant) -> None:
+def test_signal_handler_that_raises_at_any_line_of_a_pool_leads_to_no_wrong_result(client: Contestant) -> None:
     tally = lines.everywhere(client, stride=307, error=in_turn())
     check(tally, 300)
     assert tally.interrupted > 2 * len(ERRORS)
 
 
 @pytest.mark.parametrize("client", POOLED)
-def test_a_signal_handler_that_raises_in_any_operation_of_a_pool(client: Contestant) -> None:
+def test_signal_handler_that_raises_in_any_operation_of_a_pool_leads_to_no_wrong_result(client: Contestant) -> None:
     tally = trial.run_many(client, 7, 100, SLOW, error=in_turn())
     check(tally, 800)
 
@@ -187,21 +191,21 @@ def test_a_signal_handler_that_raises_in_any_operation_of_a_pool(client: Contest
 
 
 @pytest.mark.parametrize("client", ASYNC_CLIENTS)
-def test_tasks_whose_server_is_slow(client: AsyncContestant) -> None:
+def test_tasks_with_a_slow_server_get_no_wrong_result(client: AsyncContestant) -> None:
     check(asynchronous.run_many(client, 1, 40, SLOW), 300)
 
 
 @pytest.mark.parametrize("client", ASYNC_MANY)
-def test_tasks_with_commands_on_many_keys_whose_server_is_slow(client: AsyncContestant) -> None:
+def test_tasks_with_commands_on_many_keys_and_a_slow_server_get_no_wrong_result(client: AsyncContestant) -> None:
     check(asynchronous.run_many(client, 3, 30, SLOW), 200)
 
 
 @pytest.mark.parametrize("client", [each for each in ASYNC_CLIENTS if "classic" not in str(each.id)])
-def test_tasks_whose_server_is_broken(client: AsyncContestant) -> None:
+def test_tasks_with_a_broken_server_get_no_wrong_result_in_binary_and_meta(client: AsyncContestant) -> None:
     check(asynchronous.run_many(client, 2, 30, BROKEN), 250, lost="binary" in client.name)
 
 
-def test_tasks_whose_server_leaves_out_answers_in_classic_text() -> None:
+def test_tasks_whose_server_leaves_out_replies_in_classic_text_give_the_connection_up() -> None:
     (classic,) = [each for each in asynchronous.OURS if "classic" in each.name]
     tally = asynchronous.run_many(classic, 2, 30, (Fault.NEVER,))
     # Every call would get its predecessor's answer for ever, if the connection were kept.
@@ -210,14 +214,16 @@ def test_tasks_whose_server_leaves_out_answers_in_classic_text() -> None:
 
 
 @pytest.mark.parametrize("client", ASYNC_CLIENTS)
-def test_tasks_and_an_interrupt_at_any_line(client: AsyncContestant) -> None:
+def test_interrupt_of_tasks_at_any_line_leads_to_no_wrong_result(client: AsyncContestant) -> None:
     tally = lines.everywhere(client, stride=61)
     check(tally, 1000)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine:RuntimeWarning")
 @pytest.mark.parametrize("client", ASYNC_CLIENTS)
-def test_tasks_and_a_signal_handler_that_raises_at_any_instruction(client: AsyncContestant) -> None:
+def test_signal_handler_that_raises_at_any_instruction_of_tasks_leads_to_no_wrong_result(
+    client: AsyncContestant,
+) -> None:
     tally = lines.everywhere(client, instructions=True, stride=211, error=in_turn(ERRORS_OF_TASKS))
     check(tally, 2_000)
     assert tally.interrupted > 20 * len(ERRORS_OF_TASKS)
@@ -226,7 +232,7 @@ def test_tasks_and_a_signal_handler_that_raises_at_any_instruction(client: Async
 # --- the trial itself
 
 
-def test_the_trial_finds_out() -> None:
+def test_trial_finds_wrong_results_of_careless_clients() -> None:
     for tally in (
         pure.run_many(Dialect.CLASSIC, 4, 60, (Fault.TWICE,)),
         trial.run_many(careless.BLOCKING, 1, 20, SLOW),
@@ -247,7 +253,7 @@ RIVALS = [pytest.param(each, id=each.name, marks=pytest.mark.peer(each.package))
 
 
 @pytest.mark.parametrize("client", RIVALS)
-def test_other_clients_can_be_tried(client: Contestant) -> None:
+def test_clients_of_other_projects_can_be_tried(client: Contestant) -> None:
     require(client.package)
     tally = trial.run_many(client, 1, 5, SLOW)
     assert tally.answers > 20
@@ -285,7 +291,7 @@ def judged(
     return oracle.judge(Call(kind, keys, value, delta=5), result, began, failed).value
 
 
-def test_the_judge_of_values() -> None:
+def test_value_is_judged_right_wrong_or_lost() -> None:
     assert judged(Kind.GET, b"new") == judged(Kind.GET, b"old") == "right"
     assert judged(Kind.GET, b"old", began=2) == judged(Kind.GET, b"other") == "wrong"
     assert judged(Kind.GET, None) == "lost"
@@ -295,7 +301,7 @@ def test_the_judge_of_values() -> None:
     assert judged(Kind.GETS, None) == "lost"
 
 
-def test_the_judge_of_many_values() -> None:
+def test_values_of_many_keys_are_judged_right_wrong_or_lost() -> None:
     keys = (KEY, OTHER, COUNTER)
     assert judged(Kind.MANY, {KEY: b"new", COUNTER: b"1000005"}, keys=keys) == "right"
     assert judged(Kind.MANY, {KEY: b"new"}, keys=keys, began=3) == "lost"
@@ -303,7 +309,7 @@ def test_the_judge_of_many_values() -> None:
     assert judged(Kind.MANY, {b"key-2": b"new"}, keys=keys) == "wrong"
 
 
-def test_the_judge_of_the_rest() -> None:
+def test_results_of_writes_are_judged_right_wrong_or_lost() -> None:
     assert judged(Kind.SET, True) == judged(Kind.ADD, False) == "right"
     assert judged(Kind.SET, False) == judged(Kind.ADD, True) == "wrong"
     assert judged(Kind.SET, False, failed=True) == "lost"
@@ -315,7 +321,7 @@ def test_the_judge_of_the_rest() -> None:
     assert judged(Kind.INCREMENT, 0, keys=(COUNTER,), failed=True) == "lost"
 
 
-def test_what_nobody_asked_for_is_corrupt() -> None:
+def test_request_that_no_client_has_sent_is_corrupt() -> None:
     oracle = Oracle()
     oracle.executed(Set(KEY, b"half of"), Stored(1))
     oracle.executed(Delete(KEY), Deleted())

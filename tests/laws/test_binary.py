@@ -165,7 +165,7 @@ def conversations(draw: st.DrawFn) -> tuple[Asked, bytes]:
 @pytest.mark.parametrize("source", ["good", "spoilt"])
 @reaches(unspoilt={"good": 1.0}, fault={"spoilt": 0.2}, reply={"good": 0.3})
 @given(conversation=conversations(), data=st.data(), eof=st.booleans())
-def test_cuts_never_change_what_a_client_is_told(
+def test_cuts_never_change_the_replies_of_a_client(
     source: str, conversation: tuple[Asked, bytes], data: st.DataObject, eof: bool
 ) -> None:
     asked, said = conversation
@@ -189,7 +189,7 @@ def test_cuts_never_change_what_a_client_is_told(
 @pytest.mark.parametrize("source", ["good", "spoilt", "packet", "rubbish"])
 @reaches(reply={"good": 0.2}, fault={"spoilt": 0.1, "rubbish": 0.3}, waiting={"good": 0.05})
 @given(conversation=conversations(), data=st.data())
-def test_any_bytes_are_told_within_the_limits(
+def test_any_bytes_are_read_by_a_client_within_the_limits(
     source: str, conversation: tuple[Asked, bytes], data: st.DataObject
 ) -> None:
     asked, said = conversation
@@ -309,7 +309,7 @@ def test_what_a_client_emits_a_server_reads(kind: str, data: st.DataObject) -> N
 @by_kind
 @reaches(reply=0.1)
 @given(data=st.data())
-def test_each_kind_of_request_is_sent_served_answered_and_told(kind: Kind, data: st.DataObject) -> None:
+def test_each_kind_of_request_is_sent_served_answered_and_its_reply_delivered(kind: Kind, data: st.DataObject) -> None:
     asked: Asked = []
     for request in data.draw(
         st.lists(requests_of(kind, Dialect.BINARY), min_size=1, max_size=1 if kind is Quit else 3)

@@ -84,7 +84,7 @@ def test_text_keys_are_words(key: bytes) -> None:
 
 
 @given(ENVELOPES)
-def test_requests_both_ways(envelope: ClassicEnvelope | MetaEnvelope) -> None:
+def test_any_request_is_decoded_as_it_was_encoded(envelope: ClassicEnvelope | MetaEnvelope) -> None:
     data = encode_request(envelope)
     again = decode_request(data)
     assert again == envelope
@@ -94,7 +94,7 @@ def test_requests_both_ways(envelope: ClassicEnvelope | MetaEnvelope) -> None:
 
 
 @given(meta_lines())
-def test_the_bytes_of_meta_both_ways(data: bytes) -> None:
+def test_any_line_of_meta_is_encoded_as_it_was_decoded(data: bytes) -> None:
     envelope = decode_request(data)
     assert encode_request(envelope) == data
     assert isinstance(envelope, MetaEnvelope)
@@ -104,7 +104,7 @@ def test_the_bytes_of_meta_both_ways(data: bytes) -> None:
 @pytest.mark.parametrize("dialect", TEXT)
 @reaches(said=0.3, silent=0.0)
 @given(data=st.data())
-def test_replies_both_ways(dialect: Dialect, data: st.DataObject) -> None:
+def test_any_reply_is_decoded_as_it_was_encoded(dialect: Dialect, data: st.DataObject) -> None:
     source: st.SearchStrategy[ClassicEnvelope | MetaEnvelope] = meta_envelopes()
     envelope = data.draw(classic_envelopes() if dialect is Dialect.CLASSIC else source)
     reply = data.draw(text_replies_to(envelope))
@@ -243,7 +243,9 @@ def conversations(draw: st.DrawFn, dialect: Dialect) -> tuple[Asked, bytes]:
 @pytest.mark.parametrize("source", ["good", "spoilt"])
 @reaches(unspoilt={"good": 1.0}, fault={"spoilt": 0.2}, reply={"good": 0.3})
 @given(data=st.data(), eof=st.booleans())
-def test_cuts_never_change_what_a_client_is_told(source: str, dialect: Dialect, data: st.DataObject, eof: bool) -> None:
+def test_cuts_never_change_the_replies_of_a_client(
+    source: str, dialect: Dialect, data: st.DataObject, eof: bool
+) -> None:
     asked, said = data.draw(conversations(dialect))
     stream = said if source == "good" else data.draw(mutated(said))
     limits = None if source == "good" else data.draw(st.sampled_from([None, SMALL_CLIENT, TINY_CLIENT]))
@@ -268,7 +270,7 @@ def test_cuts_never_change_what_a_client_is_told(source: str, dialect: Dialect, 
 @pytest.mark.parametrize("source", ["good", "spoilt", "stream", "rubbish"])
 @reaches(reply={"good": 0.2}, fault={"spoilt": 0.1})
 @given(data=st.data())
-def test_any_bytes_are_told_within_the_limits(source: str, dialect: Dialect, data: st.DataObject) -> None:
+def test_any_bytes_are_read_by_a_client_within_the_limits(source: str, dialect: Dialect, data: st.DataObject) -> None:
     asked, said = data.draw(conversations(dialect))
     sources = {"good": st.just(said), "spoilt": mutated(said), "stream": streams("any")}
     stream = data.draw(sources.get(source, st.binary(max_size=100)))
@@ -356,7 +358,7 @@ def _as_said(request: AnyRequest, dialect: Dialect) -> AnyRequest:
 @by_kind
 @reaches(reply=0.2)
 @given(data=st.data())
-def test_each_kind_of_request_is_sent_served_answered_and_told(
+def test_each_kind_of_request_is_sent_served_answered_and_its_reply_delivered(
     dialect: Dialect, kind: Kind, data: st.DataObject
 ) -> None:
     asked = data.draw(st.lists(requests_of(kind, dialect), min_size=1, max_size=1 if kind is Quit else 3))
@@ -424,7 +426,7 @@ def test_nothing_is_taken_for_an_unknown_line_that_is_known() -> None:
     ],
 )
 @given(data=st.data())
-def test_replies_to_each_kind_both_ways(asked: bytes, data: st.DataObject) -> None:
+def test_any_reply_to_each_kind_is_decoded_as_it_was_encoded(asked: bytes, data: st.DataObject) -> None:
     envelope = decode_request(asked)
     reply = data.draw(text_replies_to(envelope))
     said = encode_reply(reply, envelope)

@@ -1,6 +1,6 @@
-"""Fast paths: the usual message takes them, and they agree with the careful ones on every other.
+"""Fast paths: the usual message takes them, and they agree with the irregular ones on every other.
 
-A spy stands where the careful path begins. Without it nobody would notice that a fast path is never taken any more:
+A spy stands where the irregular path begins. Without it nobody would notice that a fast path is never taken any more:
 the result is the same, only late.
 """
 
@@ -69,7 +69,7 @@ from tests.support.wire import each_byte, wire
 BINARY, CLASSIC, META = Dialect.BINARY, Dialect.CLASSIC, Dialect.META
 
 #: Every class that has a fast path for replies, by the name of the method.
-QUICK = [
+FAST_PATHS = [
     (kind, name)
     for module in (
         _client_readers,
@@ -87,7 +87,7 @@ QUICK = [
 
 
 def test_every_fast_path_for_replies_is_known_here() -> None:
-    assert sorted(f"{kind.__name__}.{name}" for kind, name in QUICK) == [
+    assert sorted(f"{kind.__name__}.{name}" for kind, name in FAST_PATHS) == [
         "CounterReader.read",
         "GetReply.read",
         "ItemReader.read",
@@ -111,16 +111,16 @@ def test_every_fast_path_for_replies_is_known_here() -> None:
 
 
 @contextmanager
-def careful_replies() -> Iterator[None]:
+def only_irregular_replies() -> Iterator[None]:
     """Without the fast paths for replies."""
     with ExitStack() as stack:
-        for kind, name in QUICK:
+        for kind, name in FAST_PATHS:
             stack.enter_context(patch.object(kind, name, lambda *arguments: None))
         yield
 
 
 @contextmanager
-def careful_requests() -> Iterator[None]:
+def only_irregular_requests() -> Iterator[None]:
     """Without the fast paths for requests."""
     with (
         patch.object(_binary_client, "_PLANS", {}),
@@ -130,18 +130,18 @@ def careful_requests() -> Iterator[None]:
         yield
 
 
-def _careful(name: str) -> Callable[..., None]:
-    def careful(*arguments: object, **named: object) -> None:
-        raise AssertionError(f"the careful path was taken: {name}")
+def _never(name: str) -> Callable[..., None]:
+    def never(*arguments: object, **named: object) -> None:
+        raise AssertionError(f"the irregular path was taken: {name}")
 
-    return careful
+    return never
 
 
 @contextmanager
 def forbidden(*places: tuple[object, str]) -> Iterator[None]:
     with ExitStack() as stack:
         for place, name in places:
-            stack.enter_context(patch.object(place, name, _careful(name)))
+            stack.enter_context(patch.object(place, name, _never(name)))
         yield
 
 
@@ -226,7 +226,7 @@ def _usual() -> Iterator[Usual]:
         items = Values((Item(key, b"value", U32, U64), Item(b"b", b"", 0, 1), Item(key, b"value", U32, U64)))
         hits = [_hit("0d", each.key, each.value, each.flags, each.cas, at) for at, each in zip((0, 2, 3), items.items)]  # noqa: B905
         yield Usual(BINARY, Get(keys), b"".join(hits) + _bare("0a", 0, 4), items)
-        # Lines with numbers of many digits are left to the careful path.
+        # Lines with numbers of many digits are left to the irregular path.
         few = Values((Item(key, b"value", 7, 99_999), Item(b"b", b"", 0, 1), Item(key, b"value", 7, 99_999)))
         lines = [b"VALUE %b %d %d %d\r\n%b\r\n" % (i.key, i.flags, len(i.value), i.cas, i.value) for i in few.items]
         yield Usual(CLASSIC, Get(keys), b"".join(lines) + b"END\r\n", few)
@@ -247,7 +247,7 @@ def test_usual_requests_and_replies_take_the_fast_path(usual: Usual, limits: Lim
         exchange = client.send_quiet(usual.request) if usual.quiet else client.send(usual.request)
         assert tell(client, [usual.heard]) == Told([usual.reply])
         assert exchange.reply == usual.reply
-    with careful_requests(), careful_replies():
+    with only_irregular_requests(), only_irregular_replies():
         client = ClientConnection(limits, dialect=usual.dialect)
         same = client.send_quiet(usual.request) if usual.quiet else client.send(usual.request)
         assert same.data == exchange.data
@@ -285,15 +285,15 @@ _SHORT = [usual for usual in USUAL if LONG not in usual.heard and getattr(usual.
 @by_kind
 @reaches(unusual=0.3)
 @given(data=st.data())
-def test_fast_and_careful_agree_on_hostile_replies(usual: Usual, limits: Limits | None, data: st.DataObject) -> None:
+def test_fast_and_irregular_agree_on_hostile_replies(usual: Usual, limits: Limits | None, data: st.DataObject) -> None:
     heard = data.draw(mutated(usual.heard + data.draw(st.sampled_from([b"", usual.heard]))))
     fast = _outcome(usual, [heard], limits)
-    with careful_replies():
-        careful = _outcome(usual, [heard], limits)
+    with only_irregular_replies():
+        irregular = _outcome(usual, [heard], limits)
     if fast[0] != Told([usual.reply]):
         reached("unusual")
-    assert fast == careful
-    assert _outcome(usual, each_byte(heard), limits) == careful
+    assert fast == irregular
+    assert _outcome(usual, each_byte(heard), limits) == irregular
 
 
 # --- hostile requests
@@ -346,19 +346,19 @@ def _said(dialect: Dialect, request: Request[object], quiet: bool) -> tuple[str,
 @by_kind
 @reaches(refused=0.2)
 @given(data=st.data(), quiet=st.booleans())
-def test_fast_and_careful_agree_on_hostile_requests(
+def test_fast_and_irregular_agree_on_hostile_requests(
     dialect: Dialect, kind: type[Get], data: st.DataObject, quiet: bool
 ) -> None:
     fields = data.draw(_HOSTILE[kind])
     fields["meta"] = data.draw(_OPTIONS)
     request = kind(**fields)  # type: ignore[arg-type]
     fast = _said(dialect, request, quiet)
-    with careful_requests():
-        careful = _said(dialect, request, quiet)
+    with only_irregular_requests():
+        irregular = _said(dialect, request, quiet)
     if fast[0]:
         reached("refused")
         assert fast[0] == LocalProtocolError.__name__
-    assert fast == careful
+    assert fast == irregular
 
 
 @pytest.mark.parametrize("dialect", Dialect)
