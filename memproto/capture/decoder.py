@@ -97,7 +97,8 @@ class Decoder:
         if delivery.ended:
             self._forget(connection)
             if (ended := self._followers.pop(connection, None)) is not None:
-                yield from ended.end()
+                client = connection.client
+                yield from ended.end(closed=client is not None and delivery.finished[1 - client])
 
     def _begin(self, connection: Connection, piece: Piece) -> Follower | None:
         """Return a follower if it is now known that the connection is memcached's, and which end is the client."""
@@ -157,9 +158,9 @@ class _Questions:
             return
         key = (packet.source, packet.target, request.request_id)
         if (old := self._followers.pop(key, None)) is not None:
-            yield from old.end()
+            yield from old.end(closed=False)
         elif len(self._followers) >= _MAX_QUESTIONS:
-            yield from self._followers.popitem(last=False)[1].end()
+            yield from self._followers.popitem(last=False)[1].end(closed=False)
         ends = Ends(format_address(packet.source), format_address(packet.target), "udp")
         follower = self._followers[key] = Follower(ends, keep=self._keep)
         self._reassembler.forget(request.request_id, key[:2])
@@ -179,5 +180,5 @@ class _Questions:
     def end(self) -> Iterator[Record]:
         """Return the records of the questions whose replies are not complete."""
         for follower in self._followers.values():
-            yield from follower.end()
+            yield from follower.end(closed=False)
         self._followers.clear()

@@ -146,10 +146,16 @@ class Follower:
             self._observer.server_gap(size)
         return self._records()
 
-    def end(self) -> list[Record]:
-        """Return the records of what is left at the end: nothing more comes of either side."""
-        self._observer.client_eof()
-        self._observer.server_eof()
+    def end(self, *, closed: bool = True) -> list[Record]:
+        """Return the records of what is left at the end: nothing more comes of either side.
+
+        ``closed`` is whether the server ended the conversation; else only the capture may have ended.
+        """
+        if closed:
+            self._observer.client_eof()
+            self._observer.server_eof()
+        else:
+            self._observer.stop()
         return self._records()
 
     def _records(self) -> list[Record]:

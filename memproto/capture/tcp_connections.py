@@ -34,11 +34,15 @@ class Connection:
 
 
 class Delivery(NamedTuple):
-    """What one connection delivers: the next pieces, and whether they are its last."""
+    """What one connection delivers: the next pieces, and whether they are its last.
+
+    ``finished`` is whether each end was seen to finish, or one of them to reset the connection.
+    """
 
     connection: Connection
     pieces: list[Piece]
     ended: bool
+    finished: tuple[bool, bool]
 
 
 class Tracker:
@@ -83,7 +87,7 @@ class Tracker:
         elif self._waiting:
             self._waiting.discard(connection)
         if pieces or conversation.closed != was_closed:
-            yield Delivery(connection, pieces, conversation.closed)
+            yield Delivery(connection, pieces, conversation.closed, conversation.finished)
 
     def end(self) -> Iterator[Delivery]:
         """Return what is left when the capture is over; each connection that is open ends."""
@@ -94,7 +98,8 @@ class Tracker:
         connection = self._connections.pop(key)
         self._waiting.discard(connection)
         if not connection.ignored and not connection.conversation.closed:
-            yield Delivery(connection, connection.conversation.end(), True)
+            pieces = connection.conversation.end()
+            yield Delivery(connection, pieces, True, connection.conversation.finished)
 
     def _look(self, now: float) -> Iterator[Delivery]:
         """Deliver what has waited long enough for lost bytes."""
@@ -104,7 +109,8 @@ class Tracker:
             if not connection.conversation.waits:
                 self._waiting.discard(connection)
             if pieces:
-                yield Delivery(connection, pieces, connection.conversation.closed)
+                conversation = connection.conversation
+                yield Delivery(connection, pieces, conversation.closed, conversation.finished)
 
 
 def _key(one: Address, other: Address) -> _Key:

@@ -92,6 +92,12 @@ class Conversation:
         self._since = 0.0
 
     @property
+    def finished(self) -> tuple[bool, bool]:
+        """Whether each end has finished, or the connection was reset."""
+        first, second = self._directions
+        return first.finished, second.finished
+
+    @property
     def waits(self) -> bool:
         """Whether segments wait for bytes that have not come."""
         return self._held > 0
@@ -117,6 +123,7 @@ class Conversation:
                 ack = 0
             other.acked = max(other.acked, ack)
         if segment.rst:
+            own.finished = other.finished = True
             return self.end()
         data = segment.data
         if not self._held and at == own.next and ack <= other.next and not segment.missing:

@@ -118,6 +118,13 @@ class Observer:
         """Note that the server sends nothing more: requests that have no reply get none."""
         self._replies.stream.ended = True
 
+    def stop(self) -> None:
+        """Note that nothing more is fed, although the connection may go on: a capture ends.
+
+        Requests that have no reply get ``NoReply.NOT_SEEN``. That a quiet one got none is not ``certain``.
+        """
+        self._requests.stream.stopped = self._replies.stream.stopped = True
+
     def next_event(self) -> ObserverEvent | Signal:
         """The next exchange or other event; ``Signal.NEED_DATA`` if more bytes are needed.
 
@@ -127,9 +134,9 @@ class Observer:
         if event is not None:
             return event
         client, server = self._requests.stream, self._replies.stream
-        if server.ended:
+        if server.ended or server.stopped:
             event = self._replies.end()
-        if event is None and client.ended:
+        if event is None and (client.ended or client.stopped):
             event = client.cut_off()
         if event is not None:
             return event

@@ -29,7 +29,7 @@ class SkipReason(enum.Enum):
     GAP = "the bytes were not captured"
     NO_MESSAGE = "no message begins here; the observer looks for the next one"
     FAULT = "the sender broke the protocol or a limit"
-    CUT_OFF = "the stream ended inside a message"
+    CUT_OFF = "the bytes end inside a message"
 
 
 @final

@@ -20,7 +20,7 @@ from memproto.connection.observer_resync import find_message
 from memproto.connection.observer_streams import ObservedRequest, ObservedStream
 from memproto.errors import RemoteProtocolError
 from memproto.limits import Limits
-from memproto.model import AnyReply, BinaryEnvelope, Envelope, Failure, Magic, SaslAuth, Silence
+from memproto.model import AnyReply, BinaryEnvelope, Envelope, Failure, Magic, Quit, SaslAuth, Silence
 from memproto.text._lines import CRLF
 
 ReplyEvent: TypeAlias = ObservedExchange | UnmatchedReply | SkippedBytes
@@ -217,7 +217,10 @@ class ObservedReplies:
     def end(self) -> ReplyEvent | None:
         """The next event that follows from the end of the stream."""
         if self._waiting:
+            oldest, ended = self._oldest, self.stream.ended
+            certain = not self._certainty.in_doubt(oldest)
+            if not ended and oldest.quiet and not isinstance(oldest.request, Quit):
+                certain = False
             # Of a server that was not seen at all it is not known that it said nothing.
-            certain = not self._certainty.in_doubt(self._oldest)
-            return self.give_up(NoReply.CLOSED if self.stream.end else NoReply.NOT_SEEN, certain)
+            return self.give_up(NoReply.CLOSED if self.stream.end and ended else NoReply.NOT_SEEN, certain)
         return self.stream.cut_off()

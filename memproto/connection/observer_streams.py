@@ -34,7 +34,7 @@ class ObservedRequest(Exchange[object]):
 class ObservedStream(ReceiveBuffer):
     """The bytes that one side sent. Offsets count from the first byte, gaps included."""
 
-    __slots__ = ("begin", "detail", "end", "ended", "is_client", "is_first", "lost", "may_begin", "missing")
+    __slots__ = ("begin", "detail", "end", "ended", "is_client", "is_first", "lost", "may_begin", "missing", "stopped")
 
     def __init__(self, is_client: bool) -> None:
         super().__init__()
@@ -44,8 +44,9 @@ class ObservedStream(ReceiveBuffer):
         self.end: int = 0
         #: How many bytes of that message were lost in gaps.
         self.missing: int = 0
-        #: Whether the side sends nothing more.
+        #: Whether the side sends nothing more; and whether nothing more is fed of what it sends.
         self.ended: bool = False
+        self.stopped: bool = False
         #: Why no message is known to begin at ``begin``, ``None`` if one does; and what was wrong.
         self.lost: SkipReason | None = None
         self.detail: str = ""

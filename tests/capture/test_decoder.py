@@ -12,7 +12,7 @@ from memproto.capture.follower import Ends, Record, _Stream
 from memproto.capture.packets import Frame, LinkType, Skipped
 from memproto.capture.sources import Packets, recognise
 from memproto.capture.summary import summarise
-from tests.capture.frames import ACK, CLIENT, FIN, SERVER, SYN, End, ip, tcp, udp
+from tests.capture.frames import ACK, CLIENT, FIN, RST, SERVER, SYN, End, ip, tcp, udp
 from tests.support.peers import ROOT
 
 CAPTURES = ROOT / "tests" / "data" / "captures"
@@ -264,3 +264,12 @@ def test_bytes_that_are_not_held_any_more_have_no_time() -> None:
     assert stream.bytes_of(range(1, 5)) == b"bc\0\0"
     stream.release(3)
     assert stream.times(range(3, 4)) == (2.0, 2.0)
+
+
+def test_a_request_without_a_reply_is_closed_only_if_the_server_was_seen_to_finish() -> None:
+    packets = _dialog(CLIENT, SERVER, GET, END, GET)
+    fin = tcp(SERVER, CLIENT, seq=505, ack=114, flags=FIN | ACK)
+    reset = tcp(SERVER, CLIENT, seq=505, ack=114, flags=RST)
+    for end, status in (None, "not_seen"), (fin, "closed"), (reset, "closed"):
+        records = _decoded(Decoder(), _frames(*packets, *([end] if end else [])))
+        assert [summarise(record).status for record in records] == ["miss", status]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from memproto import Limits, ObservedExchange, Observer, ObserverEvent, UnmatchedReply
+from memproto import (
+    ConnectionClosed,
+    Limits,
+    NoReply,
+    ObservedExchange,
+    Observer,
+    ObserverEvent,
+    Side,
+    Signal,
+    SkippedBytes,
+    UnmatchedReply,
+)
 from tests.connection.test_observer import events_of
 
 NOTHING = range(0)
@@ -150,3 +161,25 @@ def test_two_gaps_in_a_row_cost_one_request() -> None:
     observer.server_gap(3)
     observer.server_sent(b"VALUE c 0 0\r\n\r\nEND\r\n")
     assert _pairs(events_of(observer)) == [(14, NOTHING, True), (23, range(52, 72), False)]
+
+
+def test_end_of_a_capture_is_not_the_end_of_the_connection() -> None:
+    for stop in (True, False):
+        observer = Observer()
+        observer.client_sent(b"set a 0 0 1 noreply\r\nx\r\nget b\r\nquit\r\nget")
+        observer.server_sent(b"E")
+        if stop:
+            observer.stop()
+        else:
+            observer.client_eof()
+            observer.server_eof()
+        quiet, got, quit_, client, server = events_of(observer)[:5]
+        assert [each.certain for each in (quiet, got, quit_) if isinstance(each, ObservedExchange)] == [
+            not stop,
+            True,
+            True,
+        ]
+        assert isinstance(got, ObservedExchange)
+        assert got.reply is (NoReply.NOT_SEEN if stop else NoReply.CLOSED)
+        assert {each.side for each in (client, server) if isinstance(each, SkippedBytes)} == set(Side)
+        assert observer.next_event() == (Signal.NEED_DATA if stop else ConnectionClosed())
