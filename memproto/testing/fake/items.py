@@ -126,6 +126,15 @@ class FakeItems(MutableMapping[bytes, FakeItem]):
             raise KeyError(key)
         return default
 
+    def popitem(self) -> tuple[bytes, FakeItem]:
+        """Remove some item and return it with its key. Raises KeyError if there is none."""
+        with self._access() as access:
+            for key, stored in access.journal.stored.items():
+                if stored.expires > access.now:
+                    access.engine.execute(Delete(key), access.now)
+                    return key, _shown(stored, access.now)
+        raise KeyError("there are no items")
+
     def __delitem__(self, key: bytes) -> None:
         check_type("key", key, (bytes,), "bytes")
         with self._access() as access:

@@ -19,8 +19,9 @@ from memproto.testing.fake.state import FakeState
 
 #: How long :meth:`Loop.stop` waits for the thread, which waits for the lock at most, in seconds.
 _PATIENCE = 5.0
-#: How many turns may pass until what clients have sent is carried out.
+#: How many turns, and how many seconds, may pass until what clients have sent is carried out.
 _MOST_TURNS = 1000
+_MOST_SECONDS = 1.0
 #: How long the thread sleeps at most, in seconds; selectors refuse some weeks.
 _LONGEST_SLEEP = 3600.0
 
@@ -116,7 +117,10 @@ class Loop:
             raise command.error
 
     def settle(self) -> None:
-        """Carry out what clients have sent before this call, as far as it has arrived."""
+        """Carry out what clients have sent before this call, as far as it has arrived.
+
+        A client that sends without a pause is not waited for longer than a second.
+        """
         self.call(self._settle)
 
     def down(self) -> None:
@@ -187,25 +191,25 @@ class Loop:
         times = [at for at in (link.wakes_at() for link in self._timed) if at is not None]
         return min(max(min(times) - self._elapsed(), 0), _LONGEST_SLEEP) if times else None
 
-    def _turn(self, timeout: float | None) -> bool:
-        """Wait, and serve each client that has sent or taken something; whether there was any."""
-        worked = False
+    def _turn(self, timeout: float | None) -> set[Endpoint]:
+        """Wait, and serve each client that has sent or taken something; these, and those that are new."""
+        served: set[Endpoint] = set()
         for key, mask in self._selector.select(timeout):
             if key.fileobj is self._wakee:
                 self._drain()
                 continue
-            worked = True
             if key.fileobj is self._listener.socket:
-                self._accept()
+                served |= self._accept()
             else:
                 self._serve(key.data, mask)
+                served.add(key.data)
         now = self._elapsed()
         for link in list(self._timed):
             at = link.wakes_at()
             if at is not None and at <= now:
                 link.wake(now)
             self._watch(link)
-        return worked
+        return served
 
     def _drain(self) -> None:
         with suppress(BlockingIOError):
@@ -219,12 +223,15 @@ class Loop:
             link.write(self._elapsed())
         self._watch(link)
 
-    def _accept(self) -> None:
-        for accepted in self._listener.accept():
-            link = Link(accepted, Conversation(self._state, self._elapsed), self._tls)
-            self._links.add(link)
-            self._state.connections = len(self._links)
+    def _accept(self) -> set[Link]:
+        links = {
+            Link(accepted, Conversation(self._state, self._elapsed), self._tls) for accepted in self._listener.accept()
+        }
+        self._links |= links
+        self._state.connections = len(self._links)
+        for link in links:
             self._watch(link)
+        return links
 
     def _watch(self, link: Endpoint) -> None:
         """Wait for what the link needs next, or close it."""
@@ -258,8 +265,15 @@ class Loop:
     # --- commands
 
     def _settle(self) -> None:
-        # Until there is a turn in which nothing has arrived.
-        _ = all(self._turn(0) for _ in range(_MOST_TURNS))
+        # Until there was a turn for each client in which nothing had arrived from it.
+        end = self._elapsed() + _MOST_SECONDS
+        busy = self._turn(0)
+        for _ in range(_MOST_TURNS):
+            if not busy or self._elapsed() > end:
+                return
+            before = set(self._links)
+            busy &= self._turn(0)
+            busy |= self._links - before
 
     def _watch_listener(self) -> None:
         self._selector.register(self._listener.socket, selectors.EVENT_READ)

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from memproto.clients import Client, ServerError
 from memproto.testing import Delay, FakeItem, FakeMemcached, ReceivedRequest
 from memproto.testing.fake.link import Link
 from memproto.testing.fake.listener import Listener
-from memproto.testing.fake.loop import Loop
+from memproto.testing.fake.loop import Endpoint, Loop
 from tests.support.peers import DEADLINE
 
 
@@ -161,6 +161,15 @@ def test_an_item_that_no_client_could_store_is_refused(
         fake.items[key] = item
     assert str(caught.value).startswith(words)
     assert len(fake.items) == 0
+
+
+def test_popitem_removes_some_item_that_is_not_expired(fake: FakeMemcached) -> None:
+    fake.now = 1_900_000_000
+    fake.items.update({b"a": FakeItem(b"1", exptime=60), b"b": FakeItem(b"2")})
+    fake.advance(60)
+    assert fake.items.popitem() == (b"b", FakeItem(b"2", cas=2))
+    with pytest.raises(KeyError):
+        fake.items.popitem()
 
 
 def test_pop_removes_an_item_and_returns_it_or_a_default(fake: FakeMemcached) -> None:
@@ -477,6 +486,38 @@ def test_connections_close_at_stop_though_a_child_has_inherited_them() -> None:
         os.close(go)
         os.close(ready)
         os.waitpid(child, 0)
+
+
+def test_a_client_that_sends_without_a_pause_does_not_hold_up_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    turn = Loop._turn
+
+    def counted(loop: Loop, timeout: float | None) -> set[Endpoint]:
+        nonlocal turns
+        turns += 1
+        return turn(loop, timeout)
+
+    monkeypatch.setattr(Loop, "_turn", counted)
+    monkeypatch.setattr("memproto.testing.fake.loop._MOST_SECONDS", 0.02)
+    ended = threading.Event()
+
+    def flood(link: socket.socket) -> None:
+        while not ended.is_set():
+            link.sendall(b"mn\r\nset key 0 0 1 noreply\r\nx\r\n" * 100)
+            assert len(read(link, 400)) == 400 or ended.is_set()
+
+    with FakeMemcached() as fake, ExitStack() as stack:
+        links = [stack.enter_context(socket.create_connection(fake.address, DEADLINE)) for _ in range(3)]
+        threads = [threading.Thread(target=flood, args=(link,)) for link in links]
+        for thread in threads:
+            thread.start()
+        before = turns
+        seen = len(fake.requests)
+        assert turns - before < 200
+        ended.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+        assert len(fake.requests) >= seen
 
 
 def test_threads_may_look_at_the_items_while_clients_write(fake: FakeMemcached) -> None:
