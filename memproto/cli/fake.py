@@ -55,15 +55,15 @@ class _Server:
     """The fake, its control, and whether both are to end."""
 
     def __init__(self, fake: FakeMemcached) -> None:
-        self._control = Control(fake)
+        self.control = Control(fake)
         self._lock = threading.Lock()
         self.done = threading.Event()
 
     def answer(self, line: bytes, write: Callable[[bytes], object]) -> None:
         """Carry out the command of a line, and write the line of the answer."""
         with self._lock:
-            answer = self._control.answer(line.decode("utf-8", "surrogateescape"))
-            ended = self._control.ended
+            answer = self.control.answer(line.decode("utf-8", "surrogateescape"))
+            ended = self.control.ended
         write(answer.encode() + b"\n")
         if ended:
             self.done.set()
@@ -204,6 +204,7 @@ def _serve(options: Namespace) -> None:
         with _naming(options.path or f"{options.host}:{options.port}"):
             stack.enter_context(fake)
         server = _Server(fake)
+        stack.callback(server.control.remove_rules)
         port = None
         if options.control is not None:
             with _naming(f"{options.host}:{options.control}"):

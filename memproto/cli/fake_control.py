@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar, get_args
 
-from memproto import AnyRequest, Failure, LocalProtocolError, Status
+from memproto import AnyRequest, Failure, Status
 from memproto.model import Message
 from memproto.testing import (
     Close,
@@ -89,7 +89,7 @@ class Control:
             "down": self._without_arguments(lambda: fake.down()),
             "up": self._without_arguments(lambda: fake.up()),
             "refuse": self._without_arguments(lambda: fake.refuse()),
-            "clear": self._without_arguments(lambda: fake.clear()),
+            "clear": self._without_arguments(self._clear),
             "fail": self._fail,
             "remove": self._remove,
             "requests": self._requests,
@@ -100,7 +100,8 @@ class Control:
         """Carry out the command of a line; a line of JSON, without its end."""
         try:
             said: dict[str, Json] = {"ok": True, **self._carry_out(line)}
-        except (ValueError, OSError, LocalProtocolError) as error:
+        except Exception as error:
+            # Whatever it is, the user has to be answered: an error of a rule may be of any type.
             said = {"ok": False, "error": str(error)}
         return json.dumps(said)
 
@@ -152,6 +153,15 @@ class Control:
         rule = self._rules[number - 1]
         rule.remove()
         return {"applied": rule.applied}
+
+    def remove_rules(self) -> None:
+        """Remove all rules. The fake would warn of those that no request met with; `remove` tells of them here."""
+        for rule in self._rules:
+            rule.remove()
+
+    def _clear(self) -> None:
+        self.remove_rules()
+        self._fake.clear()
 
     def _requests(self, arguments: list[str]) -> dict[str, Json]:
         _count(arguments, 0, 0)

@@ -13,7 +13,7 @@ from memproto.testing.fake.faults import Close, Cut, Delay, Drop, Duplicate, Fau
 from memproto.testing.fake.items import FakeItem, FakeItems
 from memproto.testing.fake.memcached import FakeMemcached, Outage
 from memproto.testing.fake.pipe import FakePipe
-from memproto.testing.fake.rules import Rule
+from memproto.testing.fake.rules import Rule, UnusedRuleWarning
 from memproto.testing.fake.sockets import FakeSocketModule
 from memproto.testing.fake.state import ReceivedRequest
 from memproto.testing.pipe import Pipe
@@ -45,6 +45,7 @@ __all__ = [
     "Reply",
     "Rule",
     "ServerMachine",
+    "UnusedRuleWarning",
     "binary_envelopes",
     "classic_envelopes",
     "cuts",

@@ -39,6 +39,7 @@ from memproto import (
 from memproto.testing.fake.faults import Close, Cut, Delay, Fault
 from memproto.testing.fake.memcached import FakeMemcached
 from memproto.testing.fake.pipe import FakePipe
+from memproto.testing.fake.rules import Rule
 from memproto.testing.strategies.cuts import pieces
 from memproto.testing.strategies.items import POOL, U32, U64, values
 
@@ -182,6 +183,7 @@ class ClientMachine(RuleBasedStateMachine):
         #: The server. It is not started: :meth:`open` may start it, or use it in memory.
         self.fake: FakeMemcached = FakeMemcached()
         self._faulty = False
+        self._fault_rules: list[Rule] = []
         self._serial = 0
         self.open()
 
@@ -210,6 +212,9 @@ class ClientMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Close the client."""
+        # A client that is waiting to try again sends nothing: no fault need happen.
+        for each in self._fault_rules:
+            each.remove()
         self.close()
 
     def _prepare(self, how: Fault | None, late: bool) -> None:
@@ -217,7 +222,7 @@ class ClientMachine(RuleBasedStateMachine):
         if late:
             self.fake.advance(_LATE)
         if how is not None:
-            self.fake.fail(times=1, how=how)
+            self._fault_rules.append(self.fake.fail(times=1, how=how))
             self._faulty = True
 
     @rule(key=_KEYS, how=_HOW, late=st.booleans())

@@ -45,7 +45,7 @@ def test_each_test_has_a_clean_fake_and_all_have_the_same_server(pytester: pytes
             assert abs(memcached.now - time.time()) < 60
             assert client[0].set(b"key", b"value")
             memcached.advance(1000)
-            memcached.fail(how=Close())
+            memcached.fail(how=Close()).remove()
             memcached.down()
             memcached.up()
             client[0].close()

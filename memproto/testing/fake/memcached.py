@@ -138,7 +138,8 @@ class FakeMemcached:
         """Close all connections and stop listening; a fake that is not started stays so.
 
         Raises the first error that a connection met with because of the test, such as a rule whose reply does not
-        answer the request; and RuntimeError, with nothing stopped, in a block of :meth:`paused`.
+        answer the request; and RuntimeError, with nothing stopped, in a block of :meth:`paused`. Gives an
+        :class:`UnusedRuleWarning` for each rule that is not removed and that no request met with.
         """
         if self._pauser == threading.get_ident():
             raise RuntimeError("the fake cannot be stopped in a block of paused(), which its clients wait for")
@@ -146,6 +147,8 @@ class FakeMemcached:
         if loop is not None:
             loop.stop()
         self._raise_error()
+        for rule in self._state.rules.active:
+            rule.warn_if_unused()
 
     def _raise_error(self) -> None:
         errors, self._state.errors = self._state.errors, []
@@ -276,9 +279,12 @@ class FakeMemcached:
             if conversation.delayed:
                 conversation.hang_up()
         with self.paused():
+            rules = self._state.rules.active
             self._state.reset()
         self.up()
         self._raise_error()
+        for rule in rules:
+            rule.warn_if_unused()
 
     def _settle(self) -> None:
         if self._loop is not None and self._pauser != threading.get_ident():

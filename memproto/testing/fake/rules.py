@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self, TypeAlias, get_args
@@ -43,6 +45,10 @@ def keys_of(request: AnyRequest) -> tuple[bytes, ...]:
     return (request.key,) if isinstance(request, _Keyed) else ()
 
 
+class UnusedRuleWarning(UserWarning):
+    """A rule has ended, and no request met with its fault: probably the test does not test what it says."""
+
+
 class Rule:
     """A fault that some requests meet with, as long as the rule is not removed. As a context manager it removes itself.
 
@@ -65,6 +71,7 @@ class Rule:
         self._check_reply()
         self._matched = 0
         self._applied = 0
+        self._warned = False
 
     def _check_reply(self) -> None:
         if isinstance(self.how, Reply) and not isinstance(self.how.reply, Failure):
@@ -85,7 +92,10 @@ class Rule:
         return self._applied
 
     def __repr__(self) -> str:
-        return f"<Rule {self.how!r} applied={self._applied}>"
+        kinds = "" if self._kinds is _KINDS else " for " + ", ".join(kind.__name__ for kind in self._kinds)
+        key = "" if self._pattern is None else f" key={self._pattern.encode('latin-1')!r}"
+        nth = "" if self._nth == 1 else f" nth={self._nth}"
+        return f"<Rule {self.how!r}{kinds}{key}{nth} matched={self._matched} applied={self._applied}>"
 
     def __enter__(self) -> Self:
         return self
@@ -94,10 +104,20 @@ class Rule:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.remove()
+        if error is None:
+            self.warn_if_unused()
 
     def remove(self) -> None:
         """Let no more requests meet with the fault. Replies that are delayed already stay so."""
+        with suppress(RuntimeError):  # a child process has inherited the rule, and the fake is the parent's
+            self._rules.settle()
         self._rules.remove(self)
+
+    def warn_if_unused(self) -> None:
+        """Give an UnusedRuleWarning, at the line that has called the caller, if no request met with the fault."""
+        if not self._applied and not self._warned:
+            self._warned = True
+            warnings.warn(f"no request met with the fault of {self!r}", UnusedRuleWarning, stacklevel=3)
 
     def applies_to(self, request: AnyRequest) -> bool:
         """Count the request if the rule is for it; whether it is to meet with the fault."""
@@ -122,6 +142,11 @@ class Rules:
         #: Called before counters are read: carries out what clients have already sent.
         self.settle: Callable[[], None] = settle
         self._rules: tuple[Rule, ...] = ()
+
+    @property
+    def active(self) -> tuple[Rule, ...]:
+        """Those that were made and not removed, the last one first."""
+        return self._rules
 
     def add(self, kinds: Kinds, key: bytes | None, nth: int, times: int | None, how: Fault) -> Rule:
         """Make a rule. Raises LocalProtocolError for an argument of a wrong type or out of range."""

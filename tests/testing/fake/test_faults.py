@@ -32,6 +32,7 @@ from memproto.testing import (
     Fault,
     Garbage,
     Reply,
+    UnusedRuleWarning,
 )
 from memproto.testing.fake.link import LINGER
 from tests.support.peers import DEADLINE
@@ -122,7 +123,7 @@ def test_the_nth_request_and_those_behind_it_meet_with_a_fault_so_many_times(fak
     rule = fake.fail(Version, nth=2, times=2, how=Garbage(b"?"))
     assert converse(fake, b"version\r\n" * 5) == b"VERSION 1.6.18\r\n??" + b"VERSION 1.6.18\r\n" * 2
     assert (rule.matched, rule.applied) == (5, 2)
-    assert repr(rule) == "<Rule Garbage(data=b'?') applied=2>"
+    assert repr(rule) == "<Rule Garbage(data=b'?') for Version nth=2 matched=5 applied=2>"
 
 
 def test_a_rule_is_for_the_kinds_and_keys_that_it_names(fake: FakeMemcached) -> None:
@@ -231,7 +232,7 @@ def test_refuse_leaves_connections_that_there_are(fake: FakeMemcached) -> None:
 def test_a_reply_that_cannot_answer_the_request_is_refused(fake: FakeMemcached) -> None:
     with pytest.raises(LocalProtocolError, match="reply is Stored, must be a Failure or a reply to Get"):
         fake.fail(Get, how=Reply(Stored()))
-    fake.fail(Set, how=Reply(Stored()))
+    fake.fail(Set, how=Reply(Stored())).remove()
     with pytest.raises(LocalProtocolError, match="reply is Counter, must be a Failure or a reply to Set"):
         fake.fail((Increment, Set), how=Reply(Counter(1)))
 
@@ -289,7 +290,6 @@ def test_wrong_rules_are_refused_by_name(fake: FakeMemcached) -> None:
         ({"how": Close}, "how is the class Close, must be a fault"),
         ({"how": None}, "how is None, must be a fault"),
         ({"request": (), "how": Drop()}, "request is an empty tuple, must have a request class"),
-        ({"request": (), "how": Drop()}, "request is an empty tuple, must have a request class"),
     ):
         with pytest.raises(LocalProtocolError) as caught:
             fake.fail(**arguments)
@@ -321,3 +321,32 @@ def test_requests_without_a_key_are_no_match_for_a_key(fake: FakeMemcached) -> N
     rule = fake.fail((Stats, Flush), key=b"*", how=Close())
     converse(fake, b"stats\r\nflush_all\r\n")
     assert rule.matched == 0
+    rule.remove()
+
+
+def test_a_rule_that_no_request_met_with_gives_one_warning_at_its_end(fake: FakeMemcached) -> None:
+    with pytest.warns(UnusedRuleWarning) as caught, fake.fail(Get, key=b"user:*", nth=2, how=Close()):
+        converse(fake, b"get user:1\r\n")
+    said = "no request met with the fault of <Rule Close(execute=True) for Get key=b'user:*' nth=2 matched=1 applied=0>"
+    assert [str(each.message) for each in caught] == [said]
+    assert caught[0].filename == __file__
+    fake.fail(how=Close())
+    with pytest.warns(UnusedRuleWarning):
+        fake.clear()
+    with FakeMemcached() as other:
+        rule = other.fail(how=Close())
+        with pytest.warns(UnusedRuleWarning):
+            other.stop()
+        rule.remove()
+
+
+def test_no_warning_hides_the_error_of_a_test(fake: FakeMemcached) -> None:
+    with pytest.raises(ZeroDivisionError), fake.fail(how=Close()):
+        raise ZeroDivisionError
+
+
+def test_a_request_without_a_reply_that_was_sent_before_a_rule_ends_meets_with_it(fake: FakeMemcached) -> None:
+    with socket.create_connection(fake.address, DEADLINE) as link:
+        with fake.fail(Set, how=Drop(execute=False)):
+            link.sendall(b"set k 0 0 1 noreply\r\nx\r\n")
+        assert b"k" not in fake.items
