@@ -251,7 +251,7 @@ def test_node_that_hangs_is_dead_and_then_returns_right_values(
     kind: Any, dead: DeadNodes, servers: list[Server]
 ) -> None:
     nodes = [server.node for server in servers]
-    with kind(nodes, timeout=0.2, dead=dead, retry_after=0.3) as cluster:
+    with kind(nodes, timeout=0.5, dead=dead, retry_after=1.0) as cluster:
         assert cluster.set_multi(VALUES) == []
         lost = {key for key in KEYS if cluster.router.ring.node(key) == nodes[2]}
         process = servers[2].running.process
