@@ -110,7 +110,9 @@ class BufferMachine(RuleBasedStateMachine):
 
     def _most(self, limit: int, long: int) -> int:
         """How long the line may be."""
-        is_long = self._line_length() > limit < long and self.model.startswith(b"get ")
+        # No more than this is looked at.
+        beginning = self.model[: limit + 1]
+        is_long = self._line_length() > limit < long and beginning.startswith(b"get ")
         return long if is_long else limit
 
     def _check_refusal(self, reason: str, limit: int, bare_lf: bool, long: int) -> None:
