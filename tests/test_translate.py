@@ -258,6 +258,7 @@ def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
     return st.builds(envelope, requests, options, asks)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("to", Dialect)
 @pytest.mark.parametrize(("dialect", "kind"), DIALECTS_AND_KINDS)
 def test_what_translate_returns_can_be_encoded_and_means_the_same(dialect: Dialect, kind: Kind, to: Dialect) -> None:

@@ -154,6 +154,7 @@ def test_a_reply_that_is_cut_is_not_taken(to: BinaryEnvelope, data: st.DataObjec
             decode_reply(said[:size], to)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", KINDS[Dialect.BINARY])
 @pytest.mark.parametrize("where", ["anywhere", "status"])
 @by_kind

@@ -19,6 +19,7 @@ from tests.support.peers import DEADLINE
 from tests.support.scripted_servers import threaded_tiny_server
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.name.lower())
 def test_hundred_tasks_on_four_connections_get_their_own_values(dialect: Dialect, loop: Loop) -> None:

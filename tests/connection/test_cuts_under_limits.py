@@ -128,6 +128,7 @@ def _client(limits: Limits, dialect: Dialect, requests: list[AnyRequest]) -> Cli
     return client
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", list(Dialect))
 @pytest.mark.parametrize("kind", REQUESTS)
 @given(data=st.data(), limits=LIMITS)

@@ -84,6 +84,7 @@ def test_the_server_says_what_memcached_said(name: str) -> None:
         _replay(name, [data[:at], data[at:]])
 
 
+@pytest.mark.untraced
 @each_connection
 @given(data=st.data())
 def test_cuts_do_not_change_what_a_server_says_in_a_session(name: str, data: st.DataObject) -> None:

@@ -29,6 +29,7 @@ many = settings(max_examples=10 * settings().max_examples)
 timed = st.lists(st.tuples(steps, cache_requests(texts, ends, delays, cas)), min_size=5, max_size=40)
 
 
+@pytest.mark.untraced
 @many
 @pytest.mark.parametrize("look", [True, False], ids=["looking", "blind"])
 @reaches(request=1.0, hit={True: 0.1})

@@ -136,6 +136,7 @@ def test_lost_framing_is_answered_with_the_hint_behind_the_replies(port: int) ->
     assert said.endswith(b"Invalid arguments")
 
 
+@pytest.mark.once
 @pytest.mark.peer("memccapable")
 @pytest.mark.parametrize(
     ("dialect", "protocol"), [("binary", "-a"), ("binary", "-b"), ("meta", "-a"), ("meta", "-b"), ("classic", "-a")]

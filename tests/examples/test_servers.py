@@ -69,6 +69,7 @@ def check_alive(port: int) -> None:
 # --- real clients
 
 
+@pytest.mark.once
 @pytest.mark.peer("memccapable")
 @pytest.mark.parametrize("protocol", ["-a", "-b"])
 def test_server_passes_memccapable(port: int, protocol: str) -> None:
@@ -104,6 +105,7 @@ def test_python_binary_memcached_is_served(port: int) -> None:
     client.disconnect_all()
 
 
+@pytest.mark.once
 @pytest.mark.peer("pylibmc")
 @pytest.mark.parametrize("binary", [False, True])
 def test_pylibmc_is_served(port: int, binary: bool) -> None:

@@ -280,6 +280,7 @@ def _outcome(usual: Usual, pieces: list[bytes], limits: Limits | None) -> tuple[
 _SHORT = [usual for usual in USUAL if LONG not in usual.heard and getattr(usual.request, "exptime", 0) != I31]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("limits", [None, Limits(value=4, answer=4)], ids=["default", "small"])
 @pytest.mark.parametrize("usual", _SHORT, ids=lambda usual: f"{usual.dialect.value}-{usual.request!r}"[:60])
 @by_kind

@@ -139,6 +139,7 @@ def _said(request: AnyRequest, dialect: Dialect) -> bytes:
     return ClientConnection(dialect=dialect).send(request).data
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("source", SOURCES)
 @reaches(event={"good": 0.5, "any": 0.1, "locked": 0.1})
 @given(data=st.data(), eof=st.booleans())
@@ -266,6 +267,7 @@ def test_cuts_never_change_the_replies_of_a_client(
         assert whole.fault is None or eof or whole.fault.startswith("the server may have read the data of ")
 
 
+@pytest.mark.untraced
 @each_dialect
 @pytest.mark.parametrize("source", ["good", "spoilt", "stream", "rubbish"])
 @reaches(reply={"good": 0.2}, fault={"spoilt": 0.1})

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.peers import DEADLINE, require, server_of
 
-pytestmark = pytest.mark.peer("aiomcache")
+pytestmark = [pytest.mark.once, pytest.mark.peer("aiomcache")]
 
 _FOUND = importlib.util.find_spec("aiomcache") is not None
 aiomcache: Any = importlib.import_module("aiomcache") if _FOUND else None

@@ -104,11 +104,13 @@ def pylibmc_says(port: int, *credentials: str) -> str:
     return told.stdout.strip()
 
 
+@pytest.mark.once
 @pytest.mark.peer("pylibmc")
 def test_pylibmc_with_a_password(sasl: int) -> None:
     assert pylibmc_says(sasl, "bob", "secret") == "True value {'key': 'value'}"
 
 
+@pytest.mark.once
 @pytest.mark.peer("pylibmc")
 @pytest.mark.parametrize("credentials", [("bob", "wrong"), ("nobody", "secret"), ()])
 def test_pylibmc_without_the_right_one(sasl: int, credentials: tuple[str, ...]) -> None:

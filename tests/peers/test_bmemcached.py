@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.peers import DEADLINE, require, server_of
 
-pytestmark = pytest.mark.peer("bmemcached")
+pytestmark = [pytest.mark.once, pytest.mark.peer("bmemcached")]
 
 #: Nothing compresses this.
 NOISE = random.Random(7).randbytes(1_048_000)

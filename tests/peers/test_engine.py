@@ -43,7 +43,7 @@ from tests.support.cache_requests import KEYS, cache_requests, exptimes, texts
 from tests.support.peers import DEADLINE, memcached
 from tests.support.replica import Replica, packet
 
-pytestmark = pytest.mark.peer("memcached")
+pytestmark = [pytest.mark.once, pytest.mark.peer("memcached")]
 
 FENCE = 0xFE0CE
 #: What both count in the same way. memcached finds expired items later than we do, and counts their memory otherwise.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.peers import DEADLINE, example_server, require, tiny_server
 
-pytestmark = [pytest.mark.untraced, pytest.mark.peer("memccapable")]
+pytestmark = [pytest.mark.once, pytest.mark.peer("memccapable")]
 
 TESTS = 27
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.peers import DEADLINE, require, server_of
 
-pytestmark = pytest.mark.peer("pylibmc")
+pytestmark = [pytest.mark.once, pytest.mark.peer("pylibmc")]
 
 #: Nothing compresses this.
 NOISE = random.Random(7).randbytes(1_048_000)

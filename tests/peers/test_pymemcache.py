@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.peers import DEADLINE, require, server_of
 
-pytestmark = pytest.mark.peer("pymemcache")
+pytestmark = [pytest.mark.once, pytest.mark.peer("pymemcache")]
 
 _FOUND = importlib.util.find_spec("pymemcache") is not None
 pymemcache: Any = importlib.import_module("pymemcache") if _FOUND else None

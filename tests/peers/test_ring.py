@@ -12,7 +12,7 @@ from memproto.clients.cluster import Cluster
 from memproto.clients.ring import Node, Placement, Ring
 from tests.support.peers import DEADLINE, memcached, require
 
-pytestmark = [pytest.mark.untraced, pytest.mark.peer("pylibmc"), pytest.mark.peer("memcached")]
+pytestmark = [pytest.mark.once, pytest.mark.peer("pylibmc"), pytest.mark.peer("memcached")]
 
 KEYS = [b"key:%d" % number for number in range(10_000)]
 BEHAVIORS: dict[Placement, dict[str, object]] = {

@@ -18,7 +18,7 @@ from tests.peers.test_text import Peer
 from tests.support.peers import memcached
 from tests.support.replica import Replica
 
-pytestmark = pytest.mark.peer("memcached")
+pytestmark = [pytest.mark.once, pytest.mark.peer("memcached")]
 
 LIMIT = 1024
 SIZES = (1, *range(LIMIT - 75, LIMIT + 62), 2 * LIMIT, 100 * LIMIT)

@@ -21,7 +21,7 @@ from memproto.engine import Engine, StoredItem
 from tests.support.peers import DEADLINE, memcached
 from tests.support.text_lines import ADMINISTRATIVE, KEYS, LONG, WRONG, WRONG_STORES, commands, ended, filled
 
-pytestmark = pytest.mark.peer("memcached")
+pytestmark = [pytest.mark.once, pytest.mark.peer("memcached")]
 
 #: What a reply tells of time: ``t``, ``l``, ``exp`` and ``la``. The clocks of both tick apart from each other.
 TIMES = re.compile(rb"(?<= )([tl]|exp=|la=)(-?\d+)(?=[ \r])")

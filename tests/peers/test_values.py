@@ -18,7 +18,7 @@ from memproto.commands import Serde
 from memproto.conventions import JSON_OBJECTS, serde
 from tests.support.peers import DEADLINE, memcached, require
 
-pytestmark = pytest.mark.peer("memcached")
+pytestmark = [pytest.mark.once, pytest.mark.peer("memcached")]
 
 VALUES: list[object] = [
     "text",

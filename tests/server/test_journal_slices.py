@@ -258,6 +258,7 @@ def test_a_log_that_was_cut_short_has_no_fault(path: Path, tmp_path: Path) -> No
         assert log_fault(str(other)) is None, length
 
 
+@pytest.mark.untraced
 def test_every_damage_of_a_log_behind_which_there_are_commits_is_told(path: Path, tmp_path: Path) -> None:
     data, log = _log_of(path)
     other = tmp_path / "other"
