@@ -258,6 +258,17 @@ def _envelopes(kind: Kind, dialect: Dialect) -> st.SearchStrategy[Envelope]:
     return st.builds(envelope, requests, options, asks)
 
 
+@pytest.mark.parametrize(
+    ("envelope", "dialect"),
+    [
+        (BinaryEnvelope(Get((b"k",)), 0), Dialect.BINARY),
+        (ClassicEnvelope(Get((b"k",)), b"get"), Dialect.CLASSIC),
+    ],
+)
+def test_envelope_that_is_in_the_dialect_already_is_the_same(envelope: Envelope, dialect: Dialect) -> None:
+    assert translate(envelope, dialect) is envelope
+
+
 @pytest.mark.untraced
 @pytest.mark.parametrize("to", Dialect)
 @pytest.mark.parametrize(("dialect", "kind"), DIALECTS_AND_KINDS)

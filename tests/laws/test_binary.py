@@ -46,6 +46,9 @@ from tests.support.serving import Served, serve_binary
 from tests.support.telling import Told, tell
 from tests.support.wire import each_byte
 
+# Tests with literal bytes cover the same branches; under tracing these take minutes.
+pytestmark = pytest.mark.untraced
+
 SMALL = Limits(value=64, head=400, outstanding=3, keys=8, stats=3)
 SMALL_CLIENT = Limits(value=64, head=400, keys=8, stats=3, answer=200)
 
@@ -78,7 +81,6 @@ def test_cuts_never_change_what_a_server_sees(source: str, data: st.DataObject, 
     assert run(each_byte(stream)) == whole
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("source", SOURCES)
 @reaches(answered={"good": 0.5, "any": 0.05}, waiting={"good": 0.05, "any": 0.05}, lost={"rubbish": 0.2, "locked": 0.2})
 @given(data=st.data())
@@ -163,7 +165,6 @@ def conversations(draw: st.DrawFn) -> tuple[Asked, bytes]:
     return asked, said.output
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("source", ["good", "spoilt"])
 @reaches(unspoilt={"good": 1.0}, fault={"spoilt": 0.2}, reply={"good": 0.3})
 @given(conversation=conversations(), data=st.data(), eof=st.booleans())
@@ -188,7 +189,6 @@ def test_cuts_never_change_the_replies_of_a_client(
         reached("fault")
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("source", ["good", "spoilt", "packet", "rubbish"])
 @reaches(reply={"good": 0.2}, fault={"spoilt": 0.1, "rubbish": 0.3}, waiting={"good": 0.05})
 @given(conversation=conversations(), data=st.data())

@@ -54,6 +54,9 @@ from tests.support.kinds import any_request
 from tests.support.mutations import mutated
 from tests.support.reached import reached, reaches
 
+# Tests with literal bytes cover the same branches; under tracing these take minutes.
+pytestmark = pytest.mark.untraced
+
 EACH = pytest.mark.parametrize("dialect", list(Dialect), ids=lambda dialect: dialect.value)
 
 MULTI_GETS = st.lists(st.sampled_from((b"a", b"b", b"c")), min_size=2).map(tuple).map(Get)

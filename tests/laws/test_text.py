@@ -158,6 +158,7 @@ def test_cuts_never_change_what_a_server_sees(source: str, data: st.DataObject, 
     assert run(each_byte(stream)) == whole
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("source", SOURCES)
 @reaches(answered={"good": 0.5, "any": 0.1}, waiting={"rubbish": 0.05}, lost=0.0)
 @given(data=st.data())
@@ -240,6 +241,7 @@ def conversations(draw: st.DrawFn, dialect: Dialect) -> tuple[Asked, bytes]:
     return asked, served.output
 
 
+@pytest.mark.untraced
 @each_dialect
 @pytest.mark.parametrize("source", ["good", "spoilt"])
 @reaches(unspoilt={"good": 1.0}, fault={"spoilt": 0.2}, reply={"good": 0.3})
@@ -357,6 +359,7 @@ def _as_said(request: AnyRequest, dialect: Dialect) -> AnyRequest:
 @pytest.mark.parametrize(
     ("dialect", "kind"), [(dialect, kind) for dialect, kind in DIALECTS_AND_KINDS if dialect is not Dialect.BINARY]
 )
+@pytest.mark.untraced
 @by_kind
 @reaches(reply=0.2)
 @given(data=st.data())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import struct
 import zlib
@@ -256,6 +257,23 @@ def test_a_log_that_was_cut_short_has_no_fault(path: Path, tmp_path: Path) -> No
     for length in (*range(100), *range(100, len(log), 1111), len(log)):
         Path(f"{other}-wal").write_bytes(log[:length])
         assert log_fault(str(other)) is None, length
+
+
+def test_a_log_whose_header_has_changed_is_lost(path: Path, tmp_path: Path) -> None:
+    _, log = _log_of(path)
+    for at in (0, 7, 20, 31):
+        tmp_path.joinpath("other-wal").write_bytes(log[:at] + bytes([log[at] ^ 0x10]) + log[at + 1 :])
+        fault = log_fault(str(tmp_path / "other"))
+        assert fault == "its header has changed, and all that was in it is lost", at
+
+
+def test_a_page_of_a_log_that_has_changed_loses_it_and_the_commits_behind_it(path: Path, tmp_path: Path) -> None:
+    _, log = _log_of(path)
+    for at in (32 + 30, 32 + 8):  # in the page, and in the salt of its frame
+        tmp_path.joinpath("other-wal").write_bytes(log[:at] + bytes([log[at] ^ 0x10]) + log[at + 1 :])
+        fault = log_fault(str(tmp_path / "other"))
+        assert fault is not None, at
+        assert re.fullmatch(r"a page in it has changed; it and \d+ later commits are lost", fault)
 
 
 @pytest.mark.untraced
