@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from memproto import model
+from memproto._wire.checks import I32, U64
 from memproto.limits import MAX_KEY, Limits
 from memproto.model import Request
 from memproto.model._checks import check_request
@@ -91,13 +92,62 @@ class _StoreEncoder(CommandEncoder):
         return b"%b %b %d %d %d\r\n" % (self.verb, key, flags, exptime, size), value, CRLF
 
 
-_OTHERS: Final = (*CONCATENATIONS, *COUNTS, model.Touch, model.Version, model.Noop)
+class _ConcatenationEncoder(CommandEncoder):
+    """``append`` and ``prepend``, whose flags and expiry memcached ignores."""
+
+    __slots__ = ()
+
+    def encode(self, request: Request[object], opaque: int) -> Parts | None:
+        assert isinstance(request, CONCATENATIONS)
+        key, value, cas, flags = request.key, request.value, request.cas, request.flags
+        if type(cas) is not int or cas or type(flags) is not int or flags or request.unlink is not False:
+            return None
+        if not isinstance(key, _BYTES) or not isinstance(value, _BYTES) or request.meta is not None:
+            return None
+        size = len(value)
+        if size >= HUGE or not _IS_WORD(key):
+            return None
+        return b"%b %b 0 0 %d\r\n" % (self.verb, key, size), value, CRLF
+
+
+class _CountEncoder(CommandEncoder):
+    """``incr`` and ``decr``."""
+
+    __slots__ = ()
+
+    def encode(self, request: Request[object], opaque: int) -> Parts | None:
+        assert isinstance(request, COUNTS)
+        key, delta, cas = request.key, request.delta, request.cas
+        if type(delta) is not int or not 0 <= delta <= U64 or type(cas) is not int or cas:
+            return None
+        if type(request.initial) is not int or request.exptime is not None or request.meta is not None:
+            return None
+        return (b"%b %b %d\r\n" % (self.verb, key, delta),) if isinstance(key, _BYTES) and _IS_WORD(key) else None
+
+
+class _TouchEncoder(CommandEncoder):
+    """``touch``."""
+
+    __slots__ = ()
+
+    def encode(self, request: Request[object], opaque: int) -> Parts | None:
+        assert isinstance(request, model.Touch)
+        key, exptime = request.key, request.exptime
+        if type(exptime) is not int or not -I32 - 1 <= exptime <= I32 or not isinstance(key, _BYTES):
+            return None
+        return (b"touch %b %d\r\n" % (key, exptime),) if _IS_WORD(key) else None
+
+
+_OTHERS: Final = (model.Version, model.Noop)
 
 #: What encodes each kind of request of which one command word says nearly all; ``encode_irregular`` encodes the others.
 ENCODERS: Final[dict[type[Request[object]], CommandEncoder]] = {
     model.Get: _GetEncoder(b"gets", ONE_ITEM),
     model.Delete: _DeleteEncoder(b"delete", READERS[model.Delete]),
     **{kind: _StoreEncoder(BY_REQUEST[kind].verb, READERS[kind]) for kind in WITH_FLAGS},
+    **{kind: _ConcatenationEncoder(BY_REQUEST[kind].verb, READERS[kind]) for kind in CONCATENATIONS},
+    **{kind: _CountEncoder(BY_REQUEST[kind].verb, READERS[kind]) for kind in COUNTS},
+    model.Touch: _TouchEncoder(b"touch", READERS[model.Touch]),
     **{kind: CommandEncoder(BY_REQUEST[kind].verb, READERS[kind]) for kind in _OTHERS},
 }
 
