@@ -62,14 +62,14 @@ _REQUESTS: Final[st.SearchStrategy[AnyRequest]] = st.one_of(
 
 
 class ServerMachine(RuleBasedStateMachine):
-    """Tries a server: whatever is sent, and however it is cut, its replies are those of memcached's rules.
+    """A hypothesis state machine that tests a server: its replies must be those of memcached's rules.
 
-    Inherit from it, say how your server is started and how it is given bytes, and let your test runner find the
-    ``TestCase``. CAS numbers may be any; texts of errors and the version are not compared. An ``advance`` of your
-    own lets items expire.
+    It sends requests, cut anywhere. Inherit from it, override :meth:`receive`, and :meth:`start` and :meth:`stop` if
+    there is something to start, and let your test runner find the ``TestCase``. CAS numbers may be any; texts of errors
+    and the version are not compared. With an ``advance`` of your own, items expire.
     """
 
-    #: The dialect that is spoken.
+    #: The dialect of the requests.
     dialect: ClassVar[Dialect] = Dialect.BINARY
 
     def __init__(self) -> None:
@@ -162,11 +162,11 @@ _HOW: Final[st.SearchStrategy[Fault | None]] = st.none() | st.runner().flatmap(l
 
 
 class ClientMachine(RuleBasedStateMachine):
-    """Tries a client: whatever the network does, it gives the right answer or raises an error.
+    """A hypothesis state machine that tests a client: each call returns the right result, or raises an error.
 
-    Inherit from it, say how your client is connected to the fake and how it is asked, and let your test runner find
-    the ``TestCase``. ``raises`` are the errors that it may raise when a fault has happened. Late replies are delivered
-    before the next call, or not, as hypothesis likes.
+    Inherit from it, override :meth:`open`, :meth:`get` and :meth:`set`, and :meth:`delete` and :meth:`incr` if the
+    client has them, and let your test runner find the ``TestCase``. The requests meet with ``faults``, after which the
+    client may raise the errors in ``raises``. Late replies arrive before the next call, or do not.
     """
 
     #: What the client may raise after a fault.
@@ -195,7 +195,7 @@ class ClientMachine(RuleBasedStateMachine):
         """Close the client, and stop the fake if it was started. Override it if there is something to do."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Ask the client for a value, ``None`` if there is none. Override it."""
+        """Let the client get a value, ``None`` for a miss. Override it."""
         raise NotImplementedError
 
     def set(self, key: bytes, value: bytes) -> None:
@@ -207,7 +207,7 @@ class ClientMachine(RuleBasedStateMachine):
         raise NotImplementedError
 
     def incr(self, key: bytes, delta: int) -> int | None:
-        """Let the client count; the new number, ``None`` without an item. Override it if your client can do that."""
+        """Let the client add to a number; the new one, ``None`` for a miss. Override it if your client can do that."""
         raise NotImplementedError
 
     def teardown(self) -> None:

@@ -9,9 +9,9 @@ from memproto.testing.arguments import check_data, check_type
 class Pipe:
     """Two byte queues between a :class:`~memproto.ClientConnection` and a :class:`~memproto.ServerConnection`.
 
-    Write what ``client.send(...)`` or ``server.send(...)`` gave, then deliver as many bytes of it as the test wants.
-    Nothing is delivered by itself, and no events are pulled: that stays with the test. Raises
-    :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
+    Write to it what ``client.send(...)`` or ``server.send(...)`` returns, then deliver as many bytes of it as the test
+    wants. Nothing is delivered by itself, and the test pulls the events. Without arguments it makes both connections.
+    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
     """
 
     def __init__(self, client: ClientConnection | None = None, server: ServerConnection | None = None) -> None:
@@ -35,12 +35,12 @@ class Pipe:
         return len(self._to_client)
 
     def write_to_server(self, data: bytes) -> None:
-        """Put what the client says on its way."""
+        """Add bytes that the client sends; they wait to be delivered."""
         check_data(data)
         self._to_server += data
 
     def write_to_client(self, data: bytes) -> None:
-        """Put what the server says on its way."""
+        """Add bytes that the server sends; they wait to be delivered."""
         check_data(data)
         self._to_client += data
 

@@ -12,10 +12,11 @@ from memproto.testing.fake.memcached import FakeMemcached
 
 
 class FakeCluster(Sequence[FakeMemcached]):
-    """So many fakes, each at an address of its own: ``with FakeCluster(3) as cluster: cluster[0].down()``.
+    """A sequence of ``count`` fakes, each at an address of its own: ``with FakeCluster(3) as fakes: fakes[0].down()``.
 
-    ``make`` makes each of them; it takes no arguments. Raises :class:`~memproto.LocalProtocolError` for a ``count``
-    that is less than 1.
+    ``make`` makes each of them, without arguments. Each has its own items, rules, requests and time.
+
+    Raises :class:`~memproto.LocalProtocolError` for a ``count`` that is less than 1.
     """
 
     def __init__(self, count: int, make: Callable[[], FakeMemcached] = FakeMemcached) -> None:

@@ -75,9 +75,9 @@ class Access:
 class FakeItems(MutableMapping[bytes, FakeItem]):
     """The items of a fake, by key: a live view, which any thread may use.
 
-    Looking at an item is no use of it: no counter changes, and the item becomes no more recently used. Assigning
-    bytes or a :class:`FakeItem` stores an item, whatever rules there are; it is not in ``fake.requests``. Loops go
-    over what was there at their beginning.
+    To read an item changes nothing: no counter, and not which item was used last. To assign bytes or a
+    :class:`FakeItem` stores an item, whatever rules there are; that is not in ``fake.requests``. Loops go over the
+    items that were there at their beginning.
 
     Raises :class:`~memproto.LocalProtocolError` for a key that is not bytes, and for an item that the server would
     refuse; :class:`KeyError` for a key without an item.

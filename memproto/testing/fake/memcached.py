@@ -29,7 +29,7 @@ _ATTEMPTS = 20
 
 
 class Outage:
-    """What :meth:`FakeMemcached.down` and :meth:`FakeMemcached.refuse` return: as a context manager it ends itself."""
+    """What :meth:`FakeMemcached.down` and :meth:`FakeMemcached.refuse` return: a block that ends with ``up()``."""
 
     def __init__(self, fake: FakeMemcached) -> None:
         self._fake = fake
@@ -46,17 +46,24 @@ class Outage:
 class FakeMemcached:
     """A memcached for tests, in this process, on a thread of its own.
 
-    ``with FakeMemcached() as fake:`` listens on a free port of ``host``, on ``port``, or on the Unix socket ``path``,
-    until the end of the block. ``version`` is the reply to ``version``. ``dialects`` restricts what clients may speak
-    (:class:`~memproto.Dialect` members). With ``users``, a mapping of names to passwords, clients must authenticate,
-    by SASL PLAIN or by the text command. ``item_size_max`` and ``memory_limit`` are in bytes; without ``evict`` a full
-    cache refuses stores. With ``tls=True`` the fake shows a certificate that :attr:`client_context` and :attr:`ca_pem`
-    trust; this needs trustme, which ``memproto[testing]`` brings. ``tls`` may also be the paths of a certificate and of
-    its key, or the SSLContext of a server. With ``udp`` it listens on UDP too, on the same port; the conversation of
-    each datagram is a connection. :attr:`requests` keeps the last ``max_requests``.
+    ``with FakeMemcached() as fake:`` listens until the end of the block. A fake that is not started serves clients in
+    memory only.
+
+    - ``host``, ``port``: where it listens; port 0 is a free one.
+    - ``path``: a Unix socket to listen on in place of a port.
+    - ``version``: the reply to ``version``.
+    - ``dialects``: what clients may speak, :class:`~memproto.Dialect` members; ``None`` is all.
+    - ``users``: a mapping of names to passwords. Clients must log in, by SASL PLAIN or by the text command.
+    - ``item_size_max``: the largest item, in bytes, at most ``memory_limit``.
+    - ``memory_limit``: the memory of all items, in bytes; without ``evict`` a full cache refuses stores.
+    - ``tls``: ``True`` makes a certificate, which :attr:`client_context` and :attr:`ca_pem` trust; this needs trustme,
+      which ``memproto[testing]`` brings. It may also be the paths of a certificate and of its key, or the SSLContext
+      of a server.
+    - ``udp``: listen on UDP too, on the same port; each datagram is a connection. Not with ``users`` or ``path``.
+    - ``max_requests``: how many of the last requests :attr:`requests` keeps.
 
     Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range, and ImportError if
-    trustme is missing. A fake that is not started serves clients in memory only.
+    trustme is missing.
     """
 
     def __init__(
@@ -242,7 +249,7 @@ class FakeMemcached:
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """All requests that clients have sent so far, the oldest first."""
+        """The requests that clients have sent so far, the oldest first: the last ``max_requests``, a new list."""
         self._settle()
         with self._state.lock:
             return list(self._state.requests)
@@ -346,9 +353,10 @@ class FakeMemcached:
     ) -> Rule:
         """Let requests meet with a fault, until the rule is removed; as a context manager it removes itself.
 
-        ``request`` is a class of requests or several; all without it. ``key`` is a pattern with ``*``, ``?`` and
-        ``[...]`` for their keys: a get of many keys is meant if one of them fits. The ``nth`` request and those
-        behind it meet with the fault, at most ``times`` of them. Of several rules the one made last applies.
+        ``request`` is a class of requests or a tuple of classes; without it all. ``key`` is a pattern with ``*``, ``?``
+        and ``[...]``, such as ``b"user:*"``; a get of many keys fits if one of them does. The fault begins with the
+        ``nth`` request that fits, counted from 1, and happens ``times`` times, or always. Of several rules the one made
+        last applies.
 
         Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type or out of range.
         """
