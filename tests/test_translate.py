@@ -400,12 +400,14 @@ TO_BINARY: list[tuple[bytes, int, AnyRequest]] = [
 
 
 @pytest.mark.parametrize(("said", "opcode", "request_"), TO_BINARY, ids=lambda value: repr(value)[:40])
-def test_requests_of_text_in_binary(said: bytes, opcode: int, request_: AnyRequest) -> None:
+def test_request_of_text_is_translated_to_binary(said: bytes, opcode: int, request_: AnyRequest) -> None:
     assert translate(decode_request(said), Dialect.BINARY) == BinaryEnvelope(request_, opcode)
 
 
 @pytest.mark.parametrize(("envelope", "meta", "classic"), ROWS, ids=lambda value: repr(value)[:60])
-def test_requests_of_binary(envelope: BinaryEnvelope, meta: bytes, classic: bytes | None) -> None:
+def test_request_of_binary_is_translated_to_both_text_dialects(
+    envelope: BinaryEnvelope, meta: bytes, classic: bytes | None
+) -> None:
     there = translate(envelope, Dialect.META)
     assert isinstance(there, MetaEnvelope | ClassicEnvelope)
     assert encode_request(there) == meta
@@ -434,13 +436,15 @@ def test_requests_of_binary(envelope: BinaryEnvelope, meta: bytes, classic: byte
         (b"ms k 1 F7 Oabc\r\nv\r\n", Dialect.CLASSIC, b"set k 7 0 1\r\nv\r\n"),
     ],
 )
-def test_requests_of_text(data: bytes, dialect: Dialect, translated: bytes) -> None:
+def test_request_of_one_text_dialect_is_translated_to_the_other(
+    data: bytes, dialect: Dialect, translated: bytes
+) -> None:
     there = translate(decode_request(data), dialect)
     assert isinstance(there, MetaEnvelope | ClassicEnvelope)
     assert encode_request(there) == translated
 
 
-def test_meta_to_binary() -> None:
+def test_meta_request_has_the_opcode_and_opaque_of_its_flags_in_binary() -> None:
     def to_binary(data: bytes) -> Envelope:
         return translate(decode_request(data), Dialect.BINARY)
 
@@ -575,7 +579,9 @@ REPLIES: list[tuple[BinaryEnvelope, bytes | None, bytes | None, AnyReply]] = [
 
 
 @pytest.mark.parametrize(("asked", "meta", "classic", "reply"), REPLIES, ids=lambda value: repr(value)[:70])
-def test_replies(asked: BinaryEnvelope, meta: bytes | None, classic: bytes | None, reply: AnyReply) -> None:
+def test_reply_of_text_is_translated_to_the_reply_of_binary(
+    asked: BinaryEnvelope, meta: bytes | None, classic: bytes | None, reply: AnyReply
+) -> None:
     for data, dialect in ((meta, Dialect.META), (classic, Dialect.CLASSIC)):
         if data is not None:
             there = translate(asked, dialect)
@@ -602,12 +608,12 @@ def test_replies(asked: BinaryEnvelope, meta: bytes | None, classic: bytes | Non
         (b"mg k v\r\n", Failure(0x86), b"SERVER_ERROR \r\n"),
     ],
 )
-def test_replies_of_a_binary_server(asked: bytes, reply: AnyReply, said: bytes) -> None:
+def test_reply_of_binary_is_said_in_text(asked: bytes, reply: AnyReply, said: bytes) -> None:
     envelope = decode_request(asked)
     assert text.encode_reply(translate_reply(reply, envelope), envelope) == said
 
 
-def test_replies_of_another_shape() -> None:
+def test_reply_of_another_type_is_turned_into_that_of_the_original() -> None:
     touch = decode_request(b"mg k T5 f c\r\n")
     assert translate_reply(Touched(7, 3), touch) == Values((Item(b"k", b"", 7, 3),))
     assert translate_reply(Touched(None, 3), touch) == Values((Item(b"k", b"", 0, 3),))

@@ -47,13 +47,13 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("text", "datagram"), EXAMPLES)
-def test_datagrams_both_ways(text: str, datagram: Datagram) -> None:
+def test_datagram_is_decoded_and_encoded_to_the_same_bytes(text: str, datagram: Datagram) -> None:
     assert decode_datagram(wire(text)) == datagram
     assert encode_datagram(datagram) == wire(text)
 
 
 @given(datagrams)
-def test_every_datagram_both_ways(datagram: Datagram) -> None:
+def test_any_datagram_is_decoded_as_it_was_encoded(datagram: Datagram) -> None:
     assert decode_datagram(encode_datagram(datagram)) == datagram
 
 
@@ -141,7 +141,7 @@ def test_the_default_size_is_that_of_memcached(size: int, total: int) -> None:
     assert 8 < len(cut[-1]) <= 1400
 
 
-def test_nothing_to_say() -> None:
+def test_empty_payload_is_no_datagram_or_a_bare_header() -> None:
     assert split(b"", 0x1234) == []
     assert split(b"", 0x1234, header_if_empty=True) == [wire("1234 0000 0000 0000")]
     assert split(b"x", 0x1234, header_if_empty=True) == [wire("1234 0000 0001 0000 'x'")]
@@ -173,7 +173,9 @@ def test_the_maximum_bounds_what_is_sent() -> None:
         (65536, 1, 1, "request_id is 65536, must be 0 to 65535"),
     ],
 )
-def test_bad_arguments_of_split(request_id: int, payload_size: int, maximum: int, message: str) -> None:
+def test_wrong_argument_of_split_is_refused_by_name(
+    request_id: int, payload_size: int, maximum: int, message: str
+) -> None:
     with pytest.raises(LocalProtocolError, match=f"^{message}$"):
         split(b"x", request_id, payload_size, maximum=maximum)
 
@@ -353,7 +355,7 @@ def test_limits_that_make_no_sense(name: str, number: float, least: int) -> None
         ReassemblyLimits(**{name: number})  # type: ignore[arg-type]
 
 
-def test_the_least_limits() -> None:
+def test_reassembler_under_the_least_limits_takes_whole_messages_only() -> None:
     reassembler = Reassembler(ReassemblyLimits(1, 1, 0))
     assert reassembler.feed(wire("0001 0000 0001 0000 'whole'"), 0.0) == Message(1, b"whole")
     assert reassembler.feed(wire("0001 0000 0002 0000 'half'"), 0.0) is None
@@ -426,7 +428,7 @@ def test_the_recorded_exchanges_are_all_there() -> None:
 
 
 @pytest.mark.parametrize("row", json.loads(DATA.read_text(encoding="utf-8")), ids=lambda row: str(row["name"]))
-def test_recorded_datagrams_both_ways(row: dict[str, dict[str, str | int]]) -> None:
+def test_recorded_datagrams_decode_and_encode_to_the_same_bytes(row: dict[str, dict[str, str | int]]) -> None:
     data = bytes.fromhex(str(row["hex"]))
     told = row["decoded"]
     if told["kind"] != "datagram":
@@ -445,7 +447,7 @@ def test_recorded_datagrams_both_ways(row: dict[str, dict[str, str | int]]) -> N
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
-def test_recorded_exchanges(exchange: Exchange) -> None:
+def test_recorded_exchanges_are_reassembled_and_cut_to_the_same_datagrams(exchange: Exchange) -> None:
     request = accept_request(exchange.request)
     if exchange.replies == (b"",):
         assert request is None

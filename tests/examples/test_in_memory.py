@@ -44,7 +44,7 @@ TOLD = {Dialect.BINARY: 1, Dialect.CLASSIC: 0, Dialect.META: 1}
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_a_conversation(dialect: Dialect) -> None:
+def test_requests_in_memory_get_their_replies(dialect: Dialect) -> None:
     fake = InMemory(dialect)
     cas = TOLD[dialect]
     assert fake.ask(Set(b"key", b"value", flags=7)) == Stored(cas)
@@ -75,7 +75,7 @@ def test_the_clock_is_the_tests(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_a_large_value(dialect: Dialect) -> None:
+def test_value_over_the_limit_is_refused_and_removes_the_old_one(dialect: Dialect) -> None:
     fake = InMemory(dialect, Cache(Engine(memory_limit=2**22)))
     assert fake.ask(Set(b"key", bytes(2**20 - 200))) == Stored(TOLD[dialect])
     assert fake.ask(Get((b"key",))) == Values((Item(b"key", bytes(2**20 - 200), 0, 1),))
@@ -94,7 +94,7 @@ def test_clients_of_three_dialects_share_one_cache() -> None:
 
 
 @pytest.mark.parametrize("dialect", [Dialect.BINARY, Dialect.META])
-def test_quiet_requests(dialect: Dialect) -> None:
+def test_quiet_request_gets_silence_or_its_reply(dialect: Dialect) -> None:
     fake = InMemory(dialect)
     assert fake.ask_quietly(Set(b"key", b"value")) == Silence()
     assert fake.ask_quietly(Get((b"absent",))) == Silence()
@@ -131,7 +131,7 @@ class Down(InMemory):
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_servers_that_fail(dialect: Dialect) -> None:
+def test_full_server_refuses_and_closed_one_raises(dialect: Dialect) -> None:
     assert Full(dialect).ask(Set(b"key", b"value")) == Failure(Status.OUT_OF_MEMORY)
     down = Down(dialect)
     with pytest.raises(RemoteProtocolError, match="stream ended before 1 of the requests"):

@@ -202,7 +202,7 @@ def test_a_refusal_does_not_wait_for_the_end_of_the_line() -> None:
     assert serve([b"set k x\r\n"]).output == INVALID
 
 
-def test_a_command_is_bounded() -> None:
+def test_command_over_the_limit_of_a_line_loses_the_framing() -> None:
     fits = b"get k".ljust(59)
     assert three_ways(fits + b"\r\n", SMALL).output == MISSED
     assert three_ways(fits + b"  \n", SMALL) == Served(

@@ -63,7 +63,7 @@ def one_who_does_not_read(server: ThreadedServer) -> Iterator[socket.socket]:
         yield link
 
 
-def test_it_is_small() -> None:
+def test_threaded_server_has_less_than_100_lines() -> None:
     assert len(Path(ROOT, "examples", "threaded.py").read_text(encoding="utf-8").splitlines()) < 100
 
 

@@ -49,11 +49,11 @@ def port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", ["tiny_server", "tiny_client"])
-def test_they_are_tiny(name: str) -> None:
+def test_tiny_server_and_client_have_less_than_60_lines(name: str) -> None:
     assert len((ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60
 
 
-def test_they_understand_each_other(port: int) -> None:
+def test_tiny_client_gets_the_replies_of_the_tiny_server(port: int) -> None:
     client = TinyClient(port)
     assert client.ask(Version()) == VersionReply(b"1.6.18")
     assert client.ask(Set(b"key", b"value", flags=7)) == Stored(1)

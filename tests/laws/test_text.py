@@ -450,7 +450,7 @@ def test_what_binary_cannot_say_has_no_binary_reply() -> None:
         replies_to(MetaDebug(b"k"))
 
 
-def test_a_reader_of_no_form_does_nothing() -> None:
+def test_reader_without_a_regular_form_reads_nothing() -> None:
     exchange = ClientConnection().send(Noop())
     reader = TextReader()
     assert reader.read(ReceiveBuffer(), exchange, Limits()) is None
@@ -458,6 +458,6 @@ def test_a_reader_of_no_form_does_nothing() -> None:
         reader.read_irregular(ReceiveBuffer(), exchange, Limits())
 
 
-def test_replies_can_be_empty() -> None:
+def test_reply_without_items_is_decoded_as_no_items() -> None:
     assert decode_reply(b"END\r\n", ClassicEnvelope(Get((b"k",)), b"get")) == Values()
     assert isinstance(decode_request(b"me k\r\n").request, MetaDebug)
