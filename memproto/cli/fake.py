@@ -17,7 +17,7 @@ from pathlib import Path
 from memproto import Dialect, LocalProtocolError
 from memproto.cli.arguments import CommandLine
 from memproto.cli.exit_codes import OS_ERROR, UNAVAILABLE, WRONG_COMMAND_LINE
-from memproto.cli.fake_control import Control
+from memproto.cli.fake_control import LONGEST_LINE, Control
 from memproto.cli.terminal import discard_output
 from memproto.testing import FakeMemcached
 from memproto.testing.arguments import MAX_PORT
@@ -71,7 +71,8 @@ class _Server:
     def read_commands(self, number: int) -> None:
         """Answer what stands in this file, on standard output. At the end of a pipe or terminal all ends."""
         try:
-            for line in _lines(number):
+            # Not by way of sys.stdin: a thread that waits in it cannot be left behind when the process ends.
+            for line in _lines(lambda size: os.read(number, size)):
                 self.answer(line, _print)
         except BrokenPipeError:
             # Nobody reads the answers any more.
@@ -82,12 +83,15 @@ class _Server:
             self.done.set()
 
 
-def _lines(number: int) -> Iterator[bytes]:
-    # Not by way of sys.stdin: a thread that waits in it cannot be left behind when the process ends.
+def _lines(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """The lines of an input; of one that is too long only so much that this can be seen."""
     rest = b""
-    while data := os.read(number, 65536):
-        *lines, rest = (rest + data).split(b"\n")
-        yield from lines
+    while data := read(65536):
+        *lines, last = data.split(b"\n")
+        for line in lines:
+            yield rest + line
+            rest = b""
+        rest = (rest + last)[: LONGEST_LINE + 1]
     if rest:
         yield rest
 
@@ -102,12 +106,13 @@ def _control_server(server: _Server, host: str, port: int) -> socketserver.Threa
         def handle(self) -> None:
             # The program at the other end may go away at any time.
             with suppress(OSError):
-                for line in self.rfile:
+                for line in _lines(self.request.recv):
                     server.answer(line, self.wfile.write)
 
     class Listener(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
         daemon_threads = True
+        request_queue_size = 128
 
     return Listener((host, port), Handler)
 

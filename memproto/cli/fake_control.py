@@ -26,6 +26,9 @@ from memproto.testing import (
 #: What JSON can say.
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
+#: How many characters a command may have.
+LONGEST_LINE = 64 * 1024
+
 T = TypeVar("T")
 
 _REQUESTS: dict[str, type[AnyRequest]] = {kind.__name__.lower(): kind for kind in get_args(AnyRequest)}
@@ -106,6 +109,8 @@ class Control:
         return json.dumps(said)
 
     def _carry_out(self, line: str) -> dict[str, Json]:
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"the line has more than {LONGEST_LINE} characters")
         name, *arguments = shlex.split(line) or [""]
         if name not in self._commands:
             raise ValueError(f"no command {name!r}: it must be one of {', '.join(self._commands)}")

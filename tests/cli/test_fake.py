@@ -128,6 +128,15 @@ def test_a_user_who_reads_no_answers_ends_the_program(monkeypatch: pytest.Monkey
     assert run(monkeypatch, [], act) == 0
 
 
+def test_a_line_that_is_too_long_is_refused_and_the_next_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(user: User) -> None:
+        answer = user.tell("x" * 1_000_000)
+        assert answer == {"ok": False, "error": "the line has more than 65536 characters"}
+        assert user.tell("now 5") == {"ok": True, "now": 5.0}
+
+    assert run(monkeypatch, [], act) == 0
+
+
 def test_a_control_port_takes_commands_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     def act(user: User) -> None:
         port = user.listening["control"]
