@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memproto import ConnectionClosed, Limits, ObservedExchange, Observer, Side, Signal, SkippedBytes, UnmatchedReply
 
@@ -11,6 +11,10 @@ __all__ = ["Ends", "Event", "Follower", "Record"]
 
 #: What a record is about.
 Event: TypeAlias = ObservedExchange | UnmatchedReply | SkippedBytes
+
+
+# NULs stand for a gap of this size in a value, and for the beginning of a larger one between messages.
+_MAX_LOST: Final = 1 << 20
 
 
 class Ends(NamedTuple):
@@ -78,7 +82,7 @@ class _Stream:
         return None, None
 
     def bytes_of(self, where: range) -> bytes:
-        """Return the bytes of a range."""
+        """Return the bytes of a range, with NULs for those that are lost, though not for all of a large gap."""
         parts: list[bytes] = []
         begin = where.start
         for mark in self._marks:
@@ -88,7 +92,7 @@ class _Stream:
                 end = min(mark.end, where.stop)
                 at = len(mark.data) - mark.end
                 # Lost bytes are a mark without data.
-                parts.append(mark.data[begin + at : end + at] if mark.data else bytes(end - begin))
+                parts.append(mark.data[begin + at : end + at] if mark.data else bytes(min(end - begin, _MAX_LOST)))
                 begin = end
         return b"".join(parts)
 
@@ -114,7 +118,7 @@ class Follower:
         self._ends = ends
         self._keep = keep
         # A server may be configured for values and answers of any size.
-        limits = Limits(value=1 << 28, answer=1 << 28, outstanding=outstanding)
+        limits = Limits(value=1 << 28, answer=1 << 26, outstanding=outstanding)
         self._observer = Observer(limits, mid_stream=mid_stream, auth_required=auth_required)
         self._client = _Stream()
         self._server = _Stream()

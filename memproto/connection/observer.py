@@ -80,9 +80,9 @@ class Observer:
     def client_gap(self, size: int) -> None:
         """Note that the next ``size`` bytes of the client are missing.
 
-        A gap inside a value costs only these bytes: NULs stand for them, and the event says how many they are. Any
-        other gap costs the messages that it touches. Behind it an exchange is not ``certain`` until a reply names its
-        request by opaque, key or form.
+        A gap of up to 1 MiB inside a value costs only these bytes: NULs stand for them, and the event says how many
+        they are, 16 MiB at most. Any other gap costs the messages that it touches. Behind it an exchange is not
+        ``certain`` until a reply names its request by opaque, key or form.
 
         Raises :class:`~memproto.LocalProtocolError` if ``size`` is negative or no int.
         """

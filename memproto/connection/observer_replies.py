@@ -109,7 +109,7 @@ class ObservedReplies:
             requests = self._requests
             binary = requests.binary if requests.sure else None
             if not find_message(stream, binary, requests.specs, self._limits.value):
-                return None
+                return stream.skip_part()
             self._reader = None
             skipped = stream.skip()
             if skipped is not None:

@@ -55,7 +55,7 @@ class ObservedRequests:
         stream = self.stream
         if stream.lost is not None:
             if not find_message(stream, self.binary if self.sure else None, self.specs, self._limits.value):
-                return None
+                return stream.skip_part()
             self._reader = None
             # A login comes first. If it was not seen, it was among these bytes.
             self._awaiting_auth = False

@@ -10,6 +10,13 @@ from memproto.connection.observer_events import Side, SkippedBytes, SkipReason
 from memproto.connection.observer_names import Name
 from memproto.model import Envelope
 
+# The largest gap inside a value that NULs stand for, and the most such bytes of one message. A forged capture can claim
+# that any number of bytes is missing.
+_MAX_GAP: Final = 1 << 20
+_MAX_MISSING: Final = 1 << 24
+# So many bytes that are skipped are reported before their end is known.
+_MAX_SKIPPED: Final = 1 << 16
+
 
 class ObservedRequest(Exchange[object]):
     """A request that was read, and the reader of its reply."""
@@ -91,6 +98,15 @@ class ObservedStream(ReceiveBuffer):
         side = Side.CLIENT if self.is_client else Side.SERVER
         return SkippedBytes(side, where, reason, detail) if where else None
 
+    def skip_part(self) -> SkippedBytes | None:
+        """The event of the bytes that are skipped up to now, if they are many; a message is still looked for."""
+        if self.position - self.begin < _MAX_SKIPPED or self.lost is None:
+            return None
+        reason, detail, may_begin = self.lost, self.detail, self.may_begin
+        skipped = self.skip()
+        self.lose(reason, detail, may_begin)
+        return skipped
+
     def cut_off(self) -> SkippedBytes | None:
         """The event of what is left at the end of the stream, if anything is."""
         rest = self.end - self.begin
@@ -106,6 +122,8 @@ class ObservedStream(ReceiveBuffer):
         self._discard -= dropped
         self.end += dropped
         filled = min(size, self.need - len(self)) if in_value and self.need > 0 else 0
+        if filled > _MAX_GAP or self.missing + filled > _MAX_MISSING:
+            filled = 0
         if filled:
             here, value_ends = len(self), self.need - len(line_end)
             nuls = max(min(filled, value_ends - here), 0)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from memproto import Side
 from memproto.capture.decoder import Decoder
-from memproto.capture.follower import Ends, Record, _Stream
+from memproto.capture.follower import Ends, Follower, Record, _Stream
 from memproto.capture.packets import Frame, LinkType, Skipped
 from memproto.capture.sources import Packets, recognise
 from memproto.capture.summary import summarise
@@ -273,3 +274,11 @@ def test_a_request_without_a_reply_is_closed_only_if_the_server_was_seen_to_fini
     for end, status in (None, "not_seen"), (fin, "closed"), (reset, "closed"):
         records = _decoded(Decoder(), _frames(*packets, *([end] if end else [])))
         assert [summarise(record).status for record in records] == ["miss", status]
+
+
+def test_the_bytes_of_a_large_gap_are_not_held() -> None:
+    follower = Follower(None, keep=True)
+    follower.client_sent(b"version\r\n")
+    lost, skipped = follower.lost(Side.SERVER, 1 << 40)
+    assert summarise(lost).status == "not_seen"
+    assert (skipped.received, len(skipped.reply)) == (1 << 40, 1 << 20)

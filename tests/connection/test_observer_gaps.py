@@ -390,3 +390,31 @@ def test_text_behind_a_gap_in_a_binary_conversation_is_skipped_to_the_next_packe
     events = events_of(observer)
     assert [event.skipped for event in events if isinstance(event, SkippedBytes)] == [range(24, 36)]
     assert sum(isinstance(event, ObservedExchange) for event in events) == 2
+
+
+@pytest.mark.parametrize(("gaps", "missing"), [([1 << 20], 1 << 20), ([(1 << 20) + 1], None), ([1 << 20] * 17, None)])
+def test_gap_in_a_value_is_filled_up_to_a_bound_on_memory(gaps: list[int], missing: int | None) -> None:
+    observer = Observer(Limits(value=1 << 28))
+    observer.client_sent(b"set k 0 0 %d\r\nab" % (2 + sum(gaps)))
+    for gap in gaps:
+        observer.client_gap(gap)
+    observer.client_sent(b"\r\nversion\r\n")
+    observer.server_sent(b"STORED\r\nVERSION 1\r\n")
+    events = events_of(observer)
+    lost = [each.skipped.stop for each in events if isinstance(each, SkippedBytes)]
+    assert [each.missing for each in events if isinstance(each, ObservedExchange)] == ([missing, 0] if missing else [0])
+    # The rest of the line behind the gap is skipped, too.
+    assert lost == ([] if missing else [len(b"set k 0 0 1048579\r\nab\r\n") + sum(gaps) + (len(gaps) > 1)])
+
+
+def test_bytes_without_a_message_are_reported_in_parts() -> None:
+    for side in Side:
+        observer = Observer(mid_stream=True)
+        send = observer.client_sent if side is Side.CLIENT else observer.server_sent
+        events: list[ObserverEvent] = []
+        for _ in range(100):
+            send(b"x" * 1000)
+            events += events_of(observer)
+        assert events == [SkippedBytes(side, range(66_000), SkipReason.NO_MESSAGE)]
+        send(b"\r\nversion\r\n" if side is Side.CLIENT else b"\r\nVERSION 1\r\n")
+        assert events_of(observer)[0] == SkippedBytes(side, range(66_000, 100_002), SkipReason.NO_MESSAGE)
