@@ -47,7 +47,7 @@ from memproto.clients.async_pool import AsyncPool
 from memproto.clients.documented import documented_by
 from memproto.clients.options import AsyncOptions, AsyncSettings, Values, check_seconds, serde_of
 from memproto.clients.reports import report_of
-from memproto.clients.ring import Node
+from memproto.clients.ring import node_of
 from memproto.clients.stream import Fault
 from memproto.commands import AuthenticationError, Command, Commands, Key, Serde, ServerError
 
@@ -131,7 +131,7 @@ class AsyncClient(Generic[V]):
         self.commands: Commands[V] = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
         self._dialect, self._limits = settings.dialect, settings.limits or Limits()
         self._on_call = settings.on_call
-        self._node = Node(host, port)
+        self._node = node_of(host, port)
         self._pool = AsyncPool(self._node, settings)
 
     async def __aenter__(self) -> Self:

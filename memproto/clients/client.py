@@ -45,7 +45,7 @@ from memproto.clients.documented import documented_by
 from memproto.clients.options import Options, Settings, Values, check_seconds, serde_of
 from memproto.clients.permits import Permits
 from memproto.clients.reports import report_of
-from memproto.clients.ring import Node
+from memproto.clients.ring import node_of
 from memproto.clients.stream import Expired, Fault, Stream, TlsStream
 from memproto.commands import AuthenticationError, Command, Commands, Key, Serde, ServerError, authenticate
 
@@ -123,7 +123,7 @@ class Client(Generic[V]):
         self.commands: Commands[V] = Commands(serde_of(values), encoding=settings.encoding, prefix=settings.prefix)
         self._timeout = settings.timeout
         self._limits = settings.limits or Limits()
-        self._node = Node(host, port)
+        self._node = node_of(host, port)
         self._on_call = settings.on_call
         self._login = None if settings.username is None else authenticate(settings.username, settings.password)
         # The connections that no call uses. A call takes one out, and puts it back if it has ended well.

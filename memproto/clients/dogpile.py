@@ -15,6 +15,7 @@ the seconds after which another process takes the lock of one that has died. dog
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, final
@@ -56,13 +57,14 @@ class Mutex:
 
     def __init__(self, cluster: Cluster[bytes], key: str, timeout: int) -> None:
         self._cluster, self._key, self._timeout = cluster, f"{key}-lock", timeout
+        self._mine = secrets.token_bytes(16)
 
     def acquire(self, wait: bool = True) -> bool:
         """Take the lock; without ``wait`` only if it is free. The result says whether it was taken.
 
         While its node is dead everybody has it, so that a process does not wait endlessly.
         """
-        while not self._cluster.add(self._key, b"", self._timeout):
+        while not self._cluster.add(self._key, self._mine, self._timeout):
             if self._cluster.router.node(self._key) is None:
                 return True
             if not wait:
@@ -71,8 +73,12 @@ class Mutex:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
-        self._cluster.delete(self._key)
+        """Give the lock back.
+
+        If it has expired, or its node was dead, another process may have it by now, and keeps it.
+        """
+        if self._cluster.get(self._key) == self._mine:
+            self._cluster.delete(self._key)
 
     def locked(self) -> bool:
         """Whether the lock is taken."""

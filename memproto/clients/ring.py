@@ -65,6 +65,16 @@ def parse_node(given: NodeLike) -> Node:
     return node
 
 
+def node_of(host: str, port: int) -> Node:
+    """Return the node of a client of one server; a Unix socket has no port. Raises ValueError for a port out of range.
+
+    The system takes a port of more than 16 bits for another one.
+    """
+    if not host.startswith(_UNIX) and not 1 <= port <= 65535:
+        raise ValueError(f"port is {port!r}, must be 1 to 65535")
+    return Node(host, port)
+
+
 def _parse_text(text: str) -> Node:
     if text.startswith(_UNIX):
         return Node(text, 0)

@@ -145,7 +145,9 @@ class Commands(Generic[V]):
 
         def found(replies: Replies) -> dict[K, V]:
             items = results.only(replies, model.Values).items if given else ()
-            return {given[item.key]: load(item.value, item.flags) for item in items if results.has_value(item)}
+            return {
+                given[item.key]: load(item.value, item.flags) for item in items if item.value or results.has_value(item)
+            }
 
         requests = (model.Get(wire, exptime),) if given else ()
         return Command(requests, found, exptime is None)

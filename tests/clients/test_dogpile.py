@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from memproto.clients import Cluster
+from memproto.testing import FakeMemcached
 from tests.support.peers import DEADLINE
 from tests.support.scripted_servers import threaded_tiny_server
 
@@ -110,3 +111,22 @@ def test_lock_of_one_backend_holds_for_another(port: int) -> None:
         assert cluster.get(b"k-lock") is None
     ours._cluster.close()
     theirs._cluster.close()
+
+
+def test_lock_that_was_taken_while_its_node_was_dead_is_not_given_back_for_another() -> None:
+    with FakeMemcached() as fake:
+        url = "{}:{}".format(*fake.address)
+        ours, theirs = (region(url=url, distributed_lock=True, retry_after=0.001).backend for _ in range(2))
+        mine, other = ours.get_mutex("k"), theirs.get_mutex("k")
+        fake.down()
+        assert mine.acquire()
+        fake.up()
+        time.sleep(0.002)
+        assert other.acquire()
+        mine.release()
+        assert other.locked()
+        assert not ours.get_mutex("k").acquire(wait=False)
+        other.release()
+        assert not other.locked()
+        ours._cluster.close()
+        theirs._cluster.close()

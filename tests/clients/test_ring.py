@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from memproto.clients import AsyncClient, Client
 from memproto.clients.ring import Node, NodeLike, Placement, Ring, parse_node
 
 THREE: list[NodeLike] = ["10.0.0.1", "10.0.0.2:11211", "10.0.0.3:11212"]
@@ -110,3 +111,12 @@ def test_ring_without_nodes_or_with_repeated_ones_is_refused() -> None:
             Ring(nodes)
     with pytest.raises(ValueError, match="placement is 'modula', must be ketama_weighted, ketama or ketama_md5"):
         Ring(["a"], "modula")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_port_out_of_range_of_a_client_of_one_server_is_refused(kind: type[Client | AsyncClient]) -> None:
+    for port in (-1, 0, 65536, 70000):
+        with pytest.raises(ValueError, match=f"^port is {port}, must be 1 to 65535$"):
+            kind("127.0.0.1", port)
+    kind("127.0.0.1", 65535)
+    kind("unix:/path", 0)
