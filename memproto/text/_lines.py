@@ -21,6 +21,7 @@ TextEnvelope: TypeAlias = ClassicEnvelope | MetaEnvelope
 Parts: TypeAlias = tuple[bytes, ...]
 
 CRLF = b"\r\n"
+LF = b"\n"
 
 # Kinds of requests, once made: a union that is written where it is asked for is made again each time.
 WITH_FLAGS = (model.Set, model.Add, model.Replace)

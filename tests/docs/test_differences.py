@@ -142,6 +142,18 @@ def test_what_memcached_says(title: str, sent: bytes, theirs: bytes, ours: bytes
     assert said == theirs if theirs.endswith(b"\r\n") or not theirs else said.startswith(theirs)
 
 
+def test_a_dump_behind_other_commands_is_answered() -> None:
+    assert "**A dump behind other commands**" in PAGE
+    sent = b"mg a v\r\nlru_crawler metadump all\r\n"
+    assert _ours(sent) == b"EN\r\nEND\r\n"
+    # The crawler runs only with the threads that the other tests do without.
+    with memcached() as port, socket.create_connection(("127.0.0.1", port), DEADLINE) as link:
+        link.sendall(sent)
+        lines = link.makefile("rb")
+        said = [lines.readline(), lines.readline()]
+    assert said == [b"EN\r\n", b"ERROR cannot pipeline other commands before metadump\r\n"]
+
+
 def test_a_wrong_magic_byte_is_reported_at_once() -> None:
     # memcached waits for the 24 bytes of a header.
     assert "**A wrong magic byte**" in PAGE

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from memproto import ConnectionClosed, Envelope, Item, RemoteProtocolError, ServerConnection
 from memproto.engine import Engine, StoredItem
+from memproto.text import decode_reply, decode_request, encode_reply
 from tests.support.peers import DEADLINE, memcached
 from tests.support.text_lines import ADMINISTRATIVE, KEYS, LONG, WRONG, WRONG_STORES, commands, ended, filled
 
@@ -250,3 +251,15 @@ def test_what_ends_a_connection(sent: bytes) -> None:
     except RemoteProtocolError as error:
         ours.append(error.reply_hint)
     assert b"".join(ours) == told == b""
+
+
+def test_memcached_ends_the_items_of_a_metadump_as_we_write_them() -> None:
+    with memcached() as port, socket.create_connection(("127.0.0.1", port), DEADLINE) as link:
+        link.sendall(b"set a 0 0 1\r\nx\r\nset b%0 0 100 1\r\nx\r\n")
+        lines = link.makefile("rb")
+        assert [lines.readline(), lines.readline()] == [b"STORED\r\n"] * 2
+        link.sendall(b"lru_crawler metadump all\r\n")
+        said = b"".join(iter(lines.readline, b"END\r\n")) + b"END\r\n"
+        to = decode_request(b"lru_crawler metadump all\r\n")
+        assert said.count(b"key=") == 2
+        assert encode_reply(decode_reply(said, to), to) == said

@@ -57,7 +57,7 @@ def test_others_are_served_during_a_dump_and_another_dump_is_busy(
         async with serving(*(str(tmp_path / each) if each == "items" else each for each in more)) as (server, connect):
             lines = fill(server.engine, count)
             dumping, other = await connect(), await connect()
-            first = await dumping.ask("lru_crawler metadump all\nversion\n", "\r\n")
+            first = await dumping.ask("lru_crawler metadump all\nversion\n", "\n")
             for _ in range(5):
                 assert await other.ask("version\n") == "VERSION 1.6.18\r\n"
                 assert await other.ask("lru_crawler metadump all\n") == BUSY
@@ -80,10 +80,10 @@ def test_a_client_that_goes_during_a_dump_leaves_room_for_another(monkeypatch: p
         async with serving() as (server, connect):
             fill(server.engine, 3000)
             dumping, other = await connect(), await connect()
-            await dumping.ask("lru_crawler metadump all\n", "\r\n")
+            await dumping.ask("lru_crawler metadump all\n", "\n")
             assert await other.ask("lru_crawler metadump all\n") == BUSY
             dumping.writer.transport.abort()
-            while (told := await other.ask("lru_crawler metadump all\n")) == BUSY:
+            while (told := await other.ask("lru_crawler metadump all\n", "\n")) == BUSY:
                 await asyncio.sleep(0.001)
             assert told.startswith("key=")
 

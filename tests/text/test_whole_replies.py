@@ -21,7 +21,7 @@ from memproto import (
 from memproto._wire.buffer import ReceiveBuffer
 from memproto._wire.exchange import Exchange
 from memproto.testing import meta_lines
-from memproto.text import decode_request, encode_reply_part
+from memproto.text import decode_reply, decode_request, encode_reply, encode_reply_part
 from memproto.text.classic._client_items import ItemsReader
 from memproto.text.meta._client_multi_get import MultiGetReply
 from tests.support.telling import Told, tell
@@ -128,7 +128,7 @@ def test_every_command_is_among_the_generated_lines(command: bytes) -> None:
             (b"VALUE a 0 1 0\r\n", b"1", b"\r\n", b"VALUE b 3 1 4\r\n", b"2", b"\r\n"),
         ),
         (Values(), b"get a b\r\n", ()),
-        (AdminReply((b"key=a", b"key=b")), b"lru_crawler metadump all\r\n", (b"key=a\r\n", b"key=b\r\n")),
+        (AdminReply((b"key=a", b"key=b")), b"lru_crawler metadump all\r\n", (b"key=a\n", b"key=b\n")),
         (AdminReply(()), b"stats cachedump 1 0\r\n", ()),
     ],
 )
@@ -136,6 +136,23 @@ def test_a_part_of_a_reply_has_no_end(reply: Values | AdminReply, line: bytes, e
     to = decode_request(line)
     assert isinstance(to, ClassicEnvelope)
     assert encode_reply_part(reply, to) == encoded
+
+
+@pytest.mark.parametrize(
+    ("lines", "command", "encoded"),
+    [
+        ((b"key=a exp=-1", b"END"), b"lru_crawler metadump all", b"key=a exp=-1\nEND\r\n"),
+        ((b"BUSY currently",), b"lru_crawler metadump all", b"BUSY currently\r\n"),
+        ((b"OK", b"mg key=a", b"EN"), b"lru_crawler mgdump all", b"OK\r\nmg key=a\r\nEN\r\n"),
+        ((b"ITEM a [1 b; 0 s]", b"END"), b"stats cachedump 1 0", b"ITEM a [1 b; 0 s]\r\nEND\r\n"),
+    ],
+)
+def test_only_the_items_of_a_metadump_end_with_lf_alone(
+    lines: tuple[bytes, ...], command: bytes, encoded: bytes
+) -> None:
+    to = decode_request(command + b"\r\n")
+    assert encode_reply(AdminReply(lines), to) == encoded
+    assert decode_reply(encoded, to) == AdminReply(lines)
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,8 @@ DUMPS: Final[dict[tuple[bytes, ...], bytes]] = {
     (b"metadump",): END,
     (b"mgdump",): b"EN",
 }
+#: The beginning of the lines that end with LF alone, by the second word of the command; memcached writes them so.
+LF_LINES: Final[dict[tuple[bytes, ...], bytes]] = {(b"metadump",): b"key="}
 #: First words of a line that refuses a list of items.
 DUMP_REFUSALS: Final = (b"BUSY", b"BADCLASS", b"LOCKED")
 

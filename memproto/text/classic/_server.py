@@ -19,6 +19,7 @@ from memproto.text._lines import (
     COUNTS,
     CRLF,
     HUGE,
+    LF,
     Block,
     Parts,
     check_item,
@@ -270,7 +271,7 @@ def part_of_reply(reply: AnyReply, envelope: ClassicEnvelope) -> Parts:
         parts = _values(reply, envelope)
         return (*parts[:2], CRLF) if len(reply.items) == 1 else parts[:-1]
     if isinstance(reply, model.AdminReply) and isinstance(envelope.request, model.AdminCommand):
-        return _lines(reply)
+        return _lines(reply, envelope.request.words)
     raise LocalProtocolError(f"{type(reply).__name__} for {type(envelope.request).__name__} has no parts")
 
 
@@ -334,8 +335,8 @@ def _statistics(reply: model.StatsReply, request: Request[object]) -> Parts:
 
 
 def _admin(reply: model.AdminReply, request: Request[object]) -> Parts:
-    lines = _lines(reply)
     words = request.words if isinstance(request, model.AdminCommand) else ()
+    lines = _lines(reply, words)
     if words[:1] == (_commands.SHUTDOWN,) and not lines:
         # A server that obeys says nothing and closes.
         return ()
@@ -346,7 +347,10 @@ def _admin(reply: model.AdminReply, request: Request[object]) -> Parts:
     return lines
 
 
-def _lines(reply: model.AdminReply) -> Parts:
+def _lines(reply: model.AdminReply, words: tuple[bytes, ...]) -> Parts:
     for line in reply.lines:
         check_text("line", line)
-    return tuple(line + CRLF for line in reply.lines)
+    with_lf = _commands.LF_LINES.get(words[1:2])
+    if with_lf is None:
+        return tuple(line + CRLF for line in reply.lines)
+    return tuple(line + (LF if line.startswith(with_lf) else CRLF) for line in reply.lines)
