@@ -114,7 +114,7 @@ EXCHANGES: list[tuple[bytes, AnyRequest, AnyReply, bytes]] = [
      b"ERROR: shutdown not enabled\r\n"),
     (b"slabs automove 1\r\n", AdminCommand((b"slabs", b"automove", b"1")), AdminReply((b"BUSY x",)), b"BUSY x\r\n"),
     (b"lru_crawler metadump all\r\n", AdminCommand((b"lru_crawler", b"metadump", b"all")),
-     AdminReply((b"OK", b"key=k", b"END")), b"OK\r\nkey=k\r\nEND\r\n"),
+     AdminReply((b"OK", b"key=k", b"END")), b"OK\r\nkey=k\nEND\r\n"),
     (b"lru_crawler mgdump all\r\n", AdminCommand((b"lru_crawler", b"mgdump", b"all")),
      AdminReply((b"OK", b"mg k", b"EN")), b"OK\r\nmg k\r\nEN\r\n"),
     (b"watch evictions\r\n", UnknownLine(b"watch evictions"), RawReply(value=b"OK\r\n"), b"OK\r\n"),
