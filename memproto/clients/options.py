@@ -79,6 +79,7 @@ class Settings:
     pool: int | None = None
     #: A connection that no call has used for more than so many seconds is closed when the next call looks for one.
     idle: float | None = None
+    #: The dialect of the requests. Leases need ``Dialect.META``.
     dialect: Dialect = Dialect.BINARY
     #: With a codec of Python, such as ``utf-8``, keys may be ``str``.
     encoding: str | None = None

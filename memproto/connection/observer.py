@@ -18,23 +18,23 @@ from memproto.model import Signal
 
 
 class Observer:
-    """One conversation, seen by a third party that has the bytes of both sides, or of one.
+    """Follows one conversation for a third party that has the bytes of both sides, or of one.
 
-    What the client sent goes to :meth:`client_sent`, what the server sent to :meth:`server_sent`. Feed them in the
-    order in which they took effect: no byte of the server before the requests that the server had received. Any cuts
-    will do. Pull :meth:`next_event`
-    until it returns ``Signal.NEED_DATA``; the exchanges come in the order of the requests.
+    Add what the client sent with :meth:`client_sent`, and what the server sent with :meth:`server_sent`: in any pieces,
+    but in the order in which they took effect, no byte of the server before the requests that the server had received.
+    Pull :meth:`next_event` until it returns ``Signal.NEED_DATA``; the exchanges are in the order of the requests.
 
-    ``mid_stream`` says that the first bytes need not be the first of the connection. Then the observer skips what is
-    not the beginning of a known message, and reports how much that was. It does the same behind bytes that break the
-    protocol, and behind gaps (:meth:`client_gap`, :meth:`server_gap`).
-    ``limits`` bounds what is held. A request is given up, as ``NoReply.NOT_SEEN``, when ``limits.outstanding`` others
-    wait for their replies, or when they have more than ``limits.answer`` bytes together.
-    With ``auth_required`` a text client authenticates first: the data of its first ``set`` are user and password. If
-    the beginning was not seen, it has done so.
-    ``opcodes`` are opcodes of your own, as for :class:`~memproto.ServerConnection`.
+    - ``limits`` bounds what is held. A request gets ``NoReply.NOT_SEEN`` when ``limits.outstanding`` others wait for
+      their replies, or when they have more than ``limits.answer`` bytes together.
+    - ``mid_stream``: the first bytes need not be the first of the connection. Then the observer skips what is not the
+      beginning of a known message, and reports how many bytes that is. It does the same behind bytes that break the
+      protocol, and behind gaps (:meth:`client_gap`, :meth:`server_gap`).
+    - ``auth_required``: a text client logs in first; the data of its first ``set`` are user and password. If the
+      beginning was not seen, it has done so.
+    - ``opcodes`` are opcodes of your own, as for :class:`~memproto.ServerConnection`.
 
-    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type.
+    Raises :class:`~memproto.LocalProtocolError` for an argument of a wrong type. No bytes of the two sides raise an
+    exception.
     """
 
     __slots__ = ("_limits", "_ready", "_replies", "_requests")
@@ -92,7 +92,7 @@ class Observer:
             self._requests.lose_bytes(size)
 
     def server_gap(self, size: int) -> None:
-        """Note that the next ``size`` bytes of the server are missing; see :meth:`client_gap`."""
+        """Note that the next ``size`` bytes of the server are missing; for the rest as :meth:`client_gap`."""
         if self._is_gap(size) and self._replies.stream.lost is None:
             size = self._replies.fill_gap(size)
         if self._is_gap(size):
@@ -126,9 +126,9 @@ class Observer:
         self._requests.stream.stopped = self._replies.stream.stopped = True
 
     def next_event(self) -> ObserverEvent | Signal:
-        """The next exchange or other event; ``Signal.NEED_DATA`` if more bytes are needed.
+        """Return the next exchange or other event; ``Signal.NEED_DATA`` if more bytes are needed. Never raises.
 
-        ``ConnectionClosed`` follows the last event when both sides have ended. It never raises.
+        ``ConnectionClosed`` follows the last event when both sides have ended, and is returned again then.
         """
         event = self._ready.popleft() if self._ready else self._next_exchange()
         if event is not None:

@@ -34,7 +34,7 @@ class SkipReason(enum.Enum):
 
 @final
 class ObservedExchange(Message):
-    """A request, and what the server said to it.
+    """A request, and its reply, or why there is none.
 
     ``envelope`` is the request with the details of its dialect, as :class:`~memproto.ServerConnection` gives it.
     ``reply`` is the reply; :class:`~memproto.Silence` where the request asked for none and got none; or a
