@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypedDict
+from weakref import finalize
 
 from memproto.clients.cluster import Cluster
 from memproto.clients.expiry import exptime_in
@@ -78,6 +79,8 @@ class MemcachedCache(BaseCache):
         values = serde_of(options.pop("values", "json"))
         options.setdefault("encoding", "utf-8")
         self._cluster: Cluster[object] = Cluster(nodes, values=values, **options)  # type: ignore[call-overload]  # not in them
+        # Django makes one for each thread, which may live no longer than a request, and drops it without a word.
+        finalize(self, self._cluster.close)
 
     def validate_key(self, key: str) -> None:
         """Raise InvalidCacheKey for a key that memcached does not take."""

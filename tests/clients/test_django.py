@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from memproto import Quit
 from memproto.clients import Cluster
 from memproto.clients.pickles import pickling
+from memproto.testing import FakeMemcached
 from tests.support.peers import DEADLINE
 from tests.support.scripted_servers import threaded_tiny_server
 
@@ -125,3 +130,15 @@ def test_backend_without_a_server_finds_nothing() -> None:
     assert made.set_many({"k": 1}) == ["k"]
     with pytest.raises(ValueError, match="not found"):
         made.incr("k")
+
+
+def test_connection_is_closed_when_the_thread_that_made_it_is_gone() -> None:
+    with FakeMemcached() as fake:
+        thread = threading.Thread(target=lambda: cache("{}:{}".format(*fake.address)).set("k", 1))
+        thread.start()
+        thread.join(DEADLINE)
+        gc.collect()
+        end = time.monotonic() + DEADLINE
+        while not isinstance(fake.requests[-1].request, Quit):
+            assert time.monotonic() < end
+            time.sleep(0.001)
