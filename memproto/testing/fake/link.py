@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import ssl
+import struct
 from contextlib import suppress
 
 from memproto.testing.fake.conversation import Conversation
@@ -17,6 +18,8 @@ _READ_BYTES = 64 * 1024
 _PIECES = 16
 #: How long the client has to take the last bytes and to close its side, in seconds.
 LINGER = 1.0
+#: For SO_LINGER: closing the socket resets the connection.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Link:
@@ -31,6 +34,8 @@ class Link:
         self._tls = None if tls is None else TlsLayer(tls)
         self._unsent = memoryview(b"")
         self._eof = False
+        # Whether the client has sent something behind the end of the conversation.
+        self._ignored = False
         #: Whether the socket is of no more use.
         self.broken: bool = False
         #: When the socket is closed although its client has not closed it, if all is sent.
@@ -55,6 +60,7 @@ class Link:
         if self.closes_at is not None:
             # The end of what the client had still to say.
             self.broken = not data
+            self._ignored = self._ignored or bool(data)
             return
         self._eof = not data
         if self._tls is None:
@@ -121,8 +127,12 @@ class Link:
         """Do it."""
         if self.closes_at is None:
             self.write(now)
-        else:
-            self.broken = True
+            return
+        if self._ignored:
+            # The client may not know that these requests have no replies; memcached resets the connection, too.
+            with suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.broken = True
 
     def close(self) -> None:
         """Close the socket, also for processes that have inherited it."""

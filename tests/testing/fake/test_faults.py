@@ -183,6 +183,19 @@ def test_a_client_that_does_not_close_its_side_is_closed_after_a_while(fake: Fak
         assert connections(fake) == 1
         fake.advance(LINGER + 1)
         assert connections(fake) == 0
+        # It was reset, since what it has sent has no reply; otherwise only the reply to this would tell it so.
+        with pytest.raises(BrokenPipeError):
+            link.sendall(b"mn\r\n")
+
+
+def test_a_client_that_sends_nothing_more_is_closed_without_a_reset(fake: FakeMemcached) -> None:
+    fake.fail(Version, how=Close())
+    with socket.create_connection(fake.address, DEADLINE) as link:
+        link.sendall(b"version\r\n")
+        assert link.recv(1) == b""
+        fake.advance(LINGER + 1)
+        assert connections(fake) == 0
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
 def test_a_client_that_resets_the_connection_disturbs_nobody(fake: FakeMemcached) -> None:
