@@ -31,6 +31,7 @@ Placement: TypeAlias = Literal["ketama_weighted", "ketama", "ketama_md5"]
 _UNIX: Final = "unix:"
 _HOST_PORT_WEIGHT: Final = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::([0-9]{1,9})(?::([0-9]{1,9}))?)?")
 _DEFAULT_PORT: Final = 11211
+_MAX_PORT: Final = 65535
 _POINTS: Final = 100
 _POINTS_IF_WEIGHTED: Final = 160
 _POINTS_OF_DIGEST: Final = 4
@@ -53,26 +54,37 @@ NodeLike: TypeAlias = str | tuple[str, int] | tuple[str, int, int] | Node
 
 
 def parse_node(given: NodeLike) -> Node:
-    """Return the node of a string or tuple. Raises ValueError for a host, port or weight that is out of range."""
-    if isinstance(given, str):
-        node = _parse_text(given)
-    else:
-        host, port, *weight = given
-        node = Node(host, port, *weight)
+    """Return the node of a string or tuple.
+
+    Raises ValueError for a host, port or weight that is out of range, TypeError for one of a wrong type.
+    """
+    node = _checked(_parse_text(given) if isinstance(given, str) else given)
     unix = node.host.startswith(_UNIX)
-    if not node.host or not (0 if unix else 1) <= node.port <= (0 if unix else 65535) or node.weight < 1:
+    if not (0 if unix else 1) <= node.port <= (0 if unix else _MAX_PORT) or node.weight < 1:
         raise ValueError(f"{given!r} is no host:port:weight, with a port of 1 to 65535 and a weight of 1 or more")
     return node
 
 
 def node_of(host: str, port: int) -> Node:
-    """Return the node of a client of one server; a Unix socket has no port. Raises ValueError for a port out of range.
+    """Return the node of a client of one server; a Unix socket has no port.
 
-    The system takes a port of more than 16 bits for another one.
+    Raises ValueError for a port out of range, which the system takes for another one, and as :func:`parse_node` does.
     """
-    if not host.startswith(_UNIX) and not 1 <= port <= 65535:
-        raise ValueError(f"port is {port!r}, must be 1 to 65535")
-    return Node(host, port)
+    node = _checked((host, port))
+    if not node.host.startswith(_UNIX) and not 1 <= node.port <= _MAX_PORT:
+        raise ValueError(f"port is {port!r}, must be 1 to {_MAX_PORT}")
+    return node
+
+
+def _checked(given: object) -> Node:
+    if not isinstance(given, tuple | list) or not 2 <= len(given) <= 3:
+        raise TypeError(f"{given!r:.80} is no node, must be a str or a tuple of host, port and perhaps weight")
+    host, *numbers = given
+    if not isinstance(host, str) or any(type(number) is not int for number in numbers):
+        raise TypeError(f"{given!r:.80} is no node, the host must be a str, port and weight ints")
+    if not host or "\0" in host:
+        raise ValueError(f"{given!r:.80} is no node, the host must have one character or more, and no NUL")
+    return Node(host, *numbers)
 
 
 def _parse_text(text: str) -> Node:
@@ -87,10 +99,12 @@ def _parse_text(text: str) -> Node:
 class Ring:
     """The nodes and their points. A ring never changes, and does not know which nodes are dead.
 
-    Raises ValueError if there is no node, a node is there twice, or ``placement`` is no name of a placement.
+    Raises ValueError if there is no node, a node is there twice or out of range, or ``placement`` is no name of a
+    placement; TypeError for nodes of a wrong type.
     """
 
     def __init__(self, nodes: Iterable[NodeLike], placement: Placement = "ketama_weighted") -> None:
+        _check_nodes(nodes)
         self.all: tuple[Node, ...] = tuple(map(parse_node, nodes))
         if len({(node.host, node.port) for node in self.all}) < len(self.all) or not self.all:
             raise ValueError("a ring is of one or more nodes, each of them once")
@@ -127,6 +141,12 @@ class Ring:
         """
         gone = set(map(parse_node, nodes))
         return Ring([node for node in self.all if node not in gone], self.placement)
+
+
+def _check_nodes(nodes: object) -> None:
+    # Of one string alone map() would make a node of each character.
+    if isinstance(nodes, str | bytes) or not isinstance(nodes, Iterable):
+        raise TypeError(f"nodes is {nodes!r:.80}, must be an iterable of nodes")
 
 
 def _points(nodes: Iterable[Node], hash_: Callable[[bytes], int]) -> Iterator[tuple[int, Node]]:

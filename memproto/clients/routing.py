@@ -85,6 +85,14 @@ class ClusterOptions(Options, _OfCluster, total=False):
     """The options of a cluster; ``retry_after`` is in seconds."""
 
 
+def check_retry_after(seconds: object) -> None:
+    """Raise TypeError unless this is a number, ValueError if it is less than 0."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"retry_after is {seconds!r:.60}, must be a number of seconds")
+    if not seconds >= 0:
+        raise ValueError(f"retry_after is {seconds!r}, must be 0 seconds or more")
+
+
 class Router(Generic[V]):
     """Builds the plans of all calls, and knows which nodes are dead. It does no I/O.
 
@@ -97,6 +105,7 @@ class Router(Generic[V]):
     ) -> None:
         if dead not in ("miss", "move", "raise"):
             raise ValueError(f"dead is {dead!r}, must be miss, move or raise")
+        check_retry_after(retry_after)
         self.commands = commands
         self.ring: Ring = ring
         self._dead = dead
@@ -142,21 +151,22 @@ class Router(Generic[V]):
         self, keys: Iterable[K], build: Callable[[list[K]], Command[dict[K, T]]]
     ) -> Plan[dict[K, T], dict[K, T]]:
         """Run a command for all keys whose result has those that are found."""
-        found = yield from self._rounds(keys, build)
+        found = yield from self._rounds(self._unique(keys), build)
         return {key: value for part in found.results for key, value in part.items()}
 
     def store_multi(
         self, items: Mapping[K, V], build: Callable[[dict[K, V]], Command[list[K]]]
     ) -> Plan[list[K], KeyList[K]]:
         """Store all items. The result has the keys of those that are not stored, or not known to be."""
-        found = yield from self._rounds(items, lambda keys: build({key: items[key] for key in keys}))
+        keys = list(self.commands.keys_of_items(items))
+        found = yield from self._rounds(keys, lambda part: build({key: items[key] for key in part}))
         return KeyList([key for refused in found.results for key in refused] + found.unplaced, found.unknown)
 
     def change_multi(
         self, keys: Iterable[K], build: Callable[[list[K]], Command[list[K]]]
     ) -> Plan[list[K], KeyList[K]]:
         """Run a command for all keys whose result has those that it has changed."""
-        found = yield from self._rounds(keys, build)
+        found = yield from self._rounds(self._unique(keys), build)
         return KeyList([key for changed in found.results for key in changed], found.unknown)
 
     def on_all_nodes(self, command: Command[T]) -> Plan[T, dict[Node, T]]:
@@ -165,11 +175,18 @@ class Router(Generic[V]):
         found = yield from self._run_on_nodes({node: command for node in self.ring.all if node not in dead})
         return found.results
 
-    def _rounds(
-        self, keys: Iterable[AnyKey], build: Callable[[list[AnyKey]], Command[R]]
-    ) -> Plan[R, _Rounds[R, AnyKey]]:
+    def _unique(self, keys: Iterable[K]) -> list[K]:
+        given = self.commands.keys_of(keys)
+        try:
+            return list(dict.fromkeys(given))
+        except TypeError:
+            for key in given:
+                self.commands.encode(key)
+            raise
+
+    def _rounds(self, left: list[AnyKey], build: Callable[[list[AnyKey]], Command[R]]) -> Plan[R, _Rounds[R, AnyKey]]:
         """Run commands for all keys on their nodes; then, for the keys of nodes that failed, on the next nodes."""
-        left, done = list(dict.fromkeys(keys)), _Rounds[R, AnyKey]()
+        done = _Rounds[R, AnyKey]()
         failed: frozenset[Node] = frozenset()
         while left:
             # A node that has failed gets no second command of the same call, however short retry_after is.

@@ -34,9 +34,9 @@ def _check_iterable(keys: object) -> None:
         raise misuse("keys", keys, "an iterable of keys")
 
 
-def _keys_of(keys: Iterable[K]) -> tuple[K, ...]:
-    _check_iterable(keys)
-    return tuple(keys)
+def _check_mapping(items: object) -> None:
+    if not isinstance(items, Mapping):
+        raise misuse("items", items, "a mapping of keys to values")
 
 
 def _unchanged(keys: tuple[Key, ...]) -> tuple[bytes, ...]:
@@ -86,6 +86,16 @@ class Commands(Generic[V]):
             raise misuse(name, key, "bytes; with an encoding it may be a str")
         return key
 
+    def keys_of(self, keys: Iterable[K]) -> tuple[K, ...]:
+        """Return keys as a tuple. Raises :class:`~memproto.LocalProtocolError` if they are one key or no iterable."""
+        _check_iterable(keys)
+        return tuple(keys)
+
+    def keys_of_items(self, items: Mapping[K, V]) -> tuple[K, ...]:
+        """Return the keys of items. Raises :class:`~memproto.LocalProtocolError` if the items are no mapping."""
+        _check_mapping(items)
+        return tuple(items)
+
     def _wire_key(self, key: Key) -> bytes:
         return self._prefix + (key if isinstance(key, bytes) else self.encode(key))
 
@@ -94,7 +104,7 @@ class Commands(Generic[V]):
 
     def _with_wire_keys(self, keys: Iterable[K]) -> tuple[tuple[bytes, ...], dict[bytes, K]]:
         """The keys on the wire, and by each of them the key as it was given."""
-        given = _keys_of(keys)
+        given = self.keys_of(keys)
         wire = self._wire_keys(given)
         try:
             return wire, dict(zip(wire, given, strict=True))
@@ -168,6 +178,8 @@ class Commands(Generic[V]):
         If there is no value, one caller gets ``won``, and has ``lease`` seconds to store one; until then the others get
         neither. With ``recache``, one caller gets ``won`` and the value if that expires in fewer than so many seconds.
         """
+        check_value("lease", lease, int)
+        check_value("recache", recache, int | None)
         options = model.MetaOptions(vivify=lease, recache=recache)
 
         def leased(replies: Replies) -> Lease[V]:
@@ -227,9 +239,7 @@ class Commands(Generic[V]):
     def _store_multi(
         self, store: type[model.Set] | type[model.Add], items: Mapping[K, V], exptime: int, flags: int
     ) -> Command[list[K]]:
-        if not isinstance(items, Mapping):
-            raise misuse("items", items, "a mapping of keys to values")
-        keys = tuple(items)
+        keys = self.keys_of_items(items)
         dumped = [self._dumped(value, flags) for value in items.values()]
         requests = tuple(
             store(key, *data_and_flags, exptime)
@@ -259,7 +269,7 @@ class Commands(Generic[V]):
     def _change_multi(
         self, keys: Iterable[K], build: Callable[[bytes], model.Delete | model.Touch], needs_replies: bool = False
     ) -> Command[list[K]]:
-        given = _keys_of(keys)
+        given = self.keys_of(keys)
 
         def changed(replies: Replies) -> list[K]:
             return [key for key, reply in zip(given, replies, strict=True) if results.unless_absent((reply,))]
@@ -271,6 +281,7 @@ class Commands(Generic[V]):
 
         :meth:`get` still finds it. Of the callers of :meth:`get_or_lease` one wins, and the others get the stale value.
         """
+        check_value("exptime", exptime, int)
         options = model.MetaOptions(invalidate=True, exptime=exptime)
         return Command((model.Delete(self._wire_key(key), meta=options),), results.unless_absent)
 
@@ -287,7 +298,7 @@ class Commands(Generic[V]):
         self, keys: Iterable[K], delta: int = 1, initial: int | None = None, exptime: int = 0
     ) -> Command[dict[K, int]]:
         """Add to many numbers, each as :meth:`incr`. The result has the new numbers, without misses."""
-        given = _keys_of(keys)
+        given = self.keys_of(keys)
         made = None if initial is None else exptime
 
         def numbers(replies: Replies) -> dict[K, int]:
@@ -308,6 +319,7 @@ class Commands(Generic[V]):
 
     def flush(self, delay: int | None = None) -> Command[bool]:
         """Remove all items, now or ``delay`` seconds from now. The result is true."""
+        check_value("delay", delay, int | None)
         return Command((model.Flush(delay),), results.done)
 
     def stats(self, group: bytes = b"") -> Command[dict[bytes, bytes]]:
