@@ -90,12 +90,12 @@ class AsyncPool:
             if self._thread != threading.get_ident():
                 raise RuntimeError("the client is in use in the event loop of another thread, which is running")
             gone = True  # no thread runs two loops: an exception has ended the run of this one
-        for connection in list(self.connections):
+        while self.connections:
+            connection = self.connections.pop()
             if gone:
                 connection.discard()
             else:
                 connection.give_up("the client is used in another event loop")
-        self.connections.clear()
         self._loop, self._process, self._thread = loop, process, threading.get_ident()
         self._retry_at = 0.0  # it is a time of the other loop's clock
 

@@ -45,6 +45,26 @@ def test_client_in_one_event_loop_after_another_has_connections_of_each(
         assert Counted.most == 1
 
 
+def test_connection_that_another_thread_opens_while_those_of_its_loop_are_closed_is_closed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with counted(monkeypatch), threaded_tiny_server() as port:
+        client, late = (AsyncClient(port=port, timeout=DEADLINE) for _ in range(2))
+        asyncio.run(client.version())
+        asyncio.run(late.version())
+        connections = client._pool.connections
+        discard = connections[0].discard
+
+        def discard_slowly() -> None:
+            discard()
+            connections.extend(late._pool.connections)
+
+        monkeypatch.setattr(connections[0], "discard", discard_slowly)
+        asyncio.run(client.version())
+        assert Counted.open == 1
+        asyncio.run(client.close())
+
+
 def test_client_in_running_loops_of_two_threads_raises_runtime_error() -> None:
     with threaded_tiny_server() as port:
         client = AsyncClient(port=port, timeout=DEADLINE)
