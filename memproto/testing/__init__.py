@@ -79,6 +79,6 @@ def __getattr__(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
-        raise ImportError(f"{__name__}.{name} needs hypothesis: install memproto[testing]") from None
+        raise ImportError(f"{__name__}.{name} needs hypothesis: pip install 'memproto[testing]'") from None
     globals()[name] = vars(machines if name in vars(machines) else strategies)[name]
     return globals()[name]

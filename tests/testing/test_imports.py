@@ -25,7 +25,7 @@ for name in memproto.testing.__all__:
     try:
         getattr(memproto.testing, name)
     except ImportError as error:
-        assert str(error) == f"memproto.testing.{name} needs hypothesis: install memproto[testing]", error
+        assert str(error) == f"memproto.testing.{name} needs hypothesis: pip install 'memproto[testing]'", error
     else:
         assert not name.islower() and not name.endswith("Machine"), name
 try:
@@ -38,7 +38,7 @@ except ImportError as error:
 def test_without_hypothesis_the_pipe_and_the_fake_work_and_a_strategy_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
-    assert done.stdout == "memproto.testing.requests needs hypothesis: install memproto[testing]\n"
+    assert done.stdout == "memproto.testing.requests needs hypothesis: pip install 'memproto[testing]'\n"
 
 
 def _strategies() -> list[str]:
@@ -51,7 +51,7 @@ def test_without_hypothesis_in_this_process_a_strategy_names_the_extra(monkeypat
     for module in _strategies():
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "hypothesis", None)
-    with pytest.raises(ImportError, match="needs hypothesis: install memproto"):
+    with pytest.raises(ImportError, match="needs hypothesis: pip install 'memproto"):
         _ = memproto.testing.requests
 
 
