@@ -9,7 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from memproto import Get, RemoteProtocolError, SaslAuth, ServerConnection, Set, Values
+from memproto import (
+    AnyReply,
+    AnyRequest,
+    Authenticated,
+    ClientConnection,
+    Dialect,
+    Failure,
+    Get,
+    InvalidRequest,
+    Mechanisms,
+    Noop,
+    Ok,
+    RemoteProtocolError,
+    SaslAuth,
+    SaslList,
+    SaslStep,
+    ServerConnection,
+    Set,
+    Status,
+    Values,
+)
 from memproto.engine import Engine
 from memproto.model import Envelope
 from tests.support.peers import DEADLINE, memcached
@@ -152,6 +172,35 @@ def test_a_dump_behind_other_commands_is_answered() -> None:
         lines = link.makefile("rb")
         said = [lines.readline(), lines.readline()]
     assert said == [b"EN\r\n", b"ERROR cannot pipeline other commands before metadump\r\n"]
+
+
+def test_a_client_stays_authenticated_after_sasl_requests_that_bring_no_wrong_credentials() -> None:
+    # No memcached of the tests has SASL with passwords that it knows.
+    assert "**SASL requests of a client that has authenticated**" in PAGE
+    client = ClientConnection(dialect=Dialect.BINARY)
+    server = ServerConnection(auth_required=True)
+
+    def ask(request: AnyRequest, verdict: AnyReply | None = None) -> AnyReply | None:
+        exchange = client.send(request)
+        server.receive_data(exchange.data)
+        event = server.next_event()
+        assert isinstance(event, Envelope)
+        reply = event.request.reply if isinstance(event.request, InvalidRequest) else verdict
+        assert reply is not None
+        client.receive_data(server.send(reply, to=event))
+        client.next_event()
+        return exchange.reply
+
+    credentials = SaslAuth(b"PLAIN", b"\0ada\0engine")
+    assert ask(credentials, Authenticated()) == Authenticated()
+    assert ask(SaslList(), Mechanisms((b"PLAIN",))) == Mechanisms((b"PLAIN",))
+    assert isinstance(ask(SaslStep(b"PLAIN", b"")), Failure)
+    assert ask(credentials, Authenticated()) == Authenticated()
+    assert ask(Noop(), Ok()) == Ok()
+    refused = Failure(Status.AUTH_ERROR)
+    ask(credentials, refused)
+    with pytest.raises(RemoteProtocolError):
+        ask(Noop())
 
 
 def test_a_wrong_magic_byte_is_reported_at_once() -> None:
