@@ -13,6 +13,9 @@ from memproto.connection.observer_streams import ObservedRequest
 
 __all__ = ["Certainty"]
 
+# A reply that answers none of the requests is compared with all of them. So that many such replies take no long time,
+# that costs a credit for each request; each request that comes gives some, and without any only a few are compared.
+_CREDIT, _MOST_CREDIT, _FEW = 16, 1 << 14, 16
 # An offset that no stream has.
 _NEVER: Final = 1 << 64
 
@@ -27,6 +30,7 @@ class Certainty:
     """
 
     __slots__ = (
+        "_credit",
         "_doubt",
         "_judged",
         "_known_from",
@@ -53,6 +57,7 @@ class Certainty:
         # In doubt: the requests that were reported, and may wait all the same.
         self._passed: deque[ObservedRequest] = deque()
         self._limit = limit
+        self._credit = _MOST_CREDIT
         #: Whether it is certain which request the reply answers that is being read; and whether there was no doubt
         #: about the requests before that one.
         self.certain: bool = True
@@ -71,6 +76,7 @@ class Certainty:
 
     def expect(self, request: ObservedRequest) -> None:
         """Take a request that was read."""
+        self._credit = min(self._credit + _CREDIT, _MOST_CREDIT)
         opaque = opaque_of(request.envelope)
         request.has_new_opaque = opaque is not None and self._opaque is not None and opaque != self._opaque
         self._opaque = opaque
@@ -100,6 +106,14 @@ class Certainty:
         """Note that between these offsets of the client's stream there may be requests that were not seen."""
         self._unknown_from = min(self._unknown_from, begin)
         self._known_from = end
+
+    def candidates(self, waiting: deque[Exchange[object]]) -> Iterable[Exchange[object]]:
+        """The requests to compare with a reply."""
+        return waiting if self._credit else islice(waiting, _FEW)
+
+    def miss(self, waiting: deque[Exchange[object]]) -> None:
+        """Note that a reply answers none of the candidates."""
+        self._credit = max(self._credit - len(waiting), 0)
 
     def is_only(self, name: Name) -> bool:
         """Whether one of the requests that may wait has this name."""

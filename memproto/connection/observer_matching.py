@@ -76,7 +76,7 @@ class BinaryReplies(BinaryClient):
         key_at = at + HEADER_SIZE + extras_length
         key = data[key_at : key_at + key_length]
         certainty = self._certainty
-        for index, exchange in enumerate(waiting):
+        for index, exchange in enumerate(certainty.candidates(waiting)):
             if not _has_sent(exchange, opcode, opaque, key):
                 continue
             name: Name = packet_name(opcode, opaque)
@@ -84,6 +84,7 @@ class BinaryReplies(BinaryClient):
                 name = (packet_name(opcode, opaque), key)
             certainty.match(waiting, index, name, not exchange.quiet or certainty.is_only(name), is_first=False)
             return index
+        certainty.miss(waiting)
         raise RemoteProtocolError(f"no request with opcode {opcode:#04x} and opaque {opaque:#010x} waits for a reply")
 
     @property
@@ -237,7 +238,7 @@ class TextReplies:
             index = self._owner_of(failure, waiting)
             certainty.match(waiting, index, name, not waiting[0].quiet or len(waiting) == 1, is_first)
             return index
-        for index, exchange in enumerate(waiting):
+        for index, exchange in enumerate(certainty.candidates(waiting)):
             assert isinstance(exchange, ObservedRequest)
             if certainty.in_doubt(exchange) and exchange._reader is RAW_LINE:
                 # Any line fits it, so that the first one of an item would lose its data.
@@ -248,6 +249,7 @@ class TextReplies:
                 )
                 certainty.match(waiting, index, name, only, is_first)
                 return index
+        certainty.miss(waiting)
         raise RemoteProtocolError(f"line {line[:80]!r} answers no request that waits for a reply")
 
     def _fits_behind(self, line: bytes, name: Name, waiting: deque[Exchange[object]], index: int) -> bool:
@@ -275,7 +277,7 @@ class TextReplies:
 
     def _fits(self, line: bytes, name: Name, exchange: ObservedRequest) -> bool:
         """Whether a line that is no failure may be the first of the reply to this request."""
-        if isinstance(exchange.envelope, MetaEnvelope) and not has_name(exchange.envelope, name):
+        if isinstance(exchange.envelope, MetaEnvelope) and not has_name(exchange.envelope, exchange.names, name):
             return False
         probe = ReceiveBuffer()
         probe.feed(line + CRLF)

@@ -54,9 +54,12 @@ def is_opaque(name: Name) -> bool:
     return isinstance(name, int) or (isinstance(name, bytes) and name.startswith(OPAQUE))
 
 
-def has_name(envelope: MetaEnvelope, name: Name) -> bool:
-    """Whether the reply to a meta request may have this name; a form that no request has may be any reply's."""
-    return is_form(name) or name in names_of(envelope)
+def has_name(envelope: MetaEnvelope, names: tuple[Name, ...], name: Name) -> bool:
+    """Whether the reply to a meta request may have this name; ``names`` are all of them, if they are known.
+
+    A form that no request has may be any reply's.
+    """
+    return is_form(name) or name in (names or names_of(envelope))
 
 
 def opaque_of(envelope: Envelope) -> int | bytes | None:

@@ -183,3 +183,21 @@ def test_end_of_a_capture_is_not_the_end_of_the_connection() -> None:
         assert got.reply is (NoReply.NOT_SEEN if stop else NoReply.CLOSED)
         assert {each.side for each in (client, server) if isinstance(each, SkippedBytes)} == set(Side)
         assert observer.next_event() == (Signal.NEED_DATA if stop else ConnectionClosed())
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_behind_many_replies_that_answer_nothing_a_reply_is_compared_with_few_requests(is_text: bool) -> None:
+    noop, version = b"\x80\x0a" + bytes(22), b"\x80\x0b" + bytes(22)
+    get, last = (b"get a\r\n", b"incr n 1\r\n") if is_text else (noop, version)
+    useless, reply = (b"STORED\r\n", b"5\r\n") if is_text else (b"\x81\x07" + bytes(22), b"\x81" + version[1:])
+    observer = Observer()
+    observer.client_sent(get * 100 + last)
+    observer.server_sent(useless * 200 + reply)
+    events = events_of(observer)
+    assert len(events) == 201
+    assert all(isinstance(event, UnmatchedReply) for event in events)
+    # Another request allows another search.
+    observer.client_sent(get)
+    observer.server_sent(reply)
+    begin = len(useless) * 200 + len(reply)
+    assert _pairs(events_of(observer))[-1][1] == range(begin, begin + len(reply))
