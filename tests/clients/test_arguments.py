@@ -154,3 +154,11 @@ def test_wrong_option_of_a_cluster_is_refused(
     for kind in (Cluster, AsyncCluster):
         with pytest.raises(error, match=f"^{re.escape(words)}"):
             kind(nodes, **options)
+
+
+def test_key_without_a_hash_is_refused() -> None:
+    class Unhashable(bytes):
+        __hash__ = None  # type: ignore[assignment]
+
+    with Cluster(["127.0.0.1:1"]) as cluster, pytest.raises(TypeError, match="unhashable"):
+        cluster.get_multi([Unhashable(b"k")])
