@@ -566,3 +566,9 @@ def test_a_long_message_is_cut() -> None:
     )
     assert line.endswith("xxx...")
     assert len(line) < 420
+
+
+def test_a_word_of_a_meta_reply_that_has_no_meaning_is_left_unexplained() -> None:
+    explained = format_fields(_record(b"mg YQ== b k v\r\nVA 1 kYQ== b\r\nx\r\n"))
+    assert "a value: length; kYQ== the key" in explained
+    assert "the key; b" not in explained
