@@ -19,8 +19,7 @@ from memproto.testing.fake.state import FakeState
 
 #: How long :meth:`Loop.stop` waits for the thread, which waits for the lock at most, in seconds.
 _PATIENCE = 5.0
-#: How many turns, and how many seconds, may pass until what clients have sent is carried out.
-_MOST_TURNS = 1000
+#: How many seconds may pass until what clients have sent is carried out.
 _MOST_SECONDS = 1.0
 #: How long the thread sleeps at most, in seconds; selectors refuse some weeks.
 _LONGEST_SLEEP = 3600.0
@@ -268,9 +267,7 @@ class Loop:
         # Until there was a turn for each client in which nothing had arrived from it.
         end = self._elapsed() + _MOST_SECONDS
         busy = self._turn(0)
-        for _ in range(_MOST_TURNS):
-            if not busy or self._elapsed() > end:
-                return
+        while busy and self._elapsed() < end:
             before = set(self._links)
             busy &= self._turn(0)
             busy |= self._links - before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_all_are_stopped_though_one_has_an_error_to_raise() -> None:
 def test_a_cluster_has_one_member_at_least() -> None:
     with pytest.raises(LocalProtocolError, match="count is 0, must be an int, 1 or more"):
         FakeCluster(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(5, "make is 5, must be a function that makes"), (dict, "what make.. returns is dict, must be a")],
+)
+def test_what_makes_no_fakes_is_refused(make: Callable[[], FakeMemcached], words: str) -> None:
+    with pytest.raises(LocalProtocolError, match=words):
+        FakeCluster(2, make)
 
 
 def test_the_members_are_made_as_the_test_says() -> None:
