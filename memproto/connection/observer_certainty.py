@@ -54,8 +54,8 @@ class Certainty:
         self._judged: ObservedRequest | None = None
         # How many of the requests that may wait have each name. Counted in doubt, and while quiet requests wait.
         self._names: Counter[Name] = Counter()
-        # In doubt: the requests that were reported, and may wait all the same.
-        self._passed: deque[ObservedRequest] = deque()
+        # In doubt: the names of the requests that were reported, and may wait all the same.
+        self._passed: deque[tuple[Name, ...]] = deque()
         self._limit = limit
         self._credit = _MOST_CREDIT
         #: Whether it is certain which request the reply answers that is being read; and whether there was no doubt
@@ -86,11 +86,11 @@ class Certainty:
     def report(self, request: ObservedRequest) -> None:
         """Take a request that is reported, and does not wait any more as far as is known."""
         if not self._doubt:
-            self._forget(request)
+            self._forget(request.names)
             return
         if len(self._passed) >= self._limit:
             self._forget(self._passed.popleft())
-        self._passed.append(request)
+        self._passed.append(request.names)
 
     def lose_replies(self, waiting: Iterable[Exchange[object]]) -> None:
         """Begin to doubt: any of the requests that wait may have been answered."""
@@ -162,9 +162,8 @@ class Certainty:
         request.names = names_of(request.envelope)
         self._names.update(request.names)
 
-    def _forget(self, request: ObservedRequest) -> None:
-        for name in request.names:
+    def _forget(self, names: tuple[Name, ...]) -> None:
+        for name in names:
             self._names[name] -= 1
             if not self._names[name]:
                 del self._names[name]
-        request.names = ()
