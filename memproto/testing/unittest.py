@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from memproto.testing.fake.memcached import FakeMemcached
@@ -37,6 +38,8 @@ class MemcachedMixin(unittest.TestCase):
 
     def setUp(self) -> None:
         """Clear the fake, now and after the test."""
+        with suppress(RuntimeError):  # It runs, unless a test has stopped it.
+            self.memcached.start()
         self.memcached.clear()
         self.addCleanup(self.memcached.clear)
         super().setUp()

@@ -39,6 +39,19 @@ def test_a_class_has_one_server_which_is_clean_for_each_test_and_stops() -> None
     raise AssertionError("the server of the class still listens")
 
 
+def test_a_server_that_a_test_has_stopped_is_started_for_the_next_one() -> None:
+    class Case(MemcachedMixin, unittest.TestCase):
+        def check(self) -> None:
+            with Client(*self.memcached.address) as client:
+                assert client.get(b"key") is None
+            self.memcached.stop()
+
+        test_one = check
+        test_two = check
+
+    assert _outcome(Case).wasSuccessful()
+
+
 def test_the_options_of_a_class_are_those_of_the_fake() -> None:
     class Case(MemcachedMixin, unittest.IsolatedAsyncioTestCase):
         memcached_options = {"version": "1.4.0"}  # noqa: RUF012
