@@ -74,29 +74,25 @@ class Connection:
         ``reusable`` says afterwards whether another call may use the connection. Raises :class:`Fault` if the
         connection has failed; any other exception has another cause.
         """
-        protocol, requests = self.protocol, command.requests
         replies: list[object] = []
-        count = len(requests)
-        before = protocol.outstanding
-        if before + count > self._max_outstanding:
+        count = len(command.requests)
+        if self.protocol.outstanding + count > self._max_outstanding:
             # They do not go out at once. Encode all of them first: if a later one does not fit, none may be sent.
             command.check(self._limits, self._dialect)
         self.reusable = self.sent = False
         while len(replies) < count:
             if self._protocol_error is not None:
                 raise Fault(self._protocol_error)
+            before = self.protocol.outstanding
             if before >= self._max_outstanding:
                 raise Fault(TimeoutError(f"{before} calls that timed out are still unanswered"))
             try:
-                if count == 1:
-                    exchanges = [protocol.send(requests[0])]
-                else:
-                    exchanges = command.send(protocol, len(replies), self._max_outstanding - before, self._quiet)
+                exchanges = command.send(self.protocol, len(replies), self._max_outstanding - before, self._quiet)
             except LocalProtocolError:
-                self.reusable = protocol.outstanding == before
+                self.reusable = self.protocol.outstanding == before
                 raise
             last = exchanges[-1]
-            data = b"".join([part for exchange in exchanges for part in exchange.parts])
+            data = last.data if len(exchanges) == 1 else b"".join([exchange.data for exchange in exchanges])
             try:
                 self._exchange(data, last, deadline, not before)
             except Expired:
@@ -104,7 +100,7 @@ class Connection:
                 self._timeouts += 1
                 if self._fully_sent and self._timeouts < _MAX_TIMEOUTS:
                     for exchange in exchanges:
-                        protocol.abandon(exchange)
+                        self.protocol.abandon(exchange)
                     self.reusable = True
                 raise Fault(TimeoutError("the call took longer than its timeout")) from None
             self._timeouts = 0
@@ -112,7 +108,6 @@ class Connection:
                 self.reusable = self._protocol_error is None
                 return [last.reply]
             replies += [exchange.reply for exchange in exchanges]
-            before = protocol.outstanding
         self.reusable = self._protocol_error is None
         return replies
 
@@ -154,11 +149,10 @@ class Connection:
                 self.sent = False
                 raise Fault(ConnectionRefusedError("the server has too many open connections"))
             self._first = None
-        protocol = self.protocol
-        protocol.receive_data(data)
+        self.protocol.receive_data(data)
         try:
             # Read all events now: a reply to no request must not stay for the next call.
-            while protocol.next_event() is not _NEED_DATA:
+            while self.protocol.next_event() is not _NEED_DATA:
                 pass
         except RemoteProtocolError as error:
             if last.reply is None:
