@@ -70,9 +70,11 @@ class Permits(Generic[T]):
 
     def hand_over(self, thing: T | None) -> bool:
         """Give it to the thread that has waited longest; with ``None`` that one looks again. False if nobody waits."""
+        if not self._waiting:  # an interruption in the handler below would keep the thing alive
+            return False
         try:
             waiting = self._waiting.popleft()
-        except IndexError:
+        except IndexError:  # another thread was faster
             return False
         waiting.put(thing)
         return True

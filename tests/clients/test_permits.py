@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -146,3 +147,13 @@ def test_what_is_found_while_a_thread_begins_to_wait_is_taken() -> None:
     assert permits.take_or(second_time, lambda _: None, None) == "found"
     assert not permits._waiting
     assert kept is not None
+
+
+def test_thread_that_another_hands_something_to_just_before_is_not_there_any_more() -> None:
+    class Taken(deque[SimpleQueue[str | None]]):
+        def __bool__(self) -> bool:
+            return True
+
+    permits: Permits[str] = Permits(1)
+    permits._waiting = Taken()
+    assert not permits.hand_over("thing")
