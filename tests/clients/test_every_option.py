@@ -104,7 +104,8 @@ def pool(trial: Trial) -> None:
         assert _connections(trial, play) == 1
     else:
         assert _connections(trial, play, pool=1) == 1
-        assert _connections(trial, play) > 1
+        # On a busy machine one call may end before the next thread has begun.
+        assert any(_connections(trial, play) > 1 for _ in range(20))
 
 
 def idle(trial: Trial) -> None:
