@@ -1,7 +1,8 @@
 """The checks of the project, each a session that runs alone: ``nox -s lint``. ``nox -l`` lists them.
 
-All but ``tests`` and ``dist`` share one environment, in which the session ``dev`` installs the project for development;
-``nox -R -s lint`` takes it as it is. What stands behind ``--`` goes to the program that the session runs.
+All but ``tests``, ``coverage``, ``suites`` and ``dist`` share one environment, in which the session ``dev`` installs
+the project for development; ``nox -R -s lint`` takes it as it is. What stands behind ``--`` goes to the program that
+the session runs.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", *session.posargs)
 
 
-@nox.session(venv_backend="none", requires=["dev"])
+@nox.session(reuse_venv=True)
 def coverage(session: nox.Session) -> None:
     """Run the tests, with the same examples every time, and fail if they miss a branch of memproto."""
+    session.install("-e", ".[dev]")
     options = session.posargs or ["-m", "not once and not untraced"]
-    run(session, "-m", "coverage", "run", "-m", "pytest", "-q", *options, HYPOTHESIS_PROFILE="steady")
-    run(session, "-m", "coverage", "report")
+    steady = {"HYPOTHESIS_PROFILE": "steady"}
+    session.run("python", "-m", "coverage", "run", "-m", "pytest", "-q", *options, env=steady)
+    session.run("python", "-m", "coverage", "report")
 
 
 @nox.session(venv_backend="none", requires=["dev"])

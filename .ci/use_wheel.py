@@ -8,6 +8,7 @@ certificate is one for localhost that its own key has signed.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import signal
@@ -80,9 +81,11 @@ def test_the_fixture(memcached):
 
 
 def check_decode() -> None:
-    """Hex dumps need no extra. A capture file needs one, and the message names it in one line."""
+    """Hex dumps need no extra. A capture file needs one; where it is missing, the message names it in one line."""
     decoded = subprocess.run([*COMMAND, "decode"], input=b"6765 7420 6b0d 0a", stdout=subprocess.PIPE, check=True)
     assert b"classic get        k " in decoded.stdout, decoded.stdout
+    if importlib.util.find_spec("dpkt"):
+        return
     refused = subprocess.run([*COMMAND, "decode"], input=CAPTURE, capture_output=True)
     said = b"memproto decode: pcap and pcapng files need dpkt: pip install 'memproto[pcap]'\n"
     assert (refused.returncode, refused.stdout, refused.stderr) == (MISSING_EXTRA, b"", said), refused

@@ -155,14 +155,10 @@ class AsyncClient(Generic[V]):
 
         Raises what the documentation of the class lists.
         """
-        if not command.requests:
-            return command.result(())
-        if len(command.requests) > self._limits.outstanding:
-            self.check(command)
-        if self._on_call is None:
-            # The same as attempt(), but faster.
-            return command.result(await self._replies(command))
         try:
+            if self._on_call is None and command.requests:
+                # The same as attempt(), but faster.
+                return command.result(await self._replies(command))
             return await self.attempt(command)
         except Fault as fault:
             raise fault.error from None
@@ -180,8 +176,6 @@ class AsyncClient(Generic[V]):
         failure: BaseException | None = None
         try:
             try:
-                if len(command.requests) > self._limits.outstanding:
-                    self.check(command)
                 replies = await self._replies(command)
             except (OSError, RemoteProtocolError) as error:
                 failure = error
@@ -195,14 +189,13 @@ class AsyncClient(Generic[V]):
                 self._on_call(report_of(self._node, command, replies, time.monotonic() - began, failure))
 
     async def _replies(self, command: Command[object]) -> list[object]:
+        if len(command.requests) > self._limits.outstanding:
+            # They are sent in rounds, and nothing may be sent if one of them does not fit the protocol.
+            command.check(self._limits, self._dialect)
         if self._pool.timeout is None:
             return await self._pool.replies(command)
         async with asyncio.timeout(self._pool.timeout) as limit:
             return await self._pool.replies(command, limit)
-
-    def check(self, command: Command[object]) -> None:
-        """Raise ``memproto.LocalProtocolError`` if the command does not fit the protocol. Nothing is sent."""
-        command.check(self._limits, self._dialect)
 
     @overload
     async def get(self, key: Key) -> V | None: ...

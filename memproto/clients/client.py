@@ -218,10 +218,6 @@ class Client(Generic[V]):
         self._put_back(connection)
         return replies
 
-    def check(self, command: Command[object]) -> None:
-        """Raise ``memproto.LocalProtocolError`` if the command does not fit the protocol. Nothing is sent."""
-        command.check(self._limits, self._settings.dialect)
-
     @overload
     def get(self, key: Key) -> V | None: ...
 

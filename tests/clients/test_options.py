@@ -10,7 +10,7 @@ from typing import assert_type
 
 import pytest
 
-from memproto import Dialect, Item, LocalProtocolError
+from memproto import Dialect, Item, Limits, LocalProtocolError
 from memproto.clients import (
     AsyncClient,
     AsyncCluster,
@@ -122,6 +122,26 @@ def test_asyncio_client_has_the_same_options(port: int) -> None:
         ("noop", 0, 0, "ok"),
     ]
     assert {report.node for report in reports} == {Node("127.0.0.1", port)}
+
+
+def test_report_of_asyncio_call_that_fails_has_the_error_that_is_raised() -> None:
+    reports: list[CallReport] = []
+
+    async def main() -> None:
+        async with AsyncClient(
+            "127.0.0.1", 1, timeout=DEADLINE, on_call=reports.append, limits=Limits(outstanding=2)
+        ) as client:
+            with pytest.raises(ConnectionRefusedError):
+                await client.get(b"a")
+            with pytest.raises(LocalProtocolError, match="key"):
+                await client.delete_multi([b"a", b"b", b""])
+            assert await client.get_multi([]) == {}
+
+    asyncio.run(main())
+    assert [(report.command, report.keys, report.outcome) for report in reports] == [
+        ("get", 1, "ConnectionRefusedError"),
+        ("delete", 3, "LocalProtocolError"),
+    ]
 
 
 def test_report_of_each_call_says_what_came_of_it(port: int) -> None:

@@ -425,6 +425,7 @@ def test_nothing_is_taken_for_an_unknown_line_that_is_known() -> None:
         b"gets k\r\n",
         b"incr k 1\r\n",
         b"version\r\n",
+        b"config get cluster\r\n",
         b"touch k 1\r\n",
         b"foo\r\n",
         b"quit\r\n",

@@ -83,7 +83,7 @@ class Surface:
 
     def _validate_key(self, key: bytes) -> bytes:
         try:
-            self.client.check(self.client.commands.get(key))
+            self.client.commands.get(key).check(Limits(), Dialect.CLASSIC)
         except LocalProtocolError as error:
             raise ValidationException("invalid key", key) from error
         return key
