@@ -53,10 +53,10 @@ class CacheServer:
                         deadline.reschedule(clock() + self.idle)
                 writer.close()
                 await writer.wait_closed()  # until the client has taken the last answers
-        except OSError:
-            pass  # the client has vanished, or was silent for too long: TimeoutError is an OSError
-        finally:
+        except BaseException as error:
             writer.transport.abort()
+            if not isinstance(error, OSError):  # the client has vanished, or was silent too long (TimeoutError)
+                raise
 
     def answers(self, connection: ServerConnection) -> Iterator[bytes]:
         """Execute the requests that are complete; yield the answers in blocks, each made when it is asked for."""
