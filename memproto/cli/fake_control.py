@@ -160,7 +160,7 @@ class Control:
         return {"applied": rule.applied}
 
     def remove_rules(self) -> None:
-        """Remove all rules. The fake would warn of those that no request met with; `remove` tells of them here."""
+        """Remove all rules here: the fake would warn of those that applied to no request."""
         for rule in self._rules:
             rule.remove()
 
