@@ -83,7 +83,7 @@ class Permits(Generic[T]):
         """Return what ``find`` finds, what a thread hands over, or a permit, as soon as there is one of these.
 
         The threads get them in the order of their calls: otherwise one that makes a call after the other would leave
-        nothing to the others. What comes too late goes to ``keep``. Raises :class:`Expired`.
+        nothing to the others. ``keep`` gets a thing that is handed over too late. Raises :class:`Expired`.
         """
         if not self._waiting and (found := find() or self.take()) is not None:
             return found

@@ -97,7 +97,7 @@ def test_client_with_a_broken_server_gives_no_wrong_result_but_those_of_classic_
 ) -> None:
     tally = trial.run_many(client, 2, 40, (fault,))
     if "classic" in client.name and fault is not Fault.TWICE:
-        # As for the connection above. What comes at once with the right reply is noticed, though.
+        # As for the connection above. It does notice bytes that arrive together with the right reply.
         assert tally.kinds.keys() <= {kind.value for kind in (Kind.ADD, Kind.CAS, Kind.DELETE, Kind.INCREMENT)}
         assert tally.stuck == 0, tally
         assert tally.answers >= 300
